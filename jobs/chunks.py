@@ -1,0 +1,26 @@
+"""Splits a window's texts into chunks that each fit into one MongoDB document."""
+
+from collections.abc import Iterable, Iterator
+
+# What an element of a BSON array needs at most beside its UTF-8 text: type, index, length, two zeros.
+# Source: https://bsonspec.org/spec.html
+ELEMENT_BYTES = 16
+
+
+def split(texts: Iterable[str], max_bytes: int) -> Iterator[tuple[int, list[str]]]:
+    """Yield (number, texts) of chunks whose texts need at most `max_bytes` in a document, numbered from 0.
+
+    The texts are sorted, so that the same window is cut at the same places whatever order its posts came in: a replay
+    then replaces every chunk. A single text over the limit is a chunk of its own.
+    """
+    number, size = 0, 0
+    chunk: list[str] = []
+    for text in sorted(texts):
+        needed = len(text.encode()) + ELEMENT_BYTES
+        if chunk and size + needed > max_bytes:
+            yield number, chunk
+            number, size, chunk = number + 1, 0, []
+        chunk.append(text)
+        size += needed
+    if chunk:
+        yield number, chunk

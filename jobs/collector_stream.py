@@ -1,0 +1,268 @@
+"""The collection job: WebSocket -> clean -> topic `tweets`, exactly once."""
+
+import contextlib
+import itertools
+import logging
+import os
+import time
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+from kafka import KafkaConsumer
+from kafka.errors import KafkaError
+from kafka.partitioner.default import murmur2
+from pyflink.common import Row, Types
+from pyflink.datastream import KeyedProcessFunction, RuntimeContext, StreamExecutionEnvironment
+from pyflink.datastream.state import ValueStateDescriptor
+from pyflink.java_gateway import get_gateway
+from pyflink.table import StreamTableEnvironment
+
+from jobs import sql
+from jobs.cleaning import clean
+from jobs.collection import HEARTBEAT_PREFIX, Batch, Collection, Frame, Progress
+from jobs.entry import define, fail_clearly, submit
+from jobs.feeds import Shard, make_feed
+from jobs.settings import CollectorSettings, SettingError, read_collector_settings
+from jobs.websocket_reader import Asked, Reader, Refused, TooLarge
+
+log = logging.getLogger(__name__)
+
+# A drain ends after this time even when more is there: checkpoint barriers wait for it.
+DRAIN_SECONDS = 0.1
+PERIOD_MS = 10
+BATCH_FRAMES = 500
+HEARTBEAT_SECONDS = 1.0
+# Kafka's broker aborts a transaction that stays open for more than its own limit, 15 minutes by default.
+TRANSACTION_TIMEOUT_MS = 600_000
+
+RECORDS = Types.LIST(Types.ROW_NAMED(["key", "value"], [Types.STRING(), Types.STRING()]))
+MAX_PARALLELISM = 128  # of key groups: Flink's own default, named since shards are placed by it
+OPTIONS = {
+    "pipeline.name": "collector_stream",
+    # A drain's records leave at once, and a barrier never waits until a bundle is full.
+    "python.fn-execution.bundle.size": "1",
+    # No operator here keeps a row that it has handed on.
+    "pipeline.object-reuse": "true",
+}
+BATCHES = Types.ROW_NAMED(["posts", "rejected"], [RECORDS, RECORDS])
+
+
+class Collect(KeyedProcessFunction):  # type: ignore[misc]
+    """Drains one shard's WebSocket on a timer, and keeps its position in keyed state.
+
+    An endless source function would starve checkpoints: PyFlink 1.20 lets Python run only when a row or a timer comes.
+    """
+
+    def __init__(self, settings: CollectorSettings, shards: dict[int, Shard], heartbeats: list[str]) -> None:
+        self._settings = settings
+        self._shards = shards
+        self._heartbeats = heartbeats
+
+    def open(self, runtime_context: RuntimeContext) -> None:
+        self._state = runtime_context.get_state(ValueStateDescriptor("progress", Types.PICKLED_BYTE_ARRAY()))
+        self._metrics = runtime_context.get_metrics_group()
+        self._drains: dict[int, Drain] = {}
+
+    def process_element(self, value: Row, ctx: KeyedProcessFunction.Context) -> None:  # noqa: ARG002
+        key = ctx.get_current_key()
+        if key not in self._drains:
+            shard = self._shards[key]
+            of, *progress = self._state.value() or (shard.of, *Progress())
+            if of != shard.of:
+                raise RuntimeError(
+                    f"the state was written by {of} shards, now there are {shard.of}: go on with {of}, or without state"
+                )
+            drain = self._drains[key] = Drain(self._settings, shard, Progress(*progress), self._metrics)
+            self._again(drain, ctx)
+
+    def on_timer(self, timestamp: int, ctx: KeyedProcessFunction.OnTimerContext) -> Iterator[Row]:
+        drain = self._drains.get(ctx.get_current_key())
+        if drain is None or timestamp != drain.next_timer:
+            return  # a timer of the state: the next tick opens the connection and starts the only chain of timers
+        end = time.monotonic() + DRAIN_SECONDS
+        moved = False
+        while (batch := drain.next_batch()) is not None:
+            moved = True
+            if batch.posts or batch.rejected:
+                yield as_row(batch)
+            if time.monotonic() >= end:
+                break
+        if moved:
+            self._state.update((drain.shard.of, *drain.progress))
+            drain.reader.handled()
+        if heartbeat := drain.heartbeat(self._heartbeats):
+            yield as_row(heartbeat)
+        self._again(drain, ctx)
+
+    def close(self) -> None:
+        for drain in self._drains.values():
+            drain.reader.stop()
+
+    @staticmethod
+    def _again(drain: "Drain", ctx: KeyedProcessFunction.Context) -> None:
+        timers = ctx.timer_service()
+        drain.next_timer = timers.current_processing_time() + PERIOD_MS
+        timers.register_processing_time_timer(drain.next_timer)
+
+
+class Drain:
+    """The running half of one shard: its reader, what its frames become, and its metrics."""
+
+    def __init__(self, settings: CollectorSettings, shard: Shard, progress: Progress, metrics: Any) -> None:
+        self.shard = shard
+        self.next_timer = 0
+        self.feed = make_feed(settings.feed, lambda: uuid.uuid4().hex)
+        self.collection = Collection(self.feed, shard, clean, progress)
+        self.reader = Reader(
+            settings.websocket_urls,
+            lambda base: self.feed.url(base, self.collection.resume_from, shard),
+            capacity=settings.buffer_frames,
+            max_frame=settings.max_frame_bytes,
+        )
+        self._newest_at = self._beat_at = time.monotonic()
+        self._register(metrics.add_group("shard", str(shard.number)) if shard.of > 1 else metrics)
+        log.info("%s feed, shard %d of %d: going on after %s", self.feed.name, *shard, progress.position)
+        self.reader.start()
+
+    @property
+    def progress(self) -> Progress:
+        return self.collection.progress
+
+    def next_batch(self) -> Batch | None:
+        """What came of the next frames; None when none is there. Raises when the reader's thread is gone."""
+        events = self.reader.take(BATCH_FRAMES)
+        if not events:
+            if not self.reader.alive():
+                raise RuntimeError("the WebSocket reader died; its log line says why")
+            return None
+        frames = [event for event in events if isinstance(event, Frame)]
+        if len(frames) == len(events):
+            batch = self.collection.take(frames)
+        else:
+            batch = Batch()
+            for event in events:
+                self._apply(event, batch)
+        for error in batch.errors:
+            log.error(error)
+        self._newest_at = time.monotonic()
+        return batch
+
+    def _apply(self, event: Any, batch: Batch) -> None:
+        if isinstance(event, Frame):
+            batch.add(self.collection.take([event]))
+        elif isinstance(event, Asked):
+            self.collection.asked()
+        elif isinstance(event, Refused):
+            self.collection.refused()
+        elif isinstance(event, TooLarge):
+            batch.add(self.collection.skip(f"a frame larger than {event.limit} bytes"))
+
+    def heartbeat(self, keys: list[str]) -> Batch | None:
+        """A heartbeat a second while the feed is known to have no older post to send."""
+        now = time.monotonic()
+        if now - self._beat_at < HEARTBEAT_SECONDS or self.reader.pending():
+            return None
+        if self.feed.resumable and not self.reader.connected:
+            return None
+        self._beat_at = now
+        alive_until = self.reader.alive_until if self.feed.resumable else now
+        return Batch(posts=self.collection.heartbeat(int((alive_until - self._newest_at) * 1000), keys))
+
+    def _register(self, metrics: Any) -> None:
+        counts, reader = self.collection.counts, self.reader
+        for name in vars(counts):
+            metrics.gauge(f"collector_{name}", lambda name=name: getattr(counts, name))
+        metrics.gauge("collector_connected", lambda: int(reader.connected))
+        metrics.gauge("collector_reconnects", lambda: reader.connects)
+        metrics.gauge("collector_seconds_behind", self._seconds_behind)
+
+    def _seconds_behind(self) -> int:
+        """How old the newest post is, less the time for which the feed is known to have had no newer one."""
+        newest = self.progress.timestamp
+        if not newest:
+            return 0
+        quiet = max(0.0, self.reader.alive_until - self._newest_at)
+        return max(0, int(time.time() - newest / 1000 - quiet))
+
+
+def as_row(batch: Batch) -> Row:
+    return Row([Row(*record) for record in batch.posts], [Row(*record) for record in batch.rejected])
+
+
+def main() -> None:
+    with fail_clearly():
+        settings = read_collector_settings(os.environ)
+        heartbeats = heartbeat_keys(count_partitions(settings))
+    environment = StreamExecutionEnvironment.get_execution_environment()
+    environment.enable_checkpointing(settings.checkpoint_seconds * 1000)
+    environment.set_max_parallelism(MAX_PARALLELISM)
+    tables = StreamTableEnvironment.create(environment)
+    for name, value in OPTIONS.items():
+        tables.get_config().set(name, value)
+    keys = shard_keys(environment.get_parallelism() if settings.feed == "simulator" else 1)
+    shards = {key: Shard(number, len(keys)) for number, key in enumerate(keys)}
+    statements = sql.statements("collector", sql_values(settings, len(keys)))
+    define(tables, statements)
+    batches = (
+        tables.to_data_stream(tables.from_path("ticks"))
+        .key_by(lambda tick: keys[tick[0]], key_type=Types.INT())
+        .process(Collect(settings, shards, heartbeats), BATCHES)
+        .name("collect")
+        .uid("collect")
+    )
+    tables.create_temporary_view("batches", batches)
+    submit(tables, statements)
+
+
+def sql_values(settings: CollectorSettings, shards: int) -> dict[str, object]:
+    """What the placeholders of collector.sql stand for."""
+    return {
+        "ticks_per_second": str(2 * shards),
+        "last_shard": str(shards - 1),
+        "topic": settings.topic,
+        "rejected_topic": settings.rejected_topic,
+        "bootstrap_servers": settings.bootstrap_servers,
+        "transactions": f"collector-{settings.topic}",
+        "rejected_transactions": f"collector-{settings.rejected_topic}",
+        "transaction_timeout_ms": str(TRANSACTION_TIMEOUT_MS),
+    }
+
+
+def shard_keys(count: int) -> list[int]:
+    """A key for each shard, chosen so that each shard runs in a subtask of its own."""
+    assignment = get_gateway().jvm.org.apache.flink.runtime.state.KeyGroupRangeAssignment
+    keys: dict[int, int] = {}
+    for key in itertools.count():
+        keys.setdefault(assignment.assignKeyToParallelOperator(key, MAX_PARALLELISM, count), key)
+        if len(keys) == count:
+            break
+    return list(keys.values())
+
+
+def count_partitions(settings: CollectorSettings) -> int:
+    """The number of partitions of the topic. Raises SettingError when Kafka or the topic is not there."""
+    where = f"KAFKA_BOOTSTRAP_SERVERS={settings.bootstrap_servers!r}"
+    try:
+        with contextlib.closing(KafkaConsumer(bootstrap_servers=settings.bootstrap_servers)) as consumer:
+            partitions = consumer.partitions_for_topic(settings.topic)
+    except (KafkaError, OSError) as error:
+        raise SettingError(f"{where}: no Kafka answers there: {error}") from error
+    if not partitions:
+        raise SettingError(f"KAFKA_TOPIC={settings.topic!r}: Kafka at {where} has no such topic")
+    return len(partitions)
+
+
+def heartbeat_keys(partitions: int) -> list[str]:
+    """A key for each partition, as Kafka's default partitioner places it: each partition's event time must move on."""
+    keys: dict[int, str] = {}
+    for number in itertools.count():
+        key = f"{HEARTBEAT_PREFIX}{number}"
+        keys.setdefault((murmur2(key.encode()) & 0x7FFFFFFF) % partitions, key)
+        if len(keys) == partitions:
+            return list(keys.values())
+    raise AssertionError("unreachable")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,40 @@
+"""What both jobs' entry points do: fail in one clear line, define their tables, submit their inserts as one job."""
+
+import contextlib
+import sys
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from jobs.settings import SettingError
+
+if TYPE_CHECKING:
+    from pyflink.table import StreamTableEnvironment
+
+
+@contextlib.contextmanager
+def fail_clearly() -> Iterator[None]:
+    """Turn a wrong setting into one line and exit status 2."""
+    try:
+        yield
+    except SettingError as error:
+        sys.stderr.write(f"SettingError: {error}\n")
+        raise SystemExit(2) from None
+
+
+def define(tables: "StreamTableEnvironment", statements: Sequence[str]) -> None:
+    """Run what defines tables and views, in order."""
+    for statement in statements:
+        if not is_insert(statement):
+            tables.execute_sql(statement)
+
+
+def submit(tables: "StreamTableEnvironment", statements: Sequence[str]) -> None:
+    """Submit all inserts together as one job."""
+    inserts = tables.create_statement_set()
+    for statement in filter(is_insert, statements):
+        inserts.add_insert_sql(statement)
+    inserts.execute()
+
+
+def is_insert(statement: str) -> bool:
+    return statement.lstrip().startswith("INSERT")

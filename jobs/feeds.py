@@ -1,0 +1,177 @@
+"""What a frame of each kind of feed means, and how a feed is asked to go on after a position. No I/O."""
+
+import json
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+# A stamp beyond the year 9999 cannot be told as an ISO 8601 date of four digits.
+MAX_TIMESTAMP = 253_402_300_799_999
+
+
+class Post(NamedTuple):
+    """One post. timestamp: its event time in ms since 1970 UTC; position: where the feed stands after it, or None."""
+
+    id: str
+    text: str
+    timestamp: int
+    position: int | None
+
+
+class Ignored(NamedTuple):
+    """A sound frame that is no new post (a like, a deletion, a change of identity); only the position matters."""
+
+    position: int
+
+
+class Rejection(NamedTuple):
+    """A frame that this kind of feed cannot have sent; reason: one line for people."""
+
+    reason: str
+
+
+class Shard(NamedTuple):
+    """The part of a feed that one connection reads: the posts whose number modulo `of` is `number`."""
+
+    number: int = 0
+    of: int = 1
+
+
+class Feed(Protocol):
+    """A kind of feed.
+
+    name: the `source` of its posts.
+    resumable: whether its posts have positions, so that it can be asked to go on after one.
+    dense: whether the positions are numbers without holes, so that a hole means loss.
+    overlap: how far before the last position it is asked to go on, in units of the position.
+    """
+
+    name: str
+    resumable: bool
+    dense: bool
+    overlap: int
+
+    def url(self, base: str, position: int | None, shard: Shard) -> str:
+        """The address that goes on after `position` (None: live from now on)."""
+
+    def parse(self, text: str, received: int) -> Post | Ignored | Rejection:
+        """Read one text frame that arrived at `received` (ms since 1970 UTC). Never raises."""
+
+
+class SimulatorFeed:
+    """The simulator's JSON frames: `{"seq": 1, "timestamp": 1767225600000, "text": "..."}`, numbered without holes."""
+
+    name = "simulator"
+    resumable = True
+    dense = True
+    overlap = 0
+
+    def url(self, base: str, position: int | None, shard: Shard) -> str:
+        query = {"format": "json"}
+        if shard.of > 1:
+            query["shard"] = f"{shard.number}/{shard.of}"
+        if position is not None:
+            query["since"] = str(position)
+        return with_query(base, query)
+
+    def parse(self, text: str, received: int) -> Post | Ignored | Rejection:
+        frame = read_object(text)
+        if isinstance(frame, Rejection):
+            return frame
+        seq, timestamp, body = frame.get("seq"), frame.get("timestamp"), frame.get("text")
+        if type(seq) is not int or seq < 0 or seq >= 1 << 63:
+            return Rejection("seq is not a whole number of 0 or more")
+        if type(timestamp) is not int or not 0 <= timestamp <= MAX_TIMESTAMP:
+            return Rejection(f"timestamp is not a whole number of milliseconds from 0 to {MAX_TIMESTAMP}")
+        if not isinstance(body, str):
+            return Rejection("text is not a string")
+        return Post(f"simulator-{seq}", body, timestamp, seq)
+
+
+class TextFeed:
+    """Plain frames, one post each. They have no position: what is sent while nobody listens is lost."""
+
+    name = "text"
+    resumable = False
+    dense = False
+    overlap = 0
+
+    def __init__(self, new_id: Callable[[], str]) -> None:
+        self._new_id = new_id
+
+    def url(self, base: str, position: int | None, shard: Shard) -> str:
+        return base
+
+    def parse(self, text: str, received: int) -> Post | Ignored | Rejection:
+        return Post(f"text-{self._new_id()}", text, received, None)
+
+
+class JetstreamFeed:
+    """Bluesky's Jetstream: one event a frame, of which only created posts count.
+
+    The position is `time_us`, the moment in microseconds at which that server saw the event. Each server has its own
+    clock, so the feed is asked again from five seconds back (`cursor`), and what comes twice is dropped by id.
+    Source: https://github.com/bluesky-social/jetstream
+    """
+
+    name = "jetstream"
+    resumable = True
+    dense = False
+    overlap = 5_000_000
+    collection = "app.bsky.feed.post"
+
+    def url(self, base: str, position: int | None, shard: Shard) -> str:
+        return base if position is None else with_query(base, {"cursor": str(max(0, position - self.overlap))})
+
+    def parse(self, text: str, received: int) -> Post | Ignored | Rejection:
+        event = read_object(text)
+        if isinstance(event, Rejection):
+            return event
+        time_us, did, commit = event.get("time_us"), event.get("did"), event.get("commit")
+        if type(time_us) is not int or not 0 <= time_us <= MAX_TIMESTAMP * 1000:
+            return Rejection("time_us is not a whole number of microseconds")
+        if event.get("kind") != "commit":
+            return Ignored(time_us)
+        if not isinstance(commit, dict):
+            return Rejection("commit is not an object")
+        if commit.get("operation") != "create" or commit.get("collection") != self.collection:
+            return Ignored(time_us)
+        record, rkey = commit.get("record"), commit.get("rkey")
+        # Both are ASCII by the AT protocol, https://atproto.com/specs/did and /record-key.
+        if not (isinstance(did, str) and did.isascii() and isinstance(rkey, str) and rkey.isascii()):
+            return Rejection("did or rkey is not an ASCII string")
+        if not isinstance(record, dict) or not isinstance(record.get("text"), str):
+            return Rejection("record.text is not a string")
+        return Post(f"at://{did}/{self.collection}/{rkey}", record["text"], time_us // 1000, time_us)
+
+
+FEEDS = ("simulator", "text", "jetstream")
+
+
+def make_feed(kind: str, new_id: Callable[[], str]) -> Feed:
+    """The feed of that kind. new_id: gives a different ASCII string at each call, for feeds whose posts have no id."""
+    feeds: dict[str, Feed] = {
+        "simulator": SimulatorFeed(),
+        "text": TextFeed(new_id),
+        "jetstream": JetstreamFeed(),
+    }
+    return feeds[kind]
+
+
+def read_object(text: str) -> dict[str, object] | Rejection:
+    """The JSON object in `text`."""
+    try:
+        value = json.loads(text)
+    except RecursionError:
+        return Rejection("JSON is nested too deeply")
+    except ValueError as error:
+        return Rejection(f"not JSON: {error}")
+    return value if isinstance(value, dict) else Rejection(f"a JSON object is expected, not {type(value).__name__}")
+
+
+def with_query(url: str, query: dict[str, str]) -> str:
+    """`url` with these query parameters in place of its own of the same name."""
+    parts = urlsplit(url)
+    kept = [(name, value) for name, value in parse_qsl(parts.query, keep_blank_values=True) if name not in query]
+    # A shard's slash is left as it is: it is allowed in a query, and people read these addresses in logs.
+    return urlunsplit(parts._replace(path=parts.path or "/", query=urlencode([*kept, *query.items()], safe="/")))

@@ -1,0 +1,7 @@
+"""The names that the jobs, the local stack and the tests share, each written once."""
+
+TWEETS_TOPIC = "tweets"
+TWEETS_PARTITIONS = 4
+REJECTED_TOPIC = "tweets.rejected"
+DATABASE = "twitter_db"
+COLLECTION = "twitter_collection"

@@ -1,0 +1,142 @@
+"""The jobs' settings: read once from the environment, checked, and handed on as one value."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+from jobs import worldometers
+from jobs.feeds import FEEDS
+from jobs.names import COLLECTION, DATABASE, REJECTED_TOPIC, TWEETS_TOPIC
+
+T = TypeVar("T")
+
+
+class SettingError(ValueError):
+    """A setting has a value that is not allowed; the text names the setting, the value and what is allowed."""
+
+
+@dataclass(frozen=True)
+class CollectorSettings:
+    """websocket_urls: servers of one feed; max_frame_bytes: a larger frame is skipped and rejected;
+    buffer_frames: how many frames wait for Kafka before the socket is read slower; checkpoint_seconds: how often
+    what was collected is committed, and so how long a reader of the topic waits for it."""
+
+    websocket_urls: tuple[str, ...]
+    feed: str
+    bootstrap_servers: str
+    topic: str
+    rejected_topic: str
+    max_frame_bytes: int
+    buffer_frames: int
+    checkpoint_seconds: int
+
+
+@dataclass(frozen=True)
+class AggregatorSettings:
+    """window_seconds: length of a window; out_of_order_seconds: how much older than the newest post of its partition
+    a post may be and still count; idle_seconds: after how long a partition without any record holds no window open;
+    max_document_bytes: a larger window becomes several documents; mongodb_uri: may hold a password, never shown."""
+
+    bootstrap_servers: str
+    topic: str
+    rejected_topic: str
+    window_seconds: int
+    out_of_order_seconds: int
+    idle_seconds: int
+    checkpoint_seconds: int
+    max_document_bytes: int
+    mongodb_uri: str
+    database: str
+    collection: str
+    worldometers_url: str
+
+
+def read_collector_settings(environment: Mapping[str, str]) -> CollectorSettings:
+    """Raises SettingError."""
+    read = Environment(environment)
+    return CollectorSettings(
+        websocket_urls=read.urls("WEBSOCKET_URL", "ws://localhost:5555", ("ws", "wss")),
+        feed=read.choice("FEED", "simulator", FEEDS),
+        bootstrap_servers=read.servers("KAFKA_BOOTSTRAP_SERVERS", "localhost:9092"),
+        topic=read.name("KAFKA_TOPIC", TWEETS_TOPIC),
+        rejected_topic=read.name("KAFKA_REJECTED_TOPIC", REJECTED_TOPIC),
+        max_frame_bytes=read.whole("MAX_FRAME_BYTES", 262_144, 1_024, 524_288),
+        buffer_frames=read.whole("BUFFER_FRAMES", 20_000, 100, 1_000_000),
+        checkpoint_seconds=read.whole("CHECKPOINT_SECONDS", 2, 1, 600),
+    )
+
+
+def read_aggregator_settings(environment: Mapping[str, str]) -> AggregatorSettings:
+    """Raises SettingError."""
+    read = Environment(environment)
+    return AggregatorSettings(
+        bootstrap_servers=read.servers("KAFKA_BOOTSTRAP_SERVERS", "localhost:9092"),
+        topic=read.name("KAFKA_TOPIC", TWEETS_TOPIC),
+        rejected_topic=read.name("KAFKA_REJECTED_TOPIC", REJECTED_TOPIC),
+        window_seconds=read.whole("WINDOW_SECONDS", 20, 1, 3_600),
+        out_of_order_seconds=read.whole("OUT_OF_ORDER_SECONDS", 1, 0, 3_600),
+        idle_seconds=read.whole("IDLE_SECONDS", 60, 1, 86_400),
+        checkpoint_seconds=read.whole("CHECKPOINT_SECONDS", 10, 1, 600),
+        max_document_bytes=read.whole("MAX_DOCUMENT_BYTES", 12_000_000, 1_000, 16_000_000),
+        mongodb_uri=read.secret_url("MONGODB_URI", "mongodb://localhost:27017", ("mongodb", "mongodb+srv")),
+        database=read.name("MONGODB_DATABASE", DATABASE),
+        collection=read.name("MONGODB_COLLECTION", COLLECTION),
+        worldometers_url=read.urls("WORLDOMETERS_URL", worldometers.URL, ("http", "https"))[0],
+    )
+
+
+class Environment:
+    """Reads single settings; an unset or empty variable means the default."""
+
+    def __init__(self, variables: Mapping[str, str]) -> None:
+        self._variables = variables
+
+    def choice(self, name: str, default: str, allowed: tuple[str, ...]) -> str:
+        return self._read(name, default, lambda value: value if value in allowed else None, " or ".join(allowed))
+
+    def whole(self, name: str, default: int, low: int, high: int) -> int:
+        def parse(value: str) -> int | None:
+            return int(value) if re.fullmatch("[0-9]{1,18}", value) and low <= int(value) <= high else None
+
+        return self._read(name, str(default), parse, f"a whole number from {low} to {high}")
+
+    def name(self, name: str, default: str) -> str:
+        """A name as both Kafka and MongoDB allow it."""
+        allowed = "1 to 200 of the characters a-z, A-Z, 0-9, '.', '_', '-'"
+        return self._read(name, default, lambda v: v if re.fullmatch("[a-zA-Z0-9._-]{1,200}", v) else None, allowed)
+
+    def servers(self, name: str, default: str) -> str:
+        pattern = r"[^\s:,']+:[0-9]{1,5}(,[^\s:,']+:[0-9]{1,5})*"
+        return self._read(name, default, lambda v: v if re.fullmatch(pattern, v) else None, "host:port[,host:port...]")
+
+    def urls(self, name: str, default: str, schemes: tuple[str, ...]) -> tuple[str, ...]:
+        def parse(value: str) -> tuple[str, ...] | None:
+            urls = tuple(url.strip() for url in value.split(","))
+            return urls if all(is_url(url, schemes) for url in urls) else None
+
+        return self._read(name, default, parse, f"addresses that start with {' or '.join(schemes)}://, comma-separated")
+
+    def secret_url(self, name: str, default: str, schemes: tuple[str, ...]) -> str:
+        """An address that may hold a password: the error does not show it."""
+        value = self._variables.get(name) or default
+        if not value.startswith(tuple(f"{scheme}://" for scheme in schemes)):
+            raise SettingError(f"{name} (not shown): an address that starts with {' or '.join(schemes)}:// is allowed")
+        return value
+
+    def _read(self, name: str, default: str, parse: Callable[[str], T | None], allowed: str) -> T:
+        value = self._variables.get(name) or default
+        parsed = parse(value)
+        if parsed is None:
+            raise SettingError(f"{name}={value!r}: {allowed} is allowed")
+        return parsed
+
+
+def is_url(url: str, schemes: tuple[str, ...]) -> bool:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # raises for a port that is no number
+    except ValueError:
+        return False
+    return parts.scheme in schemes and bool(parts.hostname)

@@ -1,0 +1,30 @@
+"""The SQL of the jobs and of the SQL client, in `.sql` files; here only its placeholders are filled. No pyflink."""
+
+from collections.abc import Mapping
+from importlib.resources import files
+from string import Template
+
+
+def literal(value: str) -> str:
+    """A SQL string literal."""
+    return "'" + value.replace("'", "''") + "'"
+
+
+def statements(name: str, values: Mapping[str, object]) -> list[str]:
+    """The statements of `<name>.sql`, its `${placeholders}` filled: a string as a literal, a number as it is.
+
+    `${document_schema}` stands for `document_schema.sql`. Raises KeyError for a placeholder without a value.
+    """
+    filled = {key: literal(value) if isinstance(value, str) else str(value) for key, value in values.items()}
+    filled["document_schema"] = without_comments(read("document_schema"))
+    # Split before anything is filled in: a value may contain whatever it likes.
+    parts = without_comments(read(name)).split(";\n")
+    return [Template(part).substitute(filled).strip() for part in parts if part.strip()]
+
+
+def without_comments(text: str) -> str:
+    return "".join(line for line in text.splitlines(keepends=True) if not line.lstrip().startswith("--"))
+
+
+def read(name: str) -> str:
+    return (files(__name__) / f"{name}.sql").read_text()

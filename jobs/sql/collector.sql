@@ -1,0 +1,38 @@
+-- PyFlink has no source of its own: these rows, two a second for each shard, start the
+-- timers that drain the WebSockets.
+CREATE TABLE ticks (`shard` INT) WITH (
+  'connector' = 'datagen',
+  'rows-per-second' = ${ticks_per_second},
+  'fields.shard.min' = '0',
+  'fields.shard.max' = ${last_shard}
+);
+
+CREATE TABLE tweets (`key` STRING, `value` STRING) WITH (
+  'connector' = 'kafka',
+  'topic' = ${topic},
+  'properties.bootstrap.servers' = ${bootstrap_servers},
+  'key.format' = 'raw',
+  'key.fields' = 'key',
+  'value.format' = 'raw',
+  'value.fields-include' = 'EXCEPT_KEY',
+  'sink.delivery-guarantee' = 'exactly-once',
+  'sink.transactional-id-prefix' = ${transactions},
+  'properties.transaction.timeout.ms' = ${transaction_timeout_ms},
+  'properties.linger.ms' = '5',
+  'properties.batch.size' = '262144'
+);
+
+CREATE TABLE rejected WITH (
+  'topic' = ${rejected_topic},
+  'sink.transactional-id-prefix' = ${rejected_transactions}
+) LIKE tweets (OVERWRITING OPTIONS);
+
+-- The Python operator hands over its records in batches, arrays of (key, value): a row each would cost more than
+-- reading the socket does.
+INSERT INTO tweets
+SELECT record.`key`, record.`value`
+FROM batches CROSS JOIN UNNEST(batches.posts) AS record (`key`, `value`);
+
+INSERT INTO rejected
+SELECT record.`key`, record.`value`
+FROM batches CROSS JOIN UNNEST(batches.rejected) AS record (`key`, `value`);

@@ -1,0 +1,12 @@
+  `hash` STRING,
+  `content` ARRAY<STRING>,
+  `timestamp` STRING,
+  `total_cases_count` BIGINT,
+  `total_deaths_count` BIGINT,
+  `total_recovered_count` BIGINT,
+  `new_cases_count` BIGINT,
+  `new_deaths_count` BIGINT,
+  `new_recovered_count` BIGINT,
+  `active_cases_count` BIGINT,
+  `critical_cases_count` BIGINT,
+  PRIMARY KEY (`hash`) NOT ENFORCED

@@ -1,0 +1,200 @@
+"""The world's COVID-19 counters, read from the table that Worldometers serves as HTML.
+
+Source: `URL` below, which has no API and was last updated in April 2024. `parse_counters` is pure, `PageGetter`
+does the network, `CachedCounters` decides when to use them and what to serve meanwhile.
+"""
+
+import logging
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import requests
+from bs4 import BeautifulSoup
+
+URL = "https://www.worldometers.info/coronavirus/"
+TABLE_ID = "main_table_countries_today"  # two more tables of the same shape follow: yesterday, yesterday2
+_COUNTS = ["Total Cases", "Total Deaths", "Total Recovered", "New Cases", "New Deaths", "New Recovered"]
+_COUNTS += ["Active Cases", "Serious, Critical"]  # the headers, in the order of the fields of Counters
+
+_TABLE_START = re.compile(rf"<table(?=\s)[^<>]*\sid=[\"']?{TABLE_ID}[\"'\s>]", re.IGNORECASE)
+_ROW_START = re.compile(r"(?=<tr[\s>])", re.IGNORECASE)
+_COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
+_MAX_ROWS, _MAX_ROW_SIZE = 300, 3_000  # in characters; the real table has 240 rows of 1,300
+_COUNT = re.compile(r"[+-]?(?:[0-9]{1,15}|[0-9]{1,3}(?:,[0-9]{3}){1,4})")  # 64 bits, MongoDB's integers
+
+log = logging.getLogger(__name__)
+
+
+class PageError(Exception):
+    """The page is not the one this module knows; the text says what is missing or wrong."""
+
+
+class Counters(NamedTuple):
+    """People, world-wide; *new* is since midnight GMT. None: the page does not say (blank, N/A, no column)."""
+
+    total_cases_count: int | None
+    total_deaths_count: int | None
+    total_recovered_count: int | None
+    new_cases_count: int | None
+    new_deaths_count: int | None
+    new_recovered_count: int | None
+    active_cases_count: int | None
+    critical_cases_count: int | None
+
+
+def parse_counters(html: str | bytes) -> Counters:
+    """Read the row *World* of today's table; columns are found by their headers, wherever they stand.
+
+    A header that is absent gives None (pages before June 2020 have no *New Recovered*), except *Total Cases*.
+    Raises PageError if the table, that header, the row or all of its counts are missing, if the row has not
+    one cell per header, or if a cell is neither a count, nor blank, nor N/A: a changed page must not pass for
+    an empty one. Takes 0.03 s for the real page of 1.4 MB, as ten rows reach the HTML parser; at worst 20 s.
+    """
+    rows = _read_rows(html)
+    header = next((row for row in rows if "Total Cases" in row), None)
+    if header is None:
+        raise PageError(f"table {TABLE_ID} has no column 'Total Cases'")
+    world = next((row for row in rows if ("Country, Other", "World") in zip(header, row, strict=False)), None)
+    if world is None:
+        raise PageError(f"table {TABLE_ID} has no row 'World' in a column 'Country, Other'")
+    if len(world) != len(header):
+        raise PageError(f"row 'World' has {len(world)} cells under {len(header)} headers")
+    cells = dict(zip(header, world, strict=True))
+    counters = Counters(*(_read_count(column, cells.get(column, "")) for column in _COUNTS))
+    if all(count is None for count in counters):
+        raise PageError("row 'World' has no counts")
+    return counters
+
+
+def _read_rows(html: str | bytes) -> Iterator[list[str]]:
+    """Give the texts of the cells of today's table, row by row; a row that nobody asks for is not parsed."""
+    # The page declares UTF-8. Detecting the encoding instead costs seconds for a page that is not HTML.
+    text = html.decode(errors="replace") if isinstance(html, bytes) else html
+    start = _TABLE_START.search(text)
+    if start is None:
+        raise PageError(f"page has no table {TABLE_ID}")
+    end = text.find("</table>", start.end())
+    if end < 0:  # the last cell may be cut within a number
+        raise PageError(f"table {TABLE_ID} has no end: the page is cut off")
+    rows = _ROW_START.split(_COMMENT.sub("", text[start.start() : end]))[1:]
+    if len(rows) > _MAX_ROWS or max(map(len, rows), default=0) > _MAX_ROW_SIZE:
+        raise PageError(f"table {TABLE_ID} has over {_MAX_ROWS} rows, or one over {_MAX_ROW_SIZE} characters")
+    for row in rows:
+        cells = BeautifulSoup(row, "html.parser").find_all(["th", "td"])
+        # Headers are broken by <br>, so tags separate words; runs of white space and &nbsp; count as a space.
+        yield [" ".join(cell.get_text(" ").split()) for cell in cells]
+
+
+def _read_count(column: str, cell: str) -> int | None:
+    """`+1,234` is 1234, `-1` (a correction) is -1, blank and `N/A` are None."""
+    if cell in ("", "N/A"):
+        return None
+    if not _COUNT.fullmatch(cell):
+        raise PageError(f"column {column!r} of row 'World' has {cell[:40]!r}, which is not a count")
+    return int(cell.replace(",", ""))
+
+
+def _skip_redirect_body(response: requests.Response, **_: object) -> None:
+    """A response hook: else `requests` reads the body of a redirect to its end, which may never come."""
+    if response.is_redirect:
+        response.close()
+
+
+@dataclass
+class PageGetter:
+    """Call it with a URL to get the body of the page, in bytes; whatever goes wrong raises an exception.
+
+    A call takes at most `deadline` seconds, also if the name look-up hangs or the site trickles its headers,
+    which no time limit of `requests` covers: a daemon thread does the work. Never more than three are stuck.
+    """
+
+    deadline: float = 10.0
+    max_bytes: int = 8_000_000  # after decompression
+    time_limits: tuple[float, float] = (3.0, 5.0)  # seconds: to connect to one address, between two arrivals
+    _threads: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(3), init=False)
+
+    def __call__(self, url: str) -> bytes:
+        if not self._threads.acquire(blocking=False):
+            raise requests.Timeout("earlier downloads are still stuck")
+        body: Future[bytes] = Future()
+        threading.Thread(target=self._work, args=(url, body), name="worldometers", daemon=True).start()
+        try:
+            return body.result(self.deadline)
+        except TimeoutError:
+            raise requests.Timeout(f"no complete page within {self.deadline:g} s") from None
+
+    def _work(self, url: str, body: Future[bytes]) -> None:
+        try:
+            body.set_result(self._download(url, time.monotonic() + self.deadline))
+        except Exception as error:  # noqa: BLE001 - result() raises it in the thread that called
+            body.set_exception(error)
+        finally:
+            self._threads.release()
+
+    def _download(self, url: str, end: float) -> bytes:
+        body = bytearray()
+        with requests.Session() as session:
+            session.headers["User-Agent"] = "data-collection/0.1"
+            session.max_redirects = 3
+            session.hooks["response"] = [_skip_redirect_body]
+            with session.get(url, timeout=self.time_limits, stream=True) as response:
+                if response.status_code != 200:
+                    raise requests.HTTPError(f"HTTP status {response.status_code}")
+                # read1 returns what has arrived; iter_content would wait for a full chunk, past any deadline.
+                while chunk := response.raw.read1(65_536, decode_content=True):
+                    body += chunk
+                    if len(body) > self.max_bytes:
+                        raise requests.RequestException(f"page is larger than {self.max_bytes} bytes")
+                    if time.monotonic() > end:
+                        raise TimeoutError
+        return bytes(body)
+
+
+@dataclass
+class CachedCounters:
+    """The counters of the page at `url`, fetched at most once per `refresh_seconds`, failures included.
+
+    While the site fails, the last good ones are served until they are `keep_seconds` old, then None. `get` is
+    for one thread, never raises for anything that the network or the page does, and takes at most as long as
+    `getter` (10 s) and `parse_counters` (0.03 s) do. `clock` is in seconds and must not run backwards.
+    """
+
+    url: str = URL
+    getter: Callable[[str], bytes] = field(default_factory=PageGetter)
+    clock: Callable[[], float] = time.monotonic
+    refresh_seconds: float = 60.0
+    keep_seconds: float = 24 * 60 * 60.0
+    fetches: int = field(default=0, init=False)  # attempts, good or not
+    failures: int = field(default=0, init=False)
+    _tried_at: float = field(default=float("-inf"), init=False)
+    _good_at: float = field(default=float("-inf"), init=False)
+    _good: Counters | None = field(default=None, init=False)
+
+    @property
+    def age(self) -> float | None:
+        """Seconds since the last good fetch began; None before the first."""
+        return self.clock() - self._good_at if self._good else None
+
+    def get(self) -> Counters | None:
+        now = self.clock()
+        if now - self._tried_at >= self.refresh_seconds:
+            self._refresh(now)
+        return self._good if now - self._good_at <= self.keep_seconds else None
+
+    def _refresh(self, now: float) -> None:
+        failing = self._good_at < self._tried_at
+        self.fetches, self._tried_at = self.fetches + 1, now
+        try:
+            self._good, self._good_at = parse_counters(self.getter(self.url)), now
+            if failing:
+                log.info("counters from %s again", self.url)
+        except Exception as error:  # noqa: BLE001 - a window must not fail because somebody's web page did
+            self.failures += 1
+            age = now - self._good_at
+            served = f"serving those of {age:.0f} s ago" if age <= self.keep_seconds else "serving none"
+            log.warning("no counters from %s: %s: %s; %s", self.url, type(error).__name__, error, served)

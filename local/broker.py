@@ -1,0 +1,150 @@
+"""One Apache Kafka broker (KRaft, no containers) and the topics of the pipeline."""
+
+import contextlib
+import subprocess
+from pathlib import Path
+
+from kafka import KafkaConsumer, TopicPartition
+from kafka.admin import KafkaAdminClient, NewTopic
+from kafka.errors import KafkaError, TopicAlreadyExistsError
+
+from jobs.names import REJECTED_TOPIC, TWEETS_PARTITIONS, TWEETS_TOPIC
+from local.process import Program, StackError, wait_until
+from local.settings import Settings
+
+CLUSTER_ID = "ZGF0YS1jb2xsZWN0aW9uLQ"  # any 16 bytes in base64; a constant, since each data folder has one cluster
+# Each broker start is a JVM on a busy machine; the serial collector keeps it small.
+JAVA = ("java", "-Xmx512m", "-XX:+UseSerialGC")
+
+
+class Broker:
+    """The broker: call `format` once for an empty data folder, then start, kill and start it again as you like."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.bootstrap = settings.kafka
+        self.data = settings.run / "kafka"
+        self.properties = settings.run / "kafka.properties"
+        self.logging = settings.run / "kafka-log4j2.properties"
+        self.classes = f"{settings.jars / 'kafka'}/*"
+        self.ports = settings.ports
+        self.program = Program(
+            "Kafka",
+            [
+                *JAVA,
+                f"-Dlog4j2.configurationFile={self.logging}",
+                "-cp",
+                self.classes,
+                "kafka.Kafka",
+                self.properties,
+            ],
+            settings.logs / "kafka.log",
+            owner=settings.state,
+        )
+
+    def format(self) -> None:
+        """Write the configuration and make the data folder a KRaft log. Raises StackError."""
+        self.properties.parent.mkdir(parents=True, exist_ok=True)
+        self.properties.write_text(broker_properties(self.data, self.ports.kafka, self.ports.kafka_controller))
+        self.logging.write_text(LOGGING)
+        command = [*JAVA, "-cp", self.classes, "kafka.tools.StorageTool", "format"]
+        options = ["--ignore-formatted", "--cluster-id", CLUSTER_ID, "--config", str(self.properties)]
+        result = subprocess.run(
+            [*command, *options],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        if result.returncode != 0:
+            lines = (result.stderr or result.stdout).strip().splitlines() or ["no message"]
+            raise StackError(f"Kafka's data folder {self.data} cannot be formatted: {lines[-1]}")
+
+    def start(self) -> None:
+        self.program.start()
+
+    def await_ready(self, seconds: float = 60) -> None:
+        """Wait until the broker answers a client. Raises StackError."""
+        wait_until(self.answers, f"Kafka to answer at {self.bootstrap}", seconds, program=self.program)
+
+    def answers(self) -> bool:
+        try:
+            with contextlib.closing(admin(self.bootstrap)) as client:
+                return bool(client.describe_cluster())
+        except (KafkaError, OSError):
+            return False
+
+
+def admin(bootstrap: str) -> KafkaAdminClient:
+    return KafkaAdminClient(
+        bootstrap_servers=bootstrap, client_id="local", request_timeout_ms=5_000, bootstrap_timeout_ms=5_000
+    )
+
+
+def create_topics(bootstrap: str) -> None:
+    """Make the topics `tweets` and `tweets.rejected` where they are missing. Raises StackError."""
+    wanted = [
+        NewTopic(TWEETS_TOPIC, num_partitions=TWEETS_PARTITIONS, replication_factor=1),
+        NewTopic(REJECTED_TOPIC, num_partitions=1, replication_factor=1),
+    ]
+    try:
+        with contextlib.closing(admin(bootstrap)) as client:
+            for topic in wanted:
+                with contextlib.suppress(TopicAlreadyExistsError):
+                    client.create_topics([topic], wait_for_metadata=True)
+    except (KafkaError, OSError) as error:
+        raise StackError(f"the topics cannot be made at {bootstrap}: {error!r}") from error
+
+
+def read_topic(bootstrap: str, topic: str) -> list[bytes]:
+    """The committed values of a topic from its beginning to its end as it is now."""
+    with contextlib.closing(
+        KafkaConsumer(
+            bootstrap_servers=bootstrap,
+            isolation_level="read_committed",
+            auto_offset_reset="earliest",
+            enable_auto_commit=False,
+        )
+    ) as consumer:
+        partitions = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic) or ()]
+        consumer.assign(partitions)
+        ends = consumer.end_offsets(partitions)
+        values: list[bytes] = []
+        while any(consumer.position(partition) < ends[partition] for partition in partitions):
+            for records in consumer.poll(timeout_ms=500, max_records=5_000).values():
+                values.extend(record.value for record in records)
+        return values
+
+
+def broker_properties(data: Path, port: int, controller_port: int) -> str:
+    """server.properties of one node that is broker and controller, on the loopback interface only."""
+    return f"""\
+node.id=1
+process.roles=broker,controller
+controller.quorum.voters=1@127.0.0.1:{controller_port}
+controller.listener.names=CONTROLLER
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+log.dirs={data}
+auto.create.topics.enable=false
+# One node holds every replica.
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=1
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=1
+group.initial.rebalance.delay.ms=0
+# A node killed with -9 reads its whole log again at its next start: small segments keep that short.
+log.segment.bytes=134217728
+"""
+
+
+LOGGING = """\
+appender.console.type = Console
+appender.console.name = console
+appender.console.layout.type = PatternLayout
+appender.console.layout.pattern = %d{ISO8601} %-5p %m (%c{1})%n
+rootLogger.level = INFO
+rootLogger.appenderRef.console.ref = console
+"""

@@ -1,0 +1,179 @@
+"""A Flink session cluster from the pip package, the jobs submitted to it, and its REST API."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyflink
+import requests
+from ruamel.yaml import YAML
+
+from local.package import package_jobs
+from local.process import Program, StackError, wait_until
+from local.settings import Settings
+
+FLINK_HOME = Path(pyflink.__file__).parent
+SUBMIT_SECONDS = 240
+
+
+class Flink:
+    """A JobManager and one TaskManager; both can be killed and started again."""
+
+    def __init__(self, settings: Settings, *, slots: int = 4) -> None:
+        self.settings = settings
+        self.url = settings.flink_url
+        self.home = settings.run / "flink"
+        self.slots = slots
+        self.environment = {
+            "FLINK_HOME": str(FLINK_HOME),
+            "FLINK_CONF_DIR": str(self.home / "conf"),
+            "FLINK_LIB_DIR": str(self.home / "lib"),
+            "FLINK_OPT_DIR": str(FLINK_HOME / "opt"),
+            "FLINK_PLUGINS_DIR": str(FLINK_HOME / "plugins"),
+            "FLINK_LOG_DIR": str(settings.logs),
+            "FLINK_PID_DIR": str(self.home),
+        }
+        self.jobmanager = self._program("JobManager", "jobmanager.sh")
+        self.taskmanager = self._program("TaskManager", "taskmanager.sh")
+
+    def _program(self, name: str, script: str) -> Program:
+        return Program(
+            name,
+            [FLINK_HOME / "bin" / script, "start-foreground"],
+            self.settings.logs / f"{name.lower()}.log",
+            self.environment,
+            self.settings.state,
+        )
+
+    def configure(self) -> None:
+        """Write the configuration, and a lib folder of links: the pip package's jars and the jobs' own."""
+        conf, lib = self.home / "conf", self.home / "lib"
+        conf.mkdir(parents=True, exist_ok=True)
+        lib.mkdir(parents=True, exist_ok=True)
+        (self.home / "tmp").mkdir(exist_ok=True)
+        for jar in [*(FLINK_HOME / "lib").glob("*.jar"), *(self.settings.jars / "flink").glob("*.jar")]:
+            link = lib / jar.name
+            link.unlink(missing_ok=True)
+            link.symlink_to(jar)
+        for name in (
+            "log4j.properties",
+            "log4j-cli.properties",
+            "log4j-console.properties",
+            "log4j-session.properties",
+        ):
+            (conf / name).write_bytes((FLINK_HOME / "conf" / name).read_bytes())
+        shipped = YAML(typ="safe").load(FLINK_HOME / "conf" / "config.yaml")
+        options = flink_options(self.settings, self.home, self.slots, shipped["env"]["java"]["opts"]["all"])
+        with (conf / "config.yaml").open("w") as file:
+            YAML().dump(options, file)
+
+    def start(self) -> None:
+        self.jobmanager.start()
+        self.taskmanager.start()
+
+    def stop(self) -> None:
+        self.taskmanager.stop()
+        self.jobmanager.stop()
+
+    def await_ready(self, seconds: float = 90) -> None:
+        """Wait until every slot has registered. Raises StackError."""
+        wait_until(
+            lambda: self.get("/overview").get("slots-total", 0) >= self.slots,
+            f"the TaskManager to register at {self.url}",
+            seconds,
+            program=self.jobmanager,
+        )
+
+    def get(self, path: str) -> dict[str, Any]:
+        """One answer of the REST API; {} while it does not answer or knows nothing under that path."""
+        try:
+            response = requests.get(f"{self.url}{path}", timeout=5)
+            return dict(response.json()) if response.ok else {}
+        except (requests.RequestException, ValueError):
+            return {}
+
+    def submit(self, module: str, environment: Mapping[str, str]) -> str:
+        """Run `module`'s main against the cluster; returns the job's id. Raises StackError."""
+        name = module.rpartition(".")[2]
+        log = self.settings.logs / f"submit-{name}.log"
+        archive = package_jobs(self.home / f"{name}.zip")
+        submit = Program(
+            f"flink run {name}",
+            [FLINK_HOME / "bin" / "flink", "run", "--detached", "-pyfs", archive, "-pym", module],
+            log,
+            {**self.environment, **environment},
+            self.settings.state,
+        )
+        submit.start()
+        process = submit.process
+        if process is None:  # pragma: no cover - start() raises instead
+            raise StackError(f"{name} cannot be submitted")
+        try:
+            process.wait(SUBMIT_SECONDS)
+        except subprocess.TimeoutExpired:
+            submit.stop(0)
+            raise StackError(f"submitting {name} took more than {SUBMIT_SECONDS} s (log: {log})") from None
+        text = log.read_text(errors="replace")
+        marker = "Job has been submitted with JobID "
+        if process.returncode != 0 or marker not in text:
+            raise StackError(f"{name} cannot be submitted: {failure_reason(text)} (log: {log})")
+        return text.rpartition(marker)[2].split()[0]
+
+    def state(self, job: str) -> str:
+        return str(self.get(f"/jobs/{job}").get("state", "UNKNOWN"))
+
+    def all_running(self, job: str) -> bool:
+        """Whether the job and each of its tasks is RUNNING."""
+        answer = self.get(f"/jobs/{job}")
+        tasks = [vertex["status"] for vertex in answer.get("vertices", [])]
+        return answer.get("state") == "RUNNING" and bool(tasks) and all(task == "RUNNING" for task in tasks)
+
+    def checkpoints(self, job: str) -> dict[str, Any]:
+        return self.get(f"/jobs/{job}/checkpoints")
+
+    def cancel(self, job: str) -> None:
+        requests.patch(f"{self.url}/jobs/{job}?mode=cancel", timeout=10)
+
+
+def failure_reason(text: str) -> str:
+    """The line of a submission's output that says why it failed: the deepest error that is not only a wrapper."""
+    wrappers = ("ProgramAbortException", "Python process exits", "Py4JJavaError")
+    errors = re.findall(r"^(?:: |Caused by: )?([\w.$]+(?:Exception|Error): .+)", text, re.MULTILINE)
+    named = [error for error in errors if not any(wrapper in error for wrapper in wrappers)]
+    return (named or [line for line in text.splitlines() if line.strip()] or ["no output"])[-1].strip()[:400]
+
+
+def flink_options(settings: Settings, home: Path, slots: int, java_options: str) -> dict[str, Any]:
+    """config.yaml of the session cluster. `java_options` opens what Flink needs of JDK 17."""
+    return {
+        "env.java.opts.all": java_options,
+        "env.log.max": 3,
+        "jobmanager.rpc.address": "127.0.0.1",
+        "jobmanager.rpc.port": settings.ports.flink_rpc,
+        "jobmanager.bind-host": "127.0.0.1",
+        "jobmanager.memory.process.size": "1g",
+        "taskmanager.bind-host": "127.0.0.1",
+        "taskmanager.host": "127.0.0.1",
+        "taskmanager.memory.process.size": "2g",
+        "taskmanager.memory.managed.size": "256m",
+        "taskmanager.memory.network.min": "64m",
+        "taskmanager.memory.network.max": "128m",
+        "taskmanager.memory.jvm-metaspace.size": "256m",
+        "taskmanager.numberOfTaskSlots": slots,
+        "rest.address": "127.0.0.1",
+        "rest.bind-address": "127.0.0.1",
+        "rest.port": settings.ports.flink,
+        # A TaskManager killed with -9 is noticed, and its tasks are started elsewhere, within seconds.
+        "heartbeat.interval": "1 s",
+        "heartbeat.timeout": "10 s",
+        "cluster.registration.initial-timeout": "100 ms",
+        "execution.checkpointing.dir": f"file://{home / 'checkpoints'}",
+        "execution.checkpointing.savepoint-dir": f"file://{home / 'savepoints'}",
+        "io.tmp.dirs": str(home / "tmp"),
+        "python.executable": sys.executable,
+        "python.client.executable": sys.executable,
+        "web.submit.enable": False,
+    }

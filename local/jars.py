@@ -1,0 +1,49 @@
+"""Fetches the jars that a POM names, once, with Maven."""
+
+import hashlib
+import shutil
+import subprocess
+from pathlib import Path
+
+from local.process import StackError
+
+SECONDS = 600
+
+
+def fetch_jars(pom: Path, folder: Path, log: Path) -> Path:
+    """Copy the runtime jars of `pom` into `folder` and return it; nothing happens when they are there already.
+
+    The folder is replaced as a whole, so that an interrupted download never looks complete. Raises StackError.
+    """
+    digest = hashlib.sha256(pom.read_bytes()).hexdigest()
+    stamp = folder / "pom.sha256"
+    if stamp.is_file() and stamp.read_text() == digest:
+        return folder
+    fresh = folder.with_name(f"{folder.name}.part")
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(parents=True)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("wb") as out:
+        try:
+            result = subprocess.run(
+                [
+                    *("mvn", "--batch-mode", "--no-transfer-progress", "--strict-checksums"),
+                    *("--file", str(pom), "dependency:copy-dependencies"),
+                    *("-DincludeScope=runtime", f"-DoutputDirectory={fresh}"),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                timeout=SECONDS,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise StackError(f"Maven did not fetch the jars of {pom} within {SECONDS} s (log: {log})") from None
+    if result.returncode != 0:
+        errors = [line for line in log.read_text(errors="replace").splitlines() if line.startswith("[ERROR]")]
+        reason = errors[0].removeprefix("[ERROR] ") if errors else f"exit status {result.returncode}"
+        raise StackError(f"Maven could not fetch the jars of {pom}: {reason[:300]} (log: {log})")
+    (fresh / stamp.name).write_text(digest)
+    shutil.rmtree(folder, ignore_errors=True)
+    fresh.rename(folder)
+    return folder

@@ -1,0 +1,21 @@
+"""Packs the jobs into a zip that Flink puts on the PYTHONPATH of its Python processes."""
+
+import zipfile
+from pathlib import Path
+
+from local.settings import REPOSITORY
+
+SUFFIXES = {".py", ".sql"}
+EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest moment that a zip can tell: the same code gives the same bytes
+
+
+def package_jobs(target: Path, source: Path = REPOSITORY / "jobs") -> Path:
+    """Write the package `jobs` to the zip file `target` and return it; equal sources give equal bytes."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(source.rglob("*")):
+            if path.suffix in SUFFIXES:
+                entry = zipfile.ZipInfo(path.relative_to(source.parent).as_posix(), EPOCH)
+                entry.external_attr = 0o644 << 16
+                archive.writestr(entry, path.read_bytes(), zipfile.ZIP_DEFLATED)
+    return target

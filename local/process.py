@@ -1,0 +1,120 @@
+"""Child processes that never outlive the stack: start, stop, kill, and sweep what a killed stack left behind."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+# Every process of a stack inherits this variable with the stack's state folder as value, so that the next start
+# finds whatever a killed one left behind, workers and grandchildren included, without any bookkeeping on disk.
+OWNER = "LOCAL_STACK_OWNER"
+
+
+class StackError(RuntimeError):
+    """A part did not start or died; the text is one line for the user."""
+
+
+@dataclass
+class Program:
+    """One program of the stack: how to start it, and the process while it runs."""
+
+    name: str
+    command: Sequence[str | Path]
+    log: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
+    owner: Path = Path()
+    process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it in a session of its own, so that a Ctrl-C reaches only the stack, which then stops it in order."""
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        environment = {**os.environ, **self.environment, OWNER: str(self.owner)}
+        try:
+            with self.log.open("ab") as log:
+                self.process = subprocess.Popen(
+                    [str(part) for part in self.command],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    env=environment,
+                    start_new_session=True,
+                )
+        except OSError as error:
+            raise StackError(f"{self.name} cannot be started: {error}") from error
+
+    @property
+    def pid(self) -> int:
+        if self.process is None:
+            raise StackError(f"{self.name} was never started")
+        return self.process.pid
+
+    def alive(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the program's own process."""
+        os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """Kill the program's own process at once and wait until it is gone; its children are left as they are."""
+        self.signal(signal.SIGKILL)
+        if self.process is not None:
+            self.process.wait()
+
+    def stop(self, seconds: float = 10) -> None:
+        """Ask it to end, and after `seconds` make it; whatever it started ends too."""
+        if self.process is None:
+            return
+        if self.alive():
+            self.process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(seconds)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+def wait_until(
+    ready: Callable[[], bool],
+    what: str,
+    seconds: float,
+    *,
+    program: Program | None = None,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """Wait until `ready()` holds; raises StackError after `seconds`, or as soon as `program` has ended."""
+    end = clock() + seconds
+    while not ready():
+        log = f" (log: {program.log})" if program else ""
+        if program is not None and not program.alive():
+            raise StackError(f"{program.name} ended while the stack awaited {what}{log}")
+        if clock() >= end:
+            raise StackError(f"{what} did not happen within {seconds:g} s{log}")
+        sleep(0.1)
+
+
+def owned_processes(owner: Path) -> list[psutil.Process]:
+    """The running processes that a stack with this state folder started, this process excepted."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.pid != os.getpid() and process.environ().get(OWNER) == str(owner):
+                found.append(process)
+    return found
+
+
+def sweep(owner: Path, seconds: float = 10) -> int:
+    """Kill what an earlier stack with this state folder left running; returns the number of processes."""
+    leftovers = owned_processes(owner)
+    for process in leftovers:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+    psutil.wait_procs(leftovers, timeout=seconds)
+    return len(leftovers)
