@@ -1,5 +1,6 @@
 """The jobs' settings: read once from the environment, checked, and handed on as one value."""
 
+import contextlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from jobs.feeds import FEEDS
 from jobs.names import COLLECTION, DATABASE, REJECTED_TOPIC, TWEETS_TOPIC
 
 T = TypeVar("T")
+MONGODB_SCHEMES = ("mongodb", "mongodb+srv")
 
 
 class SettingError(ValueError):
@@ -80,7 +82,7 @@ def read_aggregator_settings(environment: Mapping[str, str]) -> AggregatorSettin
         idle_seconds=read.whole("IDLE_SECONDS", 60, 1, 86_400),
         checkpoint_seconds=read.whole("CHECKPOINT_SECONDS", 10, 1, 600),
         max_document_bytes=read.whole("MAX_DOCUMENT_BYTES", 12_000_000, 1_000, 16_000_000),
-        mongodb_uri=read.secret_url("MONGODB_URI", "mongodb://localhost:27017", ("mongodb", "mongodb+srv")),
+        mongodb_uri=read.secret_url("MONGODB_URI", "mongodb://localhost:27017", MONGODB_SCHEMES),
         database=read.name("MONGODB_DATABASE", DATABASE),
         collection=read.name("MONGODB_COLLECTION", COLLECTION),
         worldometers_url=read.urls("WORLDOMETERS_URL", worldometers.URL, ("http", "https"))[0],
@@ -101,6 +103,14 @@ class Environment:
             return int(value) if re.fullmatch("[0-9]{1,18}", value) and low <= int(value) <= high else None
 
         return self._read(name, str(default), parse, f"a whole number from {low} to {high}")
+
+    def number(self, name: str, default: float, low: float, high: float) -> float:
+        def parse(value: str) -> float | None:
+            with contextlib.suppress(ValueError):
+                return number if low <= (number := float(value)) <= high else None
+            return None
+
+        return self._read(name, str(default), parse, f"a number from {low:g} to {high:g}")
 
     def name(self, name: str, default: str) -> str:
         """A name as both Kafka and MongoDB allow it."""

@@ -143,7 +143,8 @@ def failure_reason(text: str) -> str:
     wrappers = ("ProgramAbortException", "Python process exits", "Py4JJavaError")
     errors = re.findall(r"^(?:: |Caused by: )?([\w.$]+(?:Exception|Error): .+)", text, re.MULTILINE)
     named = [error for error in errors if not any(wrapper in error for wrapper in wrappers)]
-    return (named or [line for line in text.splitlines() if line.strip()] or ["no output"])[-1].strip()[:400]
+    lines: list[str] = named or [line for line in text.splitlines() if line.strip()] or ["no output"]
+    return lines[-1].strip()[:400]
 
 
 def flink_options(settings: Settings, home: Path, slots: int, java_options: str) -> dict[str, Any]:

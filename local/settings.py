@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from jobs.settings import MONGODB_SCHEMES, Environment, SettingError
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 # The four public instances of Bluesky's Jetstream, asked in turn; only created posts are wanted.
@@ -14,10 +16,6 @@ JETSTREAM_URLS = ",".join(
     for number in (1, 2)
 )
 FEEDS = ("simulator", "jetstream")
-
-
-class SettingError(ValueError):
-    """A setting has a value that is not allowed; the text names the setting, the value and what is allowed."""
 
 
 @dataclass(frozen=True)
@@ -89,42 +87,20 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
     Raises SettingError with the variable's name, its value and what is allowed.
     """
     defaults = Settings()
-
-    def whole(name: str, default: int, low: int, high: int) -> int:
-        value = environment.get(name) or str(default)
-        if not value.isascii() or not value.isdigit() or not low <= int(value) <= high:
-            raise SettingError(f"{name}={value!r}: a whole number from {low} to {high} is allowed")
-        return int(value)
-
-    def number(name: str, default: float, low: float, high: float) -> float:
-        value = environment.get(name) or str(default)
-        try:
-            if low <= float(value) <= high:
-                return float(value)
-        except ValueError:
-            pass
-        raise SettingError(f"{name}={value!r}: a number from {low:g} to {high:g} is allowed")
-
+    read = Environment(environment)
     ports = Ports(
-        **{name: whole(f"{name.upper()}_PORT", default, 1, 65535) for name, default in vars(defaults.ports).items()}
+        **{name: read.whole(f"{name.upper()}_PORT", port, 1, 65_535) for name, port in vars(defaults.ports).items()}
     )
     used = list(vars(ports).values())
     if len(set(used)) != len(used):
         named = ", ".join(f"{name.upper()}_PORT={port}" for name, port in vars(ports).items())
         raise SettingError(f"two parts cannot share a port: {named}")
-    feed = environment.get("FEED") or defaults.feed
-    if feed not in FEEDS:
-        raise SettingError(f"FEED={feed!r}: {' or '.join(FEEDS)} is allowed")
-    uri = environment.get("MONGODB_URI") or None
-    if uri and not uri.startswith(("mongodb://", "mongodb+srv://")):
-        # The value is not shown: it may hold a password.
-        raise SettingError("MONGODB_URI: it must start with mongodb:// or mongodb+srv://")
     return Settings(
         state=Path(environment.get("STATE") or defaults.state).resolve(),
         ports=ports,
-        feed=feed,
-        mongodb_uri=uri,
-        rate=number("SIMULATOR_RATE", defaults.rate, 0.01, 100_000),
-        window_seconds=whole("WINDOW_SECONDS", defaults.window_seconds, 1, 3600),
-        documents=whole("DOCUMENTS", 0, 0, 1_000_000) or None,
+        feed=read.choice("FEED", defaults.feed, FEEDS),
+        mongodb_uri=read.secret_url("MONGODB_URI", "", MONGODB_SCHEMES) if environment.get("MONGODB_URI") else None,
+        rate=read.number("SIMULATOR_RATE", defaults.rate, 0.01, 100_000),
+        window_seconds=read.whole("WINDOW_SECONDS", defaults.window_seconds, 1, 3_600),
+        documents=read.whole("DOCUMENTS", 0, 0, 1_000_000) or None,
     )

@@ -1,18 +1,19 @@
 """A stand-in for https://www.worldometers.info/coronavirus/: its tables, invented counts, faults on demand.
 
 GET /coronavirus/ is the page, GET /healthz says that the server runs, GET and PUT /fault show and set, as text,
-what is wrong with the page: none, error (HTTP 503), slow (bytes trickle for a minute), layout (the table has
-another id), without-new-recovered (as before June 2020), garbage (not HTML) or huge (it never ends).
-Settings: WORLDOMETERS_HOST, WORLDOMETERS_PORT (0: any free one), WORLDOMETERS_FAULT.
+what is wrong with the page: none, error (HTTP 503), slow (bytes trickle for a minute), layout (other table
+ids), without-new-recovered (as before June 2020), garbage (not HTML), huge (endless). Settings: environment
+variables WORLDOMETERS_HOST, WORLDOMETERS_PORT (0: any free one), WORLDOMETERS_FAULT.
 """
 
-import json
 import logging
 import os
+import re
 import signal
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -24,7 +25,7 @@ START = 1_591_142_400  # 2020-06-03 00:00 GMT, when the totals below were reache
 HEADERS = (
     *("#", "Country,<br />Other", "Total<br />Cases", "New<br />Cases", "Total<br />Deaths", "New<br />Deaths"),
     *("Total<br />Recovered", "New<br />Recovered", "Active<br />Cases", "Serious,<br />Critical"),
-    *("Tot&nbsp;Cases/<br />1M pop", "Total<br />Tests", "Tests/<br />\n<nobr>1M pop</nobr>\n", "Continent"),
+    *("Tot&nbsp;Cases/<br />1M pop", "Tests/<br />\n<nobr>1M pop</nobr>\n", "Continent"),
 )
 log = logging.getLogger("worldometers_page")
 
@@ -32,61 +33,169 @@ log = logging.getLogger("worldometers_page")
 class Place(NamedTuple):
     name: str
     continent: str
-    totals: tuple[int, int, int]  # cases, deaths, recovered
+    totals: tuple[int, int, int]  # cases, deaths, recovered (0: it does not report them)
     daily: tuple[int, int, int] = (0, 0, 0)
-    reports_recovered: bool = True  # else they show as N/A and count as none in the sums, as on the real page
 
 
 PLACES = (
     Place("USA", "North America", (1_880_000, 108_000, 646_000), (21_000, 900, 19_800)),
     Place("Brazil", "South America", (556_000, 31_200, 240_000), (20_000, 1_000, 18_600)),
     Place("Russia", "Europe", (423_000, 5_000, 187_000), (8_600, 170, 8_200)),
-    Place("Spain", "Europe", (287_000, 27_100, 0), (400, 2, 0), reports_recovered=False),
-    Place("UK", "Europe", (278_000, 39_400, 0), (1_700, 250, 0), reports_recovered=False),
+    Place("Spain", "Europe", (287_000, 27_100, 0), (400, 2, 0)),
+    Place("UK", "Europe", (278_000, 39_400, 0), (1_700, 250, 0)),
     Place("Italy", "Europe", (233_000, 33_500, 160_000), (330, 60, 260)),
     Place("India", "Asia", (207_000, 5_800, 100_000), (9_500, 260, 8_900)),
-    Place("Peru", "South America", (174_000, 4_700, 69_000), (3_900, 120, 3_600)),
-    Place("Turkey", "Asia", (165_000, 4_600, 129_000), (870, 24, 830)),
     Place("Iran", "Asia", (157_000, 7_900, 123_000), (3_000, 70, 2_800)),
     Place("Mexico", "North America", (97_000, 10_600, 70_000), (4_000, 420, 3_300)),
     Place("South Africa", "Africa", (35_800, 755, 18_300), (1_900, 50, 1_700)),
     Place("New Zealand", "Oceania", (1_504, 22, 1_481)),
     Place("Diamond Princess", "", (712, 13, 651)),  # a ship: its continent has no name on the real page either
 )
+GROUPS = {place.continent: [p for p in PLACES if p.continent == place.continent] for place in PLACES}
 
 
 def _totals(places: Sequence[Place], at: float) -> list[int]:
     """Sums of cases, deaths, recovered, active, critical at a time in seconds since 1970."""
     days = max(0.0, at - START) / DAY
-    sums = [0] * 5
-    for place in places:
-        pairs = zip(place.totals, place.daily, strict=True)
-        cases, deaths, recovered = (total + int(daily * days) for total, daily in pairs)
-        active = cases - deaths - recovered
-        sums = list(map(sum, zip(sums, (cases, deaths, recovered, active, active // 60), strict=True)))
-    return sums
+    rows = [[t + int(d * days) for t, d in zip(p.totals, p.daily, strict=True)] for p in places]
+    cases, deaths, recovered = map(sum, zip(*rows, strict=True))
+    return [cases, deaths, recovered, cases - deaths - recovered, sum((c - d - r) // 60 for c, d, r in rows)]
 
 
-def _cells(places: Sequence[Place], since: float, until: float) -> list[str]:
+def _counts(places: Sequence[Place], since: float, until: float) -> list[str]:
     """The eight counts of a row; *new* is from `since` to `until`, and blank if nothing is."""
     totals = _totals(places, until)
     total = [f"{count:,}" for count in totals]
     new = [f"{b - a:+,}" if b > a else "" for a, b in zip(_totals(places, since), totals, strict=True)]
-    if not any(place.reports_recovered for place in places):
+    if totals[2] == 0:
         total[2] = new[2] = total[3] = "N/A"
     return [total[0], new[0], total[1] + " ", new[1], total[2], new[2], total[3], total[4]]
 
 
-def _table(table_id: str, since: float, until: float, with_new_recovered: bool) -> str:
+def _table(table_id: str, headers: Sequence[str], since: float, until: float) -> str:
     """Continents come first, then the world, the places, and the sums again, in rows like the real ones."""
-    groups = {name: [p for p in PLACES if p.continent == name] for name in dict.fromkeys(p.continent for p in PLACES)}
-    rows: list[tuple[str, str, str, Sequence[Place], str]] = [
-        *(("total_row_world row_continent", "", f"\n<nobr>{name}</nobr>\n", groups[name], name) for name in groups),
-        ("total_row_world", "", "World", PLACES, "All"),
-        *(("", str(i), f'<a href="#">{p.name}</a>', [p], p.continent) for i, p in enumerate(PLACES, start=1)),
-        *(("row_continent total_row", "", "Total:", groups[name], name) for name in groups),
-        ("total_row", "", "Total:", PLACES, "All"),
-    ]
-    table = [(f'<tr class="{row_class}">', number, name, *_cells(group, since, until), "", "", "", continent)
-             for row_class, number, name, group, continent in rows]
-    return ""
+
+    def row(css_class: str, name: str, places: Sequence[Place], continent: str, number: str = "") -> str:
+        cells = dict(zip(HEADERS, [number, name, *_counts(places, since, until), "", "", continent], strict=True))
+        return "\n".join([f'<tr class="{css_class}">', *(f"<td>{cells[h]}</td>" for h in headers), "</tr>\n"])
+
+    rows = [row("total_row_world", f"\n<nobr>{name}</nobr>\n", GROUPS[name], name) for name in GROUPS]
+    rows.append(row("total_row_world", "World", PLACES, "All"))
+    rows += [row("", f'<a href="#">{p.name}</a>', [p], p.continent, str(i)) for i, p in enumerate(PLACES, 1)]
+    rows += [row("total_row", "Total:", GROUPS[name], name) for name in GROUPS]
+    rows.append(row("total_row", "Total:", PLACES, "All"))
+    head = "".join(f'<th width="30">{header}</th>\n' for header in headers)
+    html = f'<table id="{table_id}">\n<thead>\n<tr>\n{head}</tr>\n</thead>\n<tbody>\n'
+    return html + "".join(rows) + "</tbody>\n</table>\n"
+
+
+def render_page(now: float, *, layout: str = "current") -> str:
+    """The page at `now`, in seconds since 1970; *new* is since midnight GMT; `layout` may be a fault of the table."""
+    table_id = "covid_countries" if layout == "layout" else "main_table_countries"
+    headers = [h for h in HEADERS if layout != "without-new-recovered" or h != "New<br />Recovered"]
+    midnight = now - now % DAY
+    tables = _table(f"{table_id}_today", headers, midnight, now)
+    tables += _table(f"{table_id}_yesterday", headers, midnight - DAY, midnight)
+    tables += _table(f"{table_id}_yesterday2", headers, midnight - 2 * DAY, midnight - DAY)
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f"<script>var cur_table = '{table_id}_today';</script>\n</head>\n<body>\n{tables}</body>\n</html>\n"
+    )
+
+
+class PageServer(ThreadingHTTPServer):
+    """Serves until it is shut down; `fault` may be set at any time. Raises OSError if it cannot listen."""
+
+    def __init__(self, host: str, port: int, fault: str = "none", clock: Callable[[], float] = time.time) -> None:
+        super().__init__((host, port), _Handler)
+        self.fault, self.clock = fault, clock
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: PageServer
+    timeout = 10  # seconds without a byte from the client
+
+    def do_GET(self) -> None:
+        path, fault = urlsplit(self.path).path, self.server.fault
+        if path == PAGE_PATH:
+            with suppress(ConnectionError, TimeoutError):  # how slow and huge pages end
+                self._send_page(fault)
+        elif path == "/healthz":
+            self._send(200, f'{{"status": "ok", "fault": "{fault}"}}', "application/json")
+        elif path == "/fault":
+            self._send(200, fault)
+        else:
+            self._send(404, f"not found: the page is {PAGE_PATH}")
+
+    def do_PUT(self) -> None:
+        fault = self.rfile.read(min(100, int(self.headers.get("Content-Length", 0)))).decode("latin-1").strip()
+        if urlsplit(self.path).path != "/fault":
+            self._send(404, "not found: only /fault can be set")
+        elif fault not in FAULTS:
+            self._send(400, f"allowed are {', '.join(FAULTS)}")
+        else:
+            self.server.fault = fault
+            self._send(200, fault)
+
+    def _send_page(self, fault: str) -> None:
+        page = render_page(self.server.clock(), layout=fault)
+        if fault == "error":
+            self._send(503, "fault: error")
+        elif fault == "garbage":
+            self._send(200, "\x00\x01<\xff&#" * 10_000, "text/html")
+        elif fault == "slow":
+            self._send(200, "", "text/html")
+            for character in page[:600]:
+                self.wfile.write(character.encode())
+                time.sleep(0.1)
+        else:
+            self._send(200, page, "text/html")
+            while fault == "huge":
+                self.wfile.write(b"<p>and so on</p>" * 4096)
+
+    def _send(self, status: int, text: str, content_type: str = "text/plain") -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", f"{content_type}; charset=utf-8")
+        self.end_headers()  # no length is given, so more may follow until the connection ends
+        self.wfile.write(text.encode())
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        log.info("%s " + format, self.address_string(), *args)
+
+
+def read_settings(environ: Mapping[str, str]) -> tuple[str, int, str]:
+    """Host, port, fault. Raises ValueError that names the setting, its value and what is allowed."""
+    host = environ.get("WORLDOMETERS_HOST", "127.0.0.1")
+    port = environ.get("WORLDOMETERS_PORT", "5556")
+    fault = environ.get("WORLDOMETERS_FAULT", "none")
+    if not re.fullmatch(r"[A-Za-z0-9.-]+", host):
+        raise ValueError(f"WORLDOMETERS_HOST={host!r}: a host name or an IPv4 address is allowed")
+    if not re.fullmatch("[0-9]{1,5}", port) or int(port) > 65_535:
+        raise ValueError(f"WORLDOMETERS_PORT={port!r}: a whole number from 0 (any free port) to 65535 is allowed")
+    if fault not in FAULTS:
+        raise ValueError(f"WORLDOMETERS_FAULT={fault!r}: one of {', '.join(FAULTS)} is allowed")
+    return host, int(port), fault
+
+
+def main(environ: Mapping[str, str] = os.environ) -> int:
+    """Serve until SIGTERM or SIGINT (exit status 0); 1 if the port cannot be had, 2 for a bad setting."""
+    logging.basicConfig(level=logging.INFO, format="%(name)s %(levelname)s %(message)s")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    signal.signal(signal.SIGINT, lambda *_: sys.exit(0))
+    try:
+        host, port, fault = read_settings(environ)
+        server = PageServer(host, port, fault)
+    except ValueError as error:
+        log.error("%s", error)
+        return 2
+    except OSError as error:
+        log.error("cannot listen on %s:%s: %s", host, port, error.strerror)
+        return 1
+    with server:
+        log.info("serving http://%s:%s%s, fault %s", host, server.server_port, PAGE_PATH, fault)
+        server.serve_forever()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

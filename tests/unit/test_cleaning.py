@@ -59,6 +59,8 @@ URLS = {
     "other schemes": ("ftp://a.b mailto:c@d.e", "ftp://a.b mailto:c@d.e"),
     "line end": ("https://a.b/c\nok", "ok"),
     "www": ("see www.a.b/c(d), WWW.E.F or Www.g.h.", "see , or ."),
+    "www in upper case": ("WWW.A.B ok", "ok"),
+    "www in mixed case": ("wWw.a.b wwW.c.d ok", "ok"),
     "www in brackets": ("(www.a.b)", "()"),
     "www with an IDN host": ("www.\u65e5\u672c.jp ok", "ok"),
     "www behind Japanese": ("\u898b\u3066www.a.jp", "\u898b\u3066"),
@@ -193,6 +195,15 @@ def test_whatever_comes_in_what_comes_out_is_clean(text: str) -> None:
     assert not set("#\uff03\ufeff") & set(cleaned)
     assert not re.search(r"https?://", cleaned, re.IGNORECASE)
     assert not re.search(r"(?<![\w\u0300-\u036f])(RT:|(?i:www\.[a-z0-9]))", cleaned)
+
+
+@pytest.mark.parametrize("depth", range(9))
+@pytest.mark.parametrize("token", ["ht|tp://a.b", "w|ww.a.b", "R|T:", "http:R|T://a.b", "&am|p;lt;"])
+def test_a_token_is_found_however_deep_its_disguise(token: str, depth: int) -> None:
+    cleaned = clean(token.replace("|", "&nu" * depth + "&num;" + "m;" * depth))
+
+    assert clean(cleaned) == cleaned
+    assert not re.search(r"https?://|www[.]|RT:|&", cleaned)
 
 
 WORD = st.text(st.characters(categories=["L", "Nd", "So"]), min_size=1, max_size=8)

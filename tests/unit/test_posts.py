@@ -141,9 +141,11 @@ def test_timestamps_are_whole_milliseconds_rounded_down() -> None:
     assert [Numbering(1000.0, 3.0).timestamp_ms(n) for n in (1, 2, 3)] == [1_000_333, 1_000_666, 1_001_000]
 
 
-def test_timestamps_are_exact() -> None:
-    numbering = Numbering(1767225600.0, 1000.0)
-    assert [numbering.timestamp_ms(n) for n in range(1, 5000)] == list(range(1767225600_001, 1767225605_000))
+def test_timestamps_are_exact_where_floats_would_round_up() -> None:
+    rate = 99_991
+    n = pow(1000, -1, rate) * (rate - 1) % rate  # 1000 * n / rate lies 1 / rate below a whole number
+    assert 1000 * n % rate == rate - 1
+    assert Numbering(1767225600.0, rate).timestamp_ms(n) == 1767225600_000 + 1000 * n // rate
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,43 @@
+# Everything runs from a virtual environment in .venv, made from the lock when it is missing or out of date.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+RUN := $(VENV)/bin/python -m
+# The installer's version stands in pyproject.toml, like every other.
+UV := $(shell sed -n 's/.*"\(uv==[0-9.]*\)".*/\1/p' pyproject.toml)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo sql_client test bench lint lock
+
+help: ## show this list
+	@sed -n 's/^\([a-z_]*\):.*## /\1: /p' $(MAKEFILE_LIST) | awk -F': ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
+
+demo: $(VENV)/ready ## the whole pipeline on this machine; Ctrl-C stops it (DOCUMENTS=3 ends by itself, FEED=jetstream reads Bluesky)
+	@$(RUN) local.demo
+
+sql_client: $(VENV)/ready ## Flink's SQL client on the running demo, with twitter_table (SQL="SELECT ..." prints one result)
+	@$(RUN) local.sql_client
+
+test: $(VENV)/ready lint ## every test that needs no cluster
+	@$(RUN) pytest
+
+bench: $(VENV)/ready ## both jobs against bare Python loops, side by side, with the ratios
+	@$(RUN) tests.bench
+
+lint: $(VENV)/ready ## style, types and layers
+	@$(VENV)/bin/ruff check --quiet
+	@$(VENV)/bin/ruff format --quiet --check
+	@$(VENV)/bin/mypy --no-error-summary
+	@$(VENV)/bin/lint-imports --no-logo 2>/dev/null
+
+lock: $(VENV)/ready ## pin again what the pinned packages need
+	@$(VENV)/bin/uv pip compile --quiet --no-header --all-extras --generate-hashes --python-version 3.11 \
+		pyproject.toml --output-file requirements.lock
+
+$(VENV)/ready: requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || \
+		{ echo "error: Python 3.11 is needed ('$(PYTHON)' is not it): name it with make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@echo "installing the Python packages into $(VENV) (once) ..."
+	@$(PYTHON) -m venv --clear $(VENV) || { echo "error: the venv module is missing: install python3-venv" >&2; exit 1; }
+	@$(VENV)/bin/pip install --quiet --disable-pip-version-check $(UV)
+	@$(VENV)/bin/uv pip sync --quiet --require-hashes --python $(VENV)/bin/python requirements.lock
+	@touch $@

@@ -1,0 +1,99 @@
+"""What must hold before anything is started; each failure is one clear line."""
+
+import contextlib
+import re
+import shutil
+import socket
+import subprocess
+from collections.abc import Callable, Iterable
+from urllib.parse import urlsplit
+
+import psutil
+
+from local.process import StackError
+from local.settings import JETSTREAM_URLS, Settings
+
+MIN_JAVA = 17  # what Kafka 4 needs; Flink 1.20 runs on it as well
+
+
+def check(settings: Settings) -> None:
+    """Raises StackError with a line for each thing that is missing."""
+    problems = [
+        *check_java(java_version()),
+        *check_maven(settings, shutil.which("mvn")),
+        *check_ports(settings),
+        *(check_reachable(JETSTREAM_URLS.split(",")) if settings.feed == "jetstream" else ()),
+    ]
+    if problems:
+        raise StackError("\n".join(problems))
+
+
+def java_version() -> str | None:
+    """What `java -version` says, or None where there is no java."""
+    try:
+        result = subprocess.run(["java", "-version"], capture_output=True, text=True, check=False, timeout=30)
+    except OSError:
+        return None
+    return result.stderr + result.stdout
+
+
+def check_java(said: str | None) -> Iterable[str]:
+    if said is None:
+        yield f"java is not on PATH: install a JDK {MIN_JAVA}"
+        return
+    match = re.search(r'version "(\d+)', said)
+    if match is None or int(match[1]) < MIN_JAVA:
+        first = said.strip().splitlines() or ["nothing"]
+        yield f"java is too old: a JDK {MIN_JAVA} or newer is needed, `java -version` says {first[0]}"
+
+
+def check_maven(settings: Settings, maven: str | None) -> Iterable[str]:
+    if maven is None and not all((settings.jars / name).is_dir() for name in ("flink", "kafka")):
+        yield "mvn is not on PATH: install Maven, which fetches the jars of Kafka and of Flink's connectors"
+
+
+def check_ports(settings: Settings) -> Iterable[str]:
+    unused = {
+        "mongodb": settings.mongodb_uri is not None,
+        "simulator": settings.feed != "simulator",
+    }
+    for name, port in vars(settings.ports).items():
+        if not unused.get(name) and in_use(port):
+            yield f"port {port} is in use{by_whom(port)}: free it, or choose another with {name.upper()}_PORT"
+
+
+def in_use(port: int) -> bool:
+    with contextlib.closing(socket.socket(socket.AF_INET, socket.SOCK_STREAM)) as probe:
+        # As the programs do it: a connection that is only waiting to be forgotten does not count.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return True
+    return False
+
+
+def by_whom(port: int) -> str:
+    with contextlib.suppress(psutil.Error):
+        for connection in psutil.net_connections("tcp"):
+            if connection.laddr and connection.laddr.port == port and connection.status == psutil.CONN_LISTEN:
+                if connection.pid is None:
+                    break
+                return f" by {psutil.Process(connection.pid).name()} (process {connection.pid})"
+    return ""
+
+
+def check_reachable(
+    urls: Iterable[str], connect: Callable[..., socket.socket] = socket.create_connection
+) -> Iterable[str]:
+    """A line when none of the servers takes a connection within five seconds."""
+    reasons = []
+    for url in urls:
+        host = urlsplit(url).hostname or ""
+        try:
+            connect((host, 443), timeout=5).close()
+        except OSError as error:
+            reasons.append(f"{host}: {error}")
+        else:
+            return
+    yield f"FEED=jetstream needs the internet, and none of its servers can be reached ({'; '.join(reasons)})"

@@ -1,0 +1,198 @@
+"""All the parts together: started side by side where nothing depends on anything, and stopped in order."""
+
+import contextlib
+import fcntl
+import functools
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+
+import requests
+
+from local import preflight
+from local.broker import Broker, create_topics
+from local.flink import Flink
+from local.jars import fetch_jars
+from local.process import Program, StackError, sweep, wait_until
+from local.settings import REPOSITORY, Settings
+from local.store import Store
+
+JOBS = ("collector_stream", "aggregator_stream")
+
+
+@dataclass
+class Step:
+    """One step of the start; seconds: how long it took, or has taken so far."""
+
+    name: str
+    state: str = "waiting"  # then running, then done or failed
+    began: float = 0.0
+    ended: float = 0.0
+
+    @property
+    def seconds(self) -> float:
+        return (self.ended or time.monotonic()) - self.began if self.began else 0.0
+
+
+class Stack:
+    """The local stack. Use as a context: on the way out everything that it started is stopped."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.broker = Broker(settings)
+        self.store = Store(settings)
+        self.flink = Flink(settings)
+        self.simulator = self._python("simulator", "simulator.twitter_stream_simulator")
+        self.worldometers = self._python("worldometers", "simulator.worldometers_page")
+        self.steps: list[Step] = []
+        self.jobs: dict[str, str] = {}
+        self._exit = contextlib.ExitStack()
+
+    def _python(self, name: str, module: str) -> Program:
+        settings = self.settings
+        environment = {
+            "PYTHONPATH": str(REPOSITORY),
+            "SIMULATOR_PORT": str(settings.ports.simulator),
+            "SIMULATOR_RATE": str(settings.rate),
+            "WORLDOMETERS_PORT": str(settings.ports.worldometers),
+        }
+        command = [sys.executable, "-m", module]
+        return Program(name, command, settings.logs / f"{name}.log", environment, settings.state)
+
+    def __enter__(self) -> "Stack":
+        """Claim the state folder, sweep what a killed stack left in it, and check what the start needs."""
+        self._exit.enter_context(claimed(self.settings))
+        sweep(self.settings.state)
+        preflight.check(self.settings)
+        shutil.rmtree(self.settings.run, ignore_errors=True)
+        self.settings.logs.mkdir(parents=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # Clients before servers: nobody spends the time of the stop on reconnecting.
+        with ThreadPoolExecutor() as pool:
+            for stop in (self.flink.stop, *(p.stop for p in (self.simulator, self.worldometers, *self._stores()))):
+                pool.submit(stop)
+        sweep(self.settings.state)
+        self._exit.close()
+
+    def _stores(self) -> list[Program]:
+        return [self.broker.program, *([self.store.program] if self.store.program else [])]
+
+    def programs(self) -> list[Program]:
+        """The programs that can be started again when they die; the JobManager cannot: it knows the jobs."""
+        feed = [self.simulator] if self.settings.feed == "simulator" else []
+        return [*self._stores(), *feed, self.worldometers, self.flink.taskmanager]
+
+    def start(self) -> None:
+        """Start everything and submit both jobs; `steps` tells how far it is. Raises StackError."""
+        tasks: list[tuple[str, Callable[[], None], list[str]]] = [
+            ("Kafka and connector jars", self._fetch, []),
+            (f"document store ({self.store.kind})", self._start_store, []),
+            ("Worldometers stand-in", self._start_worldometers, []),
+            ("Flink cluster", self._start_flink, ["Kafka and connector jars"]),
+            ("Kafka broker and topics", self._start_kafka, ["Kafka and connector jars"]),
+        ]
+        if self.settings.feed == "simulator":
+            tasks.append(("simulator", self._start_simulator, []))
+        before_jobs = [name for name, _, _ in tasks]
+        tasks += [(f"job {job}", functools.partial(self._submit, job), before_jobs) for job in JOBS]
+        self.steps = [Step(name) for name, _, _ in tasks]
+        steps = {step.name: step for step in self.steps}
+        futures: dict[str, Future[None]] = {}
+        with ThreadPoolExecutor(max_workers=len(tasks)) as pool:
+            for name, work, needs in tasks:
+                futures[name] = pool.submit(run_step, steps[name], work, [futures[need] for need in needs])
+            done, _ = wait(futures.values(), return_when=FIRST_EXCEPTION)
+            for future in done:
+                future.result()
+
+    def _fetch(self) -> None:
+        settings = self.settings
+        fetch_jars(REPOSITORY / "jobs" / "pom.xml", settings.jars / "flink", settings.logs / "maven-flink.log")
+        fetch_jars(REPOSITORY / "local" / "pom.xml", settings.jars / "kafka", settings.logs / "maven-kafka.log")
+
+    def _start_kafka(self) -> None:
+        self.broker.format()
+        self.broker.start()
+        self.broker.await_ready()
+        create_topics(self.broker.bootstrap)
+
+    def _start_store(self) -> None:
+        self.store.start()
+        self.store.await_ready()
+
+    def _start_flink(self) -> None:
+        self.flink.configure()
+        self.flink.start()
+        self.flink.await_ready()
+
+    def _start_simulator(self) -> None:
+        self.simulator.start()
+        self._await_health(self.simulator, self.settings.ports.simulator)
+
+    def _start_worldometers(self) -> None:
+        self.worldometers.start()
+        self._await_health(self.worldometers, self.settings.ports.worldometers)
+
+    def _await_health(self, program: Program, port: int, seconds: float = 30) -> None:
+        url = f"http://127.0.0.1:{port}/healthz"
+        wait_until(lambda: answers(url), f"{url} to answer", seconds, program=program)
+
+    def _submit(self, job: str) -> None:
+        identity = self.flink.submit(f"jobs.{job}", self.job_environment())
+        wait_until(lambda: self.flink.all_running(identity), f"{job} to run", 120, program=self.flink.jobmanager)
+        self.jobs[job] = identity
+
+    def job_environment(self) -> dict[str, str]:
+        settings = self.settings
+        return {
+            "FEED": settings.feed,
+            "WEBSOCKET_URL": settings.websocket_url,
+            "KAFKA_BOOTSTRAP_SERVERS": settings.kafka,
+            "MONGODB_URI": settings.store_uri,
+            "WORLDOMETERS_URL": settings.worldometers_url,
+            "WINDOW_SECONDS": str(settings.window_seconds),
+        }
+
+
+def run_step(step: Step, work: Callable[[], None], needs: list[Future[None]]) -> None:
+    """Run a step once the steps that it needs are done; when one of them failed, so does this, with its error."""
+    for need in needs:
+        need.result()
+    step.began, step.state = time.monotonic(), "running"
+    try:
+        work()
+    except BaseException:
+        step.state = "failed"
+        raise
+    else:
+        step.state = "done"
+    finally:
+        step.ended = time.monotonic()
+
+
+def answers(url: str) -> bool:
+    try:
+        return requests.get(url, timeout=2).ok
+    except requests.RequestException:
+        return False
+
+
+@contextlib.contextmanager
+def claimed(settings: Settings) -> Iterator[None]:
+    """Hold the state folder alone: two stacks would sweep each other's processes. Raises StackError."""
+    settings.state.mkdir(parents=True, exist_ok=True)
+    with (settings.state / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise StackError(
+                f"another stack runs in {settings.state}: stop it, or set STATE to another folder"
+            ) from None
+        os.set_inheritable(lock.fileno(), False)
+        yield

@@ -1,0 +1,143 @@
+"""What the demo shows: the steps of the start, then the newest windows; live on a terminal, lines elsewhere."""
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from local.settings import Settings
+from local.stack import Step
+
+WINDOWS = 10  # how many of the newest are shown
+MARKS = {"waiting": ("·", "dim"), "running": ("▸", "yellow"), "done": ("✓", "green"), "failed": ("✗", "red")}
+COUNTERS = {
+    "cases": "total_cases_count",
+    "deaths": "total_deaths_count",
+    "recovered": "total_recovered_count",
+    "active": "active_cases_count",
+}
+Document = Mapping[str, Any]
+
+
+class Screen(Protocol):
+    """Where the demo shows what happens."""
+
+    def steps(self, steps: Sequence[Step]) -> None:
+        """The steps of the start as they are now."""
+
+    def windows(self, newest: Sequence[Document], fresh: Sequence[Document]) -> None:
+        """The newest documents, newest first, and those that have come since the last call, oldest first."""
+
+    def note(self, text: str) -> None:
+        """One line about something that happened."""
+
+
+@contextlib.contextmanager
+def screen(console: Console, addresses: Mapping[str, str]) -> Iterator[Screen]:
+    """A live view on a terminal, lines elsewhere."""
+    if not console.is_terminal:
+        yield Lines(console, addresses)
+        return
+    with Live(console=console, refresh_per_second=4, vertical_overflow="crop") as live:
+        yield Terminal(live, addresses)
+
+
+def addresses(settings: Settings) -> dict[str, str]:
+    """The addresses that a user may want to open; a URI that the user gave is not shown: it may hold a password."""
+    own = settings.mongodb_uri is None
+    return {
+        "Flink UI": settings.flink_url,
+        "database": settings.store_uri if own else "the one in MONGODB_URI",
+        "posts": settings.websocket_url.partition(",")[0],
+        "logs": str(settings.logs),
+    }
+
+
+class Lines:
+    """One line for each thing that happens."""
+
+    def __init__(self, console: Console, shown: Mapping[str, str]) -> None:
+        self._console = console
+        self._addresses = shown
+        self._states: dict[str, str] = {}
+
+    def steps(self, steps: Sequence[Step]) -> None:
+        for step in steps:
+            if step.state != self._states.get(step.name, "waiting"):
+                self._states[step.name] = step.state
+                took = f" ({step.seconds:.1f} s)" if step.ended else ""
+                self.note(f"{step.name}: {step.state}{took}")
+        if steps and all(step.state == "done" for step in steps):
+            for name, address in self._addresses.items():
+                self.note(f"{name}: {address}")
+
+    def windows(self, newest: Sequence[Document], fresh: Sequence[Document]) -> None:  # noqa: ARG002
+        for document in fresh:
+            counters = ", ".join(f"{name} {value}" for name, value in counters_of(document).items())
+            self.note(
+                f"{document['timestamp']}  {len(document['content'])} posts  {counters}  {sample(document, 60)!r}"
+            )
+
+    def note(self, text: str) -> None:
+        self._console.print(text, markup=False, soft_wrap=True)
+
+
+class Terminal:
+    """A view that is drawn again as things change."""
+
+    def __init__(self, live: Live, shown: Mapping[str, str]) -> None:
+        self._live = live
+        self._addresses = shown
+        self._notes: list[str] = []
+        self._upper: Table | Text = Text()
+
+    def steps(self, steps: Sequence[Step]) -> None:
+        table = Table.grid(padding=(0, 2))
+        for step in steps:
+            mark, style = MARKS[step.state]
+            took = f"{step.seconds:.1f} s" if step.began else ""
+            table.add_row(Text(mark, style), step.name, Text(took, "dim", justify="right"))
+        if steps and all(step.state == "done" for step in steps):
+            table.add_row("", Text("everything runs; the first window is filling ...", "yellow"), "")
+        self._upper = table
+        self._draw()
+
+    def windows(self, newest: Sequence[Document], fresh: Sequence[Document]) -> None:  # noqa: ARG002
+        table = Table(title="documents in twitter_db.twitter_collection", title_justify="left", expand=True)
+        for heading in ("window end", "posts", *COUNTERS):
+            table.add_column(heading, justify="left" if heading == "window end" else "right", no_wrap=True)
+        table.add_column("a post", no_wrap=True, overflow="ellipsis", ratio=1)
+        for document in newest:
+            shown = [document["timestamp"], f"{len(document['content']):,}", *counters_of(document).values()]
+            table.add_row(*shown, Text(sample(document, 200)))
+        self._upper = table
+        self._draw()
+
+    def note(self, text: str) -> None:
+        self._notes = [*self._notes, text][-4:]
+        self._draw()
+
+    def _draw(self) -> None:
+        footer = Table.grid(padding=(0, 2))
+        for name, address in self._addresses.items():
+            footer.add_row(Text(name, "dim"), Text(address))
+        footer.add_row(Text("stop", "dim"), "Ctrl-C")
+        notes = Text("\n".join(self._notes), "yellow")
+        self._live.update(Group(self._upper, *([notes] if self._notes else []), footer), refresh=True)
+
+
+def counters_of(document: Document) -> dict[str, str]:
+    """The counters that are shown, as text; a dash where the page did not say."""
+    values = {name: document.get(field) for name, field in COUNTERS.items()}
+    return {name: "-" if value is None else f"{value:,}" for name, value in values.items()}
+
+
+def sample(document: Document, length: int) -> str:
+    """One post of the window, cut to `length` characters."""
+    texts = document["content"]
+    text = str(texts[len(texts) // 2]) if texts else ""
+    return text if len(text) <= length else f"{text[: length - 1]}…"
