@@ -50,7 +50,7 @@ class Counters(NamedTuple):
 def parse_counters(html: str | bytes) -> Counters:
     """Read the row *World* of today's table; columns are found by their headers, wherever they stand.
 
-    A header that is absent gives None (pages before June 2020 have no *New Recovered*), except *Total Cases*.
+    A header that is absent gives None (early pages of 2020 have no *New Recovered*), except *Total Cases*.
     Raises PageError if the table, that header, the row or all of its counts are missing, if the row has not
     one cell per header, or if a cell is neither a count, nor blank, nor N/A: a changed page must not pass for
     an empty one. Takes 0.03 s for the real page of 1.4 MB, as ten rows reach the HTML parser; at worst 20 s.

@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
@@ -88,9 +88,9 @@ class Stack:
         feed = [self.simulator] if self.settings.feed == "simulator" else []
         return [*self._stores(), *feed, self.worldometers, self.flink.taskmanager]
 
-    def start(self) -> None:
-        """Start everything and submit both jobs; `steps` tells how far it is. Raises StackError."""
-        tasks: list[tuple[str, Callable[[], None], list[str]]] = [
+    def start(self, jobs: Sequence[str] = JOBS) -> None:
+        """Start everything and submit the jobs; `steps` tells how far it is. Raises StackError."""
+        tasks: list[tuple[str, Callable[[], object], list[str]]] = [
             ("Kafka and connector jars", self._fetch, []),
             (f"document store ({self.store.kind})", self._start_store, []),
             ("Worldometers stand-in", self._start_worldometers, []),
@@ -100,7 +100,7 @@ class Stack:
         if self.settings.feed == "simulator":
             tasks.append(("simulator", self._start_simulator, []))
         before_jobs = [name for name, _, _ in tasks]
-        tasks += [(f"job {job}", functools.partial(self._submit, job), before_jobs) for job in JOBS]
+        tasks += [(f"job {job}", functools.partial(self.submit, job), before_jobs) for job in jobs]
         self.steps = [Step(name) for name, _, _ in tasks]
         steps = {step.name: step for step in self.steps}
         futures: dict[str, Future[None]] = {}
@@ -143,10 +143,12 @@ class Stack:
         url = f"http://127.0.0.1:{port}/healthz"
         wait_until(lambda: answers(url), f"{url} to answer", seconds, program=program)
 
-    def _submit(self, job: str) -> None:
-        identity = self.flink.submit(f"jobs.{job}", self.job_environment())
+    def submit(self, job: str, environment: Mapping[str, str] | None = None) -> str:
+        """Submit a job, `environment` over its usual one, and wait until all of it runs; returns its id."""
+        identity = self.flink.submit(f"jobs.{job}", {**self.job_environment(), **(environment or {})})
         wait_until(lambda: self.flink.all_running(identity), f"{job} to run", 120, program=self.flink.jobmanager)
         self.jobs[job] = identity
+        return identity
 
     def job_environment(self) -> dict[str, str]:
         settings = self.settings
@@ -160,7 +162,7 @@ class Stack:
         }
 
 
-def run_step(step: Step, work: Callable[[], None], needs: list[Future[None]]) -> None:
+def run_step(step: Step, work: Callable[[], object], needs: list[Future[None]]) -> None:
     """Run a step once the steps that it needs are done; when one of them failed, so does this, with its error."""
     for need in needs:
         need.result()

@@ -2,7 +2,7 @@
 
 GET /coronavirus/ is the page, GET /healthz says that the server runs, GET and PUT /fault show and set, as text,
 what is wrong with the page: none, error (HTTP 503), slow (bytes trickle for a minute), layout (other table
-ids), without-new-recovered (as before June 2020), garbage (not HTML), huge (endless). Settings: environment
+ids), without-new-recovered (as in early 2020), garbage (not HTML), huge (endless). Settings: environment
 variables WORLDOMETERS_HOST, WORLDOMETERS_PORT (0: any free one), WORLDOMETERS_FAULT.
 """
 
@@ -85,8 +85,7 @@ def _table(table_id: str, headers: Sequence[str], since: float, until: float) ->
     rows += [row("total_row", "Total:", GROUPS[name], name) for name in GROUPS]
     rows.append(row("total_row", "Total:", PLACES, "All"))
     head = "".join(f'<th width="30">{header}</th>\n' for header in headers)
-    html = f'<table id="{table_id}">\n<thead>\n<tr>\n{head}</tr>\n</thead>\n<tbody>\n'
-    return html + "".join(rows) + "</tbody>\n</table>\n"
+    return f'<table id="{table_id}">\n<thead><tr>\n{head}</tr></thead>\n<tbody>{"".join(rows)}</tbody>\n</table>\n'
 
 
 def render_page(now: float, *, layout: str = "current") -> str:

@@ -1,0 +1,216 @@
+"""Runs both benchmarks and prints each side, the ratio and the checkpoints' durations.
+
+POSTS of the collector and of the aggregator are settings: BENCH_COLLECTOR_POSTS, BENCH_AGGREGATOR_POSTS, BENCH_ROUNDS.
+"""
+
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from json.encoder import encode_basestring
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, Producer, TopicPartition
+from kafka.admin import NewTopic
+
+from jobs.names import DATABASE, TWEETS_PARTITIONS
+from jobs.settings import Environment, SettingError
+from local.broker import admin
+from local.process import StackError, wait_until
+from local.settings import REPOSITORY, read_settings
+from local.stack import Stack
+from local.store import client
+from simulator.posts import post_text
+from tests.bench.loops import WINDOW_MS
+
+LIMIT_SECONDS = 600
+WINDOWS = 100
+FIRST_WINDOW = 1_700_000_000_000 // WINDOW_MS
+
+
+def main() -> int:
+    try:
+        read = Environment(os.environ)
+        collected = read.whole("BENCH_COLLECTOR_POSTS", 500_000, 10_000, 10_000_000)
+        aggregated = read.whole("BENCH_AGGREGATOR_POSTS", 2_000_000, 10_000, 20_000_000)
+        rounds = read.whole("BENCH_ROUNDS", 2, 1, 20)
+        with Stack(read_settings()) as stack:
+            stack.simulator.environment = {**stack.simulator.environment, "SIMULATOR_STOP_AFTER": str(collected)}
+            say("starting Kafka, Flink, the store and the simulator ...")
+            stack.start(jobs=())
+            bench_collector(stack, collected, rounds)
+            bench_aggregator(stack, aggregated, rounds)
+    except (StackError, SettingError) as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    return 0
+
+
+def bench_collector(stack: Stack, posts: int, rounds: int) -> None:
+    """Both sides read the same posts from the simulator; the broker stamps each record when it takes it."""
+    url = f"{stack.settings.websocket_url}/?since=0&format=json"
+
+    def loop(topic: str) -> float:
+        run_loop("collector", url, stack.settings.kafka, topic, str(posts))
+        return append_seconds(stack.settings.kafka, topic, posts)
+
+    def job(topic: str) -> float:
+        environment = {"WEBSOCKET_URL": url, "KAFKA_TOPIC": topic}
+        return run_job(
+            stack, "collector_stream", environment, lambda: append_seconds(stack.settings.kafka, topic, posts)
+        )
+
+    compare(stack, "collector", posts, rounds, loop, job)
+
+
+def bench_aggregator(stack: Stack, posts: int, rounds: int) -> None:
+    """Both sides read the same topic from its beginning and write 100 documents."""
+    kafka = stack.settings.kafka
+    say(f"\nfilling a topic with {posts:,} posts in {WINDOWS} windows ...")
+    make_topic(kafka, "bench-posts")
+    fill(kafka, "bench-posts", posts)
+
+    def loop(name: str) -> float:
+        options = (kafka, "bench-posts", str(posts), stack.settings.store_uri, name, stack.settings.worldometers_url)
+        return float(run_loop("aggregator", *options))
+
+    def job(name: str) -> float:
+        environment = {"KAFKA_TOPIC": "bench-posts", "MONGODB_COLLECTION": name, "CHECKPOINT_SECONDS": "2"}
+        with client(stack.settings.store_uri) as connection:
+            documents = connection[DATABASE][name]
+
+            def done() -> float:
+                wait_until(lambda: documents.estimated_document_count() == WINDOWS, f"{WINDOWS} documents", LIMIT_SECONDS)
+                return time.time() - running_since(stack, stack.jobs["aggregator_stream"])
+
+            seconds = run_job(stack, "aggregator_stream", environment, done)
+            written = sum(len(document["content"]) for document in documents.find({}, {"content": 1}))
+        if written != posts:
+            raise StackError(f"the documents hold {written} posts, not {posts}")
+        return seconds
+
+    compare(stack, "aggregator", posts, rounds, loop, job)
+
+
+def compare(
+    stack: Stack,
+    name: str,
+    posts: int,
+    rounds: int,
+    loop: Callable[[str], float],
+    job: Callable[[str], float],
+) -> None:
+    """Run both sides in turn, `rounds` times, and print the medians and their ratio."""
+    say(f"\n{name}: {posts:,} posts, {rounds} rounds")
+    times: dict[str, list[float]] = {"loop": [], "job": []}
+    for number in range(1, rounds + 1):
+        for side, run in (("loop", loop), ("job", job)):
+            topic = f"bench-{name}-{side}-{number}"
+            if name == "collector":
+                make_topic(stack.settings.kafka, topic)
+            times[side].append(run(topic))
+            say(f"  round {number}  {side:<4}  {times[side][-1]:6.1f} s  {posts / times[side][-1]:9,.0f} posts/s")
+    rates = {side: posts / statistics.median(seconds) for side, seconds in times.items()}
+    say(f"  median: loop {rates['loop']:,.0f} posts/s, job {rates['job']:,.0f} posts/s")
+    say(f"  {name} ratio job / loop: {rates['job'] / rates['loop']:.2f}")
+
+
+def run_loop(*arguments: str) -> str:
+    command = [sys.executable, "-m", "tests.bench.loops", *arguments]
+    result = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=LIMIT_SECONDS)
+    if result.returncode:
+        raise StackError(f"the loop failed: {result.stderr.strip().splitlines()[-1:]}")
+    return result.stdout
+
+
+def run_job(stack: Stack, job: str, environment: dict[str, str], measure: Callable[[], float]) -> float:
+    """Submit a job, measure it, print its checkpoints and cancel it."""
+    identity = stack.submit(job, environment)
+    try:
+        seconds = measure()
+        summary = stack.flink.checkpoints(identity).get("summary", {}).get("end_to_end_duration", {})
+        count = stack.flink.checkpoints(identity).get("counts", {}).get("completed", 0)
+        say(
+            f"           {count} checkpoints, end to end {summary.get('min', 0)} to {summary.get('max', 0)} ms,"
+            f" mean {summary.get('avg', 0)} ms"
+        )
+    finally:
+        stack.flink.cancel(identity)
+        wait_until(lambda: stack.flink.state(identity) == "CANCELED", f"{job} to be cancelled", 60)
+    return seconds
+
+
+def running_since(stack: Stack, identity: str) -> float:
+    """Unix time at which the last of the job's tasks began to run."""
+    vertices = stack.flink.get(f"/jobs/{identity}").get("vertices", [])
+    subtasks = [stack.flink.get(f"/jobs/{identity}/vertices/{vertex['id']}") for vertex in vertices]
+    started = [subtask["status-duration"] for vertex in subtasks for subtask in vertex["subtasks"]]
+    return time.time() - float(min(durations["RUNNING"] for durations in started)) / 1000
+
+
+def append_seconds(kafka: str, topic: str, posts: int) -> float:
+    """Wait until the topic holds that many committed posts; seconds from the broker's first stamp to its last."""
+    consumer = Consumer({"bootstrap.servers": kafka, "group.id": f"count-{topic}", "isolation.level": "read_committed"})
+    partitions = [TopicPartition(topic, number, OFFSET_BEGINNING) for number in range(TWEETS_PARTITIONS)]
+
+    def appended() -> bool:
+        time.sleep(1)
+        return bool(sum(consumer.get_watermark_offsets(partition)[1] for partition in partitions) >= posts)
+
+    # The records are read only when they are there: reading takes a core from the side that is measured.
+    wait_until(appended, f"{posts} records in {topic}", LIMIT_SECONDS)
+    consumer.assign(partitions)
+    stamps: list[int] = []
+    end = time.monotonic() + LIMIT_SECONDS
+    while len(stamps) < posts:
+        if time.monotonic() > end:
+            raise StackError(f"{len(stamps)} of {posts} posts were in {topic} after {LIMIT_SECONDS} s")
+        stamps += [message.timestamp()[1] for message in consumer.consume(100_000, timeout=1) if is_post(message)]
+    consumer.close()
+    return (max(stamps) - min(stamps)) / 1000
+
+
+def is_post(message: Message) -> bool:
+    return message.error() is None and b'"text":null' not in (message.value() or b"")
+
+
+def make_topic(kafka: str, topic: str) -> None:
+    configuration = {"message.timestamp.type": "LogAppendTime"}
+    new = NewTopic(topic, num_partitions=TWEETS_PARTITIONS, replication_factor=1, topic_configs=configuration)
+    connection = admin(kafka)
+    connection.create_topics([new], wait_for_metadata=True)
+    connection.close()
+
+
+def fill(kafka: str, topic: str, posts: int) -> None:
+    """`posts` posts spread evenly over the windows, and in each partition a heartbeat that closes the last one."""
+    producer = Producer(
+        {"bootstrap.servers": kafka, "queue.buffering.max.messages": 1_000_000, "partitioner": "murmur2_random"}
+    )
+    texts = [encode_basestring(post_text(1, number)) for number in range(1, 10_001)]
+    first = FIRST_WINDOW * WINDOW_MS
+    for number in range(posts):
+        stamp = first + number * WINDOWS * WINDOW_MS // posts
+        line = f'{{"id":"p-{number}","text":{texts[number % 10_000]},"timestamp":{stamp},"source":"bench"}}'
+        while True:
+            try:
+                producer.produce(topic, line, key=f"p-{number}")
+                break
+            except BufferError:
+                producer.poll(0.1)
+    producer.flush()
+    last = first + (WINDOWS + 1) * WINDOW_MS
+    for partition in range(TWEETS_PARTITIONS):
+        line = f'{{"id":"heartbeat-{partition}","text":null,"timestamp":{last},"source":"bench"}}'
+        producer.produce(topic, line, key=f"heartbeat-{partition}", partition=partition)
+    producer.flush()
+
+
+def say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

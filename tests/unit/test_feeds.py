@@ -1,0 +1,270 @@
+"""What each kind of feed makes of a frame, and the address at which it goes on after a position."""
+
+import copy
+import itertools
+import json
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from jobs.feeds import FEEDS, Feed, Ignored, Post, Rejection, Shard, make_feed
+
+RECEIVED = 1_767_225_600_123
+LAST_MS = int(datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp()) * 1000 + 999
+LAST_US = LAST_MS * 1000
+POSTS = "app.bsky.feed.post"
+COMMIT = {"operation": "create", "collection": POSTS, "rkey": "3kabc", "record": {"text": "a post", "langs": ["en"]}}
+SOUND: dict[str, dict[str, Any]] = {
+    "simulator": {"seq": 7, "timestamp": 1_767_225_600_000, "text": "a post"},
+    "jetstream": {"did": "did:plc:someone", "time_us": 1_767_225_600_123_456, "kind": "commit", "commit": COMMIT},
+}
+JSON_KINDS = list(SOUND)
+ABSENT = object()
+
+
+def feed(kind: str) -> Feed:
+    ids = itertools.count(1)
+    return make_feed(kind, lambda: f"id{next(ids)}")
+
+
+def frame(kind: str, path: str = "", value: object = ABSENT) -> str:
+    """A sound frame, with the field at the dotted `path` replaced or, by default, taken out."""
+    event = copy.deepcopy(SOUND[kind])
+    if path:
+        *parents, name = path.split(".")
+        target = event
+        for parent in parents:
+            target = target[parent]
+        target.pop(name, None)
+        if value is not ABSENT:
+            target[name] = value
+    return json.dumps(event)
+
+
+def parse(kind: str, text: str) -> Post | Ignored | Rejection:
+    """What the feed makes of `text`; whatever it is must be fit to be handed on."""
+    outcome = feed(kind).parse(text, RECEIVED)
+    if isinstance(outcome, Rejection):
+        assert outcome.reason.strip()
+        assert len(outcome.reason.splitlines()) == 1
+        assert len(outcome.reason) < 300
+    elif isinstance(outcome, Ignored):
+        assert 0 <= outcome.position <= LAST_US
+    else:
+        assert outcome.id.isascii()
+        assert 0 <= outcome.timestamp <= LAST_MS
+    return outcome
+
+
+def test_simulator_post() -> None:
+    assert parse("simulator", frame("simulator")) == Post("simulator-7", "a post", 1_767_225_600_000, 7)
+
+
+def test_jetstream_post() -> None:
+    expected = Post(f"at://did:plc:someone/{POSTS}/3kabc", "a post", 1_767_225_600_123, 1_767_225_600_123_456)
+    assert parse("jetstream", frame("jetstream")) == expected
+
+
+@given(st.text(st.characters()))
+@example("")
+@example("\ud800")
+def test_every_text_is_a_post_of_the_text_feed_with_an_id_of_its_own(text: str) -> None:
+    plain = feed("text")
+    assert [plain.parse(text, RECEIVED), plain.parse(text, RECEIVED + 1)] == [
+        Post("text-id1", text, RECEIVED, None),
+        Post("text-id2", text, RECEIVED + 1, None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "value"),
+    [
+        ("simulator", "seq", 0),
+        ("simulator", "seq", 2**63 - 1),
+        ("simulator", "timestamp", 0),
+        ("simulator", "timestamp", LAST_MS),
+        ("simulator", "text", ""),
+        ("simulator", "text", "lone \ud800 surrogate"),
+        ("simulator", "more", [{}]),
+        ("jetstream", "time_us", 0),
+        ("jetstream", "time_us", LAST_MS * 1000),
+        ("jetstream", "commit.record.text", "lone \udfff surrogate"),
+        ("jetstream", "commit.cid", 1),
+    ],
+)
+def test_extremes_are_posts(kind: str, path: str, value: object) -> None:
+    post = parse(kind, frame(kind, path, value))
+    assert isinstance(post, Post)
+    if path.endswith("text"):
+        assert post.text == value
+    if path in ("seq", "time_us"):
+        assert post.position == value
+    if path == "timestamp":
+        assert post.timestamp == value
+
+
+NOT_WHOLE = [ABSENT, None, True, False, 1.0, 1.5, float("nan"), float("inf"), "1", [], {}, -1, -(10**30), 10**4000]
+NOT_TEXT = [ABSENT, None, True, 1, [], ["a"], {}]
+NOT_ASCII = ["did:plc:ö", "\ud800"]
+WRONG_FIELDS = [
+    *[("simulator", "seq", value) for value in (*NOT_WHOLE, 2**63)],
+    *[("simulator", "timestamp", value) for value in (*NOT_WHOLE, LAST_MS + 1)],
+    *[("simulator", "text", value) for value in NOT_TEXT],
+    *[("jetstream", "time_us", value) for value in (*NOT_WHOLE, LAST_US + 1)],
+    *[("jetstream", "commit", value) for value in (ABSENT, None, True, 1, "create", [COMMIT])],
+    *[("jetstream", path, value) for path in ("did", "commit.rkey") for value in (*NOT_TEXT, *NOT_ASCII)],
+    *[("jetstream", "commit.record", value) for value in (ABSENT, None, True, 1, "a post", [])],
+    *[("jetstream", "commit.record.text", value) for value in NOT_TEXT],
+]
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "value"),
+    WRONG_FIELDS,
+    ids=[f"{k} {p}={'absent' if v is ABSENT else ascii(v)[:24]}" for k, p, v in WRONG_FIELDS],
+)
+def test_wrong_field_is_rejected_by_its_name(kind: str, path: str, value: object) -> None:
+    outcome = parse(kind, frame(kind, path, value))
+    assert isinstance(outcome, Rejection)
+    assert path.removeprefix("commit.") in outcome.reason
+
+
+DEEP = 100_000
+NO_OBJECTS = {
+    "empty": ("", "not JSON"),
+    "white space": (" \n", "not JSON"),
+    "plain text": ("hello", "not JSON"),
+    "cut off": ('{"seq": 1, "text": "a', "not JSON"),
+    "two objects": ("{}{}", "not JSON"),
+    "byte order mark": ("\ufeff{}", "not JSON"),
+    "line break in a string": ('{"text": "\n"}', "not JSON"),
+    "more digits than int() reads": ('{"seq": ' + "9" * 5000 + "}", "digits"),
+    "array": ("[{}]", "list"),
+    "string": ('"{}"', "str"),
+    "number": ("1", "int"),
+    "null": ("null", "NoneType"),
+    "arrays nested deep": ("[" * DEEP, "nested too deeply"),
+    "objects nested deep": ('{"a":' * DEEP, "nested too deeply"),
+    "a closed nest": ('{"a":' + "[" * DEEP + "]" * DEEP + "}", "nested too deeply"),
+}
+
+
+@pytest.mark.parametrize("kind", JSON_KINDS)
+@pytest.mark.parametrize(("text", "reason"), NO_OBJECTS.values(), ids=NO_OBJECTS)
+def test_what_is_no_json_object_is_rejected(kind: str, text: str, reason: str) -> None:
+    outcome = parse(kind, text)
+    assert isinstance(outcome, Rejection)
+    assert reason in outcome.reason
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("kind", "identity"),
+        ("kind", "account"),
+        ("kind", "something new"),
+        ("kind", ABSENT),
+        ("commit.operation", "update"),
+        ("commit.operation", "delete"),
+        ("commit.operation", ABSENT),
+        ("commit.collection", "app.bsky.feed.like"),
+        ("commit.collection", f"{POSTS}gate"),
+        ("commit.collection", None),
+    ],
+)
+def test_jetstream_event_that_creates_no_post_only_moves_the_position(path: str, value: object) -> None:
+    assert parse("jetstream", frame("jetstream", path, value)) == Ignored(SOUND["jetstream"]["time_us"])
+
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters()),
+    lambda children: st.lists(children) | st.dictionaries(st.text(), children),
+    max_leaves=6,
+)
+PATHS = {
+    "simulator": ["seq", "timestamp", "text"],
+    "jetstream": ["time_us", "did", "kind", "commit", *(f"commit.{name}" for name in COMMIT), "commit.record.text"],
+}
+
+
+@pytest.mark.parametrize("kind", FEEDS)
+@given(text=st.text(st.characters()) | JSON_VALUES.map(json.dumps))
+def test_no_text_and_no_json_raises(kind: str, text: str) -> None:
+    assert isinstance(parse(kind, text), Post if kind == "text" else Rejection)
+
+
+@pytest.mark.parametrize("kind", JSON_KINDS)
+@given(data=st.data())
+def test_no_value_of_a_field_raises(kind: str, data: st.DataObject) -> None:
+    path = data.draw(st.sampled_from(PATHS[kind]))
+    parse(kind, frame(kind, path, data.draw(JSON_VALUES)))
+
+
+ONE, SECOND_OF_FOUR = Shard(), Shard(1, 4)
+T, FIVE_SECONDS_BEFORE = 1_767_225_600_123_456, 1_767_225_595_123_456
+ADDRESSES = [
+    ("simulator", "ws://a:5555", None, ONE, "ws://a:5555/?format=json"),
+    ("simulator", "ws://a", 0, ONE, "ws://a/?format=json&since=0"),
+    ("simulator", "ws://a", 41, SECOND_OF_FOUR, "ws://a/?format=json&shard=1/4&since=41"),
+    ("simulator", "ws://a", None, SECOND_OF_FOUR, "ws://a/?format=json&shard=1/4"),
+    ("simulator", "wss://u:p@a/b/c?since=2&x=1", 3, ONE, "wss://u:p@a/b/c?x=1&format=json&since=3"),
+    ("text", "ws://a/b?c=d", None, ONE, "ws://a/b?c=d"),
+    ("jetstream", "wss://a/s?w=p&w=q", None, ONE, "wss://a/s?w=p&w=q"),
+    ("jetstream", "wss://a/s?w=p&w=q", T, ONE, f"wss://a/s?w=p&w=q&cursor={FIVE_SECONDS_BEFORE}"),
+    ("jetstream", "wss://a/s?cursor=1", T, ONE, f"wss://a/s?cursor={FIVE_SECONDS_BEFORE}"),
+    ("jetstream", "wss://a/s", 4_999_999, ONE, "wss://a/s?cursor=0"),
+]
+
+
+def in_parts(address: str) -> tuple[str, list[tuple[str, str]]]:
+    """What stands before the query, and the query, whose order does not matter."""
+    return address.partition("?")[0], sorted(parse_qsl(urlsplit(address).query, strict_parsing=True))
+
+
+@pytest.mark.parametrize(("kind", "base", "position", "shard", "expected"), ADDRESSES)
+def test_address(kind: str, base: str, position: int | None, shard: Shard, expected: str) -> None:
+    assert in_parts(feed(kind).url(base, position, shard)) == in_parts(expected)
+
+
+@given(st.lists(st.tuples(st.text(min_size=1), st.text())))
+def test_the_address_keeps_its_own_query_in_order(own: list[tuple[str, str]]) -> None:
+    for kind, added in (("simulator", {"format", "since"}), ("jetstream", {"cursor"})):
+        address = feed(kind).url("ws://a/b?" + urlencode(own), 9, ONE)
+        kept = [pair for pair in parse_qsl(urlsplit(address).query, keep_blank_values=True) if pair[0] not in added]
+        assert kept == [pair for pair in own if pair[0] not in added]
+
+
+def test_what_the_feeds_promise() -> None:
+    promises = {kind: (feed(kind).name, feed(kind).resumable, feed(kind).dense, feed(kind).overlap) for kind in FEEDS}
+    assert promises == {
+        "simulator": ("simulator", True, True, 0),
+        "text": ("text", False, False, 0),
+        "jetstream": ("jetstream", True, False, 5_000_000),
+    }
+
+
+def test_real_jetstream_events() -> None:
+    samples = Path(os.environ.get("SAMPLES") or Path(__file__).parents[3] / "shared" / "samples")
+    path = samples / "jetstream" / "golden_v1.jsonl"
+    if not path.is_file():
+        pytest.skip("real events are not here: set SAMPLES=the folder with jetstream/golden_v1.jsonl")
+    posts = ignored = 0
+    for line in path.read_text(encoding="utf-8").splitlines():
+        event = json.loads(line)
+        outcome, commit = parse("jetstream", line), event.get("commit", {})
+        if (commit.get("operation"), commit.get("collection")) == ("create", POSTS):
+            identity = f"at://{event['did']}/{POSTS}/{commit['rkey']}"
+            time_us = event["time_us"]
+            assert outcome == Post(identity, commit["record"]["text"], time_us // 1000, time_us)
+            posts += 1
+        else:
+            assert outcome == Ignored(event["time_us"])
+            ignored += 1
+    assert posts
+    assert ignored

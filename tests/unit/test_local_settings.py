@@ -1,0 +1,146 @@
+"""The local stack's settings: defaults, what each variable takes, how a wrong value is told, and what follows."""
+
+import itertools
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from jobs.settings import SettingError, read_aggregator_settings, read_collector_settings
+from local.settings import Ports, Settings, read_settings
+
+ROOT = Path(__file__).resolve().parents[2]
+DEFAULTS = Settings(
+    state=ROOT / ".state",
+    ports=Ports(
+        simulator=5555, worldometers=5556, kafka=9092, kafka_controller=9093, mongodb=27017, flink=8081, flink_rpc=6123
+    ),
+    feed="simulator",
+    mongodb_uri=None,
+    rate=20.0,
+    window_seconds=20,
+    documents=None,
+)
+PORTS = {name: f"{name.upper()}_PORT" for name in vars(DEFAULTS.ports)}
+SRV = "mongodb+srv://user:s3cret@db.example/"
+GOOD = {
+    **{
+        f"{PORTS[name]}={port}": replace(DEFAULTS, ports=replace(DEFAULTS.ports, **{name: port}))
+        for name in PORTS
+        for port in (1, 65_535)
+    },
+    "FEED=simulator": DEFAULTS,
+    "FEED=jetstream": replace(DEFAULTS, feed="jetstream"),
+    f"MONGODB_URI={SRV}": replace(DEFAULTS, mongodb_uri=SRV),
+    "MONGODB_URI=mongodb://a:1": replace(DEFAULTS, mongodb_uri="mongodb://a:1"),
+    "STATE=/somewhere/else": replace(DEFAULTS, state=Path("/somewhere/else")),
+    "SIMULATOR_RATE=0.01": replace(DEFAULTS, rate=0.01),
+    "SIMULATOR_RATE=50": replace(DEFAULTS, rate=50.0),
+    "SIMULATOR_RATE=100000": replace(DEFAULTS, rate=100_000.0),
+    "WINDOW_SECONDS=1": replace(DEFAULTS, window_seconds=1),
+    "WINDOW_SECONDS=3600": replace(DEFAULTS, window_seconds=3_600),
+    "DOCUMENTS=0": DEFAULTS,
+    "DOCUMENTS=1": replace(DEFAULTS, documents=1),
+    "DOCUMENTS=1000000": replace(DEFAULTS, documents=1_000_000),
+}
+NO_NUMBER = ["-1", "1.5", "1e3", " 5", "5 ", "\u0665", "²", "ten", "9" * 19, "9" * 5000]
+BAD = [
+    *[(variable, value, ("1", "65535")) for variable in PORTS.values() for value in (*NO_NUMBER, "0", "65536")],
+    *[("FEED", value, ("simulator", "jetstream")) for value in ("text", "Simulator", "jetstream ")],
+    *[("SIMULATOR_RATE", v, ("0.01", "100000")) for v in ("0", "0.009", "100001", "-1", "nan", "inf", "1,5", "fast")],
+    *[("WINDOW_SECONDS", value, ("1", "3600")) for value in (*NO_NUMBER, "0", "3601")],
+    *[("DOCUMENTS", value, ("0", "1000000")) for value in (*NO_NUMBER, "1000001")],
+]
+EVERY_VARIABLE = dict.fromkeys(pair.partition("=")[0] for pair in GOOD)
+
+
+def told(environment: dict[str, str]) -> str:
+    """The text of the error, which is one line."""
+    with pytest.raises(SettingError) as caught:
+        read_settings(environment)
+    assert len(str(caught.value).splitlines()) == 1
+    return str(caught.value)
+
+
+def test_defaults() -> None:
+    assert read_settings({}) == DEFAULTS
+    assert Settings() == DEFAULTS
+
+
+def test_the_process_environment_is_read_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in EVERY_VARIABLE:
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("KAFKA_PORT", "1234")
+    assert read_settings() == replace(DEFAULTS, ports=replace(DEFAULTS.ports, kafka=1234))
+
+
+@pytest.mark.parametrize(("pair", "expected"), GOOD.items(), ids=GOOD)
+def test_variable(pair: str, expected: Settings) -> None:
+    name, _, value = pair.partition("=")
+    assert read_settings({name: value}) == expected
+
+
+@pytest.mark.parametrize("variable", EVERY_VARIABLE)
+def test_empty_is_unset(variable: str) -> None:
+    assert read_settings({variable: ""}) == DEFAULTS
+
+
+@pytest.mark.parametrize(("name", "value", "allowed"), BAD, ids=[f"{b[0]}={b[1]:.20}" for b in BAD])
+def test_wrong_value_is_told_with_what_is_allowed(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    start = f"{name}={value!r}: "
+    error = told({name: value})
+    assert error.startswith(start)
+    assert [part for part in allowed if part not in error.removeprefix(start)] == []
+
+
+@pytest.mark.parametrize("uri", ["localhost:27017", "http://u:s3cret@a", "mongodb:u:s3cret@a", "s3cret"])
+def test_wrong_mongodb_uri_is_told_without_it(uri: str) -> None:
+    error = told({"MONGODB_URI": uri})
+    assert error.startswith("MONGODB_URI ")
+    assert "mongodb or mongodb+srv://" in error
+    assert uri not in error
+    assert "s3cret" not in error
+
+
+@pytest.mark.parametrize(("one", "other"), list(itertools.combinations(PORTS, 2)))
+def test_two_parts_cannot_share_a_port(one: str, other: str) -> None:
+    taken = getattr(DEFAULTS.ports, other)
+    error = told({PORTS[one]: str(taken)})
+    assert f"{PORTS[one]}={taken}" in error
+    assert f"{PORTS[other]}={taken}" in error
+    swapped = {PORTS[one]: str(taken), PORTS[other]: str(getattr(DEFAULTS.ports, one))}
+    assert getattr(read_settings(swapped).ports, one) == taken
+
+
+def test_a_relative_state_folder_is_made_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = read_settings({"STATE": "some/where"})
+    monkeypatch.chdir("/")
+    assert settings.state == tmp_path.resolve() / "some" / "where"
+    assert settings.jars == settings.state / "jars"
+    assert settings.run == settings.state / "run"
+    assert settings.logs == settings.run / "logs"
+
+
+def test_addresses_follow_the_ports() -> None:
+    settings = read_settings({variable: str(number) for number, variable in enumerate(PORTS.values(), start=1001)})
+    assert settings.websocket_url == "ws://127.0.0.1:1001"
+    assert settings.worldometers_url == "http://127.0.0.1:1002/coronavirus/"
+    assert settings.kafka == "127.0.0.1:1003"
+    assert settings.store_uri == "mongodb://127.0.0.1:1005"
+    assert settings.flink_url == "http://127.0.0.1:1006"
+
+
+def test_the_users_own_store_comes_first() -> None:
+    assert read_settings({"MONGODB_URI": SRV, "MONGODB_PORT": "1"}).store_uri == SRV
+
+
+@pytest.mark.parametrize(("feed", "servers"), [("simulator", 1), ("jetstream", 4)])
+def test_the_jobs_take_what_the_stack_hands_on(feed: str, servers: int) -> None:
+    local = read_settings({"FEED": feed})
+    kafka = {"KAFKA_BOOTSTRAP_SERVERS": local.kafka}
+    collector = read_collector_settings({**kafka, "FEED": local.feed, "WEBSOCKET_URL": local.websocket_url})
+    assert (collector.feed, len(set(collector.websocket_urls))) == (feed, servers)
+    store = {"MONGODB_URI": local.store_uri, "WORLDOMETERS_URL": local.worldometers_url}
+    aggregator = read_aggregator_settings({**kafka, **store})
+    assert (aggregator.mongodb_uri, aggregator.worldometers_url) == (local.store_uri, local.worldometers_url)

@@ -1,0 +1,192 @@
+"""The jobs' settings: what holds when nothing is set, what each one takes, and how a wrong value is told."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, fields, replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jobs.settings import (
+    AggregatorSettings,
+    CollectorSettings,
+    SettingError,
+    read_aggregator_settings,
+    read_collector_settings,
+)
+
+Read = Callable[[Mapping[str, str]], CollectorSettings | AggregatorSettings]
+READERS: dict[str, Read] = {"collector": read_collector_settings, "aggregator": read_aggregator_settings}
+DEFAULTS: dict[str, CollectorSettings | AggregatorSettings] = {
+    "collector": CollectorSettings(
+        websocket_urls=("ws://localhost:5555",),
+        feed="simulator",
+        bootstrap_servers="localhost:9092",
+        topic="tweets",
+        rejected_topic="tweets.rejected",
+        max_frame_bytes=262_144,
+        buffer_frames=20_000,
+        checkpoint_seconds=2,
+    ),
+    "aggregator": AggregatorSettings(
+        bootstrap_servers="localhost:9092",
+        topic="tweets",
+        rejected_topic="tweets.rejected",
+        window_seconds=20,
+        out_of_order_seconds=1,
+        idle_seconds=60,
+        checkpoint_seconds=10,
+        max_document_bytes=12_000_000,
+        mongodb_uri="mongodb://localhost:27017",
+        database="twitter_db",
+        collection="twitter_collection",
+        worldometers_url="https://www.worldometers.info/coronavirus/",
+    ),
+}
+# job: variable, field, and the least and the most it takes
+WHOLE = [
+    ("collector", "MAX_FRAME_BYTES", "max_frame_bytes", 1_024, 524_288),
+    ("collector", "BUFFER_FRAMES", "buffer_frames", 100, 1_000_000),
+    ("collector", "CHECKPOINT_SECONDS", "checkpoint_seconds", 1, 600),
+    ("aggregator", "WINDOW_SECONDS", "window_seconds", 1, 3_600),
+    ("aggregator", "OUT_OF_ORDER_SECONDS", "out_of_order_seconds", 0, 3_600),
+    ("aggregator", "IDLE_SECONDS", "idle_seconds", 1, 86_400),
+    ("aggregator", "CHECKPOINT_SECONDS", "checkpoint_seconds", 1, 600),
+    ("aggregator", "MAX_DOCUMENT_BYTES", "max_document_bytes", 1_000, 16_000_000),
+]
+NAMES = [
+    *[(job, "KAFKA_TOPIC", "topic") for job in READERS],
+    *[(job, "KAFKA_REJECTED_TOPIC", "rejected_topic") for job in READERS],
+    ("aggregator", "MONGODB_DATABASE", "database"),
+    ("aggregator", "MONGODB_COLLECTION", "collection"),
+]
+WEBSOCKETS = "ws://a:5555/x?y=z, wss://b"
+SRV = "mongodb+srv://user:s3cret@db.example/?retryWrites=true"
+GOOD: list[tuple[str, str, str, str, Any]] = [
+    *[(job, name, field, str(n), n) for job, name, field, low, high in WHOLE for n in (low, low + 1, high)],
+    *[(job, name, field, n, n) for job, name, field in NAMES for n in ("a", "a_B-9", "x" * 60)],
+    *[
+        (job, "KAFKA_BOOTSTRAP_SERVERS", "bootstrap_servers", n, n)
+        for job in READERS
+        for n in ("a:1", "a.b:9092,c-d:1")
+    ],
+    *[("collector", "FEED", "feed", feed, feed) for feed in ("simulator", "text", "jetstream")],
+    ("collector", "WEBSOCKET_URL", "websocket_urls", "wss://a/b?c=d", ("wss://a/b?c=d",)),
+    ("collector", "WEBSOCKET_URL", "websocket_urls", WEBSOCKETS, ("ws://a:5555/x?y=z", "wss://b")),
+    ("aggregator", "MONGODB_URI", "mongodb_uri", SRV, SRV),
+    ("aggregator", "MONGODB_URI", "mongodb_uri", "mongodb://a,b/?replicaSet=c", "mongodb://a,b/?replicaSet=c"),
+    ("aggregator", "WORLDOMETERS_URL", "worldometers_url", "http://a:5556/b/", "http://a:5556/b/"),
+]
+NO_NUMBER = [
+    "-1",
+    "+5",
+    "1.0",
+    "1e3",
+    " 500",
+    "500 ",
+    "5_00",
+    "0x200",
+    "\u0665\u0660\u0660",
+    "ten",
+    "9" * 19,
+    "9" * 5000,
+    "500\n",
+]
+NO_NAME = [" ", "a b", "a/b", "a$b", "a,b", "ä", "a'b", "a\n", "x" * 201]
+NO_SERVERS = ["a", "a:", ":1", "a:b", "a:1,", ",a:1", "a:1,,b:2", "a:1, b:2", "a:1;b:2", "a:1 ", "'a':1", "http://a:1"]
+NO_WEBSOCKET = ["a:5555", "a", "http://a", "ws://", "ws:a", "ws:///b", "ws://a:b", "ws://a:99999", "ws://[::1", ","]
+NO_WEBSOCKET += ["ws://a,", "ws://a,,ws://b", "ws://a,http://b"]
+NO_PAGE = ["a", "www.a.b", "ws://a", "ftp://a", "http://", "https:///b", "http://a:b", "file:///etc/passwd"]
+BAD = [
+    *[(job, name, n, (str(low), str(high))) for job, name, _, low, high in WHOLE for n in [*NO_NUMBER, str(high + 1)]],
+    *[(job, name, str(low - 1), (str(low), str(high))) for job, name, _, low, high in WHOLE],
+    *[(job, name, n, ("1 to 200", "a-z, A-Z, 0-9")) for job, name, _ in NAMES for n in NO_NAME],
+    *[(job, "KAFKA_BOOTSTRAP_SERVERS", n, ("host:port",)) for job in READERS for n in NO_SERVERS],
+    *[
+        ("collector", "FEED", n, ("simulator", "text", "jetstream"))
+        for n in ("twitter", "Text", "text ", "simulator,text")
+    ],
+    *[("collector", "WEBSOCKET_URL", n, ("ws", "wss://")) for n in NO_WEBSOCKET],
+    *[("aggregator", "WORLDOMETERS_URL", n, ("http", "https://")) for n in NO_PAGE],
+]
+
+
+def told(job: str, environment: Mapping[str, str]) -> str:
+    """The text of the error, which is one line."""
+    with pytest.raises(SettingError) as caught:
+        READERS[job](environment)
+    assert len(str(caught.value).splitlines()) == 1
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("job", READERS)
+def test_defaults(job: str) -> None:
+    assert READERS[job]({}) == DEFAULTS[job]
+    assert READERS[job]({"PATH": "/bin", "websocket_url": "x"}) == DEFAULTS[job]
+
+
+@pytest.mark.parametrize(
+    ("job", "name", "field", "text", "value"), GOOD, ids=[f"{g[0]} {g[1]}={g[3]:.20}" for g in GOOD]
+)
+def test_setting(job: str, name: str, field: str, text: str, value: Any) -> None:
+    assert READERS[job]({name: text}) == replace(DEFAULTS[job], **{field: value})
+
+
+@pytest.mark.parametrize("job", READERS)
+def test_the_tables_above_have_every_setting(job: str) -> None:
+    every = {field.name for field in fields(DEFAULTS[job])}
+    assert {field for good_job, _, field, _, _ in GOOD if good_job == job} == every
+    taken = {name for good_job, name, *_ in GOOD if good_job == job}
+    assert {name for bad_job, name, *_ in BAD if bad_job == job} == taken - {"MONGODB_URI"}
+
+
+@pytest.mark.parametrize(("job", "name"), dict.fromkeys(good[:2] for good in GOOD))
+def test_empty_is_unset(job: str, name: str) -> None:
+    assert READERS[job]({name: ""}) == DEFAULTS[job]
+
+
+@pytest.mark.parametrize(("job", "name", "text", "allowed"), BAD, ids=[f"{b[0]} {b[1]}={b[2]:.20}" for b in BAD])
+def test_wrong_value_is_told_with_what_is_allowed(job: str, name: str, text: str, allowed: tuple[str, ...]) -> None:
+    error = told(job, {name: text})
+    assert error.startswith(f"{name}={text!r}: ")
+    rest = error.removeprefix(f"{name}={text!r}: ")
+    assert [part for part in allowed if part not in rest] == []
+
+
+NO_STORE = [
+    "localhost:27017",
+    "u:s3cret@a",
+    "http://u:s3cret@a",
+    "mongodb:/u:s3cret@a",
+    " mongodb://u:s3cret@a",
+    "s3cret",
+]
+
+
+@pytest.mark.parametrize("uri", NO_STORE)
+def test_wrong_mongodb_uri_is_told_without_it(uri: str) -> None:
+    error = told("aggregator", {"MONGODB_URI": uri})
+    assert error.startswith("MONGODB_URI ")
+    assert "mongodb or mongodb+srv://" in error
+    assert uri.strip() not in error
+    assert "s3cret" not in error
+
+
+@pytest.mark.parametrize("name", ["KAFKA_TOPIC", "WINDOW_SECONDS", "WORLDOMETERS_URL"])
+def test_no_error_shows_the_password(name: str) -> None:
+    assert "s3cret" not in told("aggregator", {"MONGODB_URI": SRV, name: "\\"})
+
+
+@pytest.mark.parametrize("job", READERS)
+@given(data=st.data())
+def test_any_value_is_taken_or_told(job: str, data: st.DataObject) -> None:
+    name = data.draw(st.sampled_from(sorted({good[1] for good in GOOD if good[0] == job})))
+    text = data.draw(st.text() | st.text("0123456789") | st.text().map("ws://{}".format))
+    try:
+        settings = READERS[job]({name: text})
+    except SettingError as error:
+        assert name in str(error)  # noqa: PT017 - both outcomes are right
+    else:
+        changed = asdict(settings).items() - asdict(DEFAULTS[job]).items()
+        assert {field for field, _ in changed} <= {good[2] for good in GOOD if good[1] == name}

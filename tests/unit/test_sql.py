@@ -1,0 +1,143 @@
+"""The SQL files: all placeholders are filled, no value can break out of its literal, the schema is one everywhere."""
+
+import re
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from jobs import aggregator_stream, collector_stream, sql
+from jobs.settings import read_aggregator_settings, read_collector_settings
+from jobs.worldometers import Counters
+
+DOCUMENT = {
+    "hash": "STRING",
+    "content": "ARRAY<STRING>",
+    "timestamp": "STRING",
+    **dict.fromkeys(Counters._fields, "BIGINT"),
+}
+COLLECTOR = collector_stream.sql_values(read_collector_settings({}), 3)
+AGGREGATOR = aggregator_stream.sql_values(read_aggregator_settings({}))
+TABLE = {name: AGGREGATOR[name] for name in ("mongodb_uri", "database", "collection")}  # as local/sql_client.py does
+VALUES = {"collector": COLLECTOR, "aggregator": AGGREGATOR, "twitter_table": TABLE}
+LITERAL = re.compile(r"'((?:[^']|'')*)'")
+HOSTILE = {
+    "quote": "it's",
+    "quotes": "''",
+    "ends the literal": "x'); DROP TABLE tweets; --",
+    "statement": "a;\nDROP TABLE tweets;\n",
+    "comment": "a -- b\n-- c",
+    "block comment": "/* a",
+    "placeholder": "${topic} ${document_schema} ${unknown} $topic $",
+    "backslash": "a\\' b\\",
+    "line breaks": "a\n\r\nb",
+    "empty": "",
+    "other scripts": "привет 🌍",
+}
+
+
+def placeholders(name: str) -> set[str]:
+    return set(re.findall(r"\$\{(\w+)\}", sql.read(name)))
+
+
+def statement(name: str, start: str) -> str:
+    """The only statement of the file that starts like this."""
+    (found,) = (text for text in sql.statements(name, VALUES[name]) if text.startswith(start))
+    return found
+
+
+def literals(text: str) -> list[str]:
+    """The values of the string literals in a statement."""
+    return [literal.replace("''", "'") for literal in LITERAL.findall(text)]
+
+
+def top_level(text: str) -> list[str]:
+    """The parts between the commas that stand in no brackets."""
+    parts, depth = [""], 0
+    for character in text:
+        depth += (character in "(<") - (character in ")>")
+        if character == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return [part.strip() for part in parts]
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_the_jobs_fill_each_placeholder_and_pass_nothing_else(name: str) -> None:
+    assert placeholders(name) - {"document_schema"} == VALUES[name].keys()
+    assert len(placeholders(name)) >= 3
+    assert not re.search(r"\$\{|\$\w", "".join(sql.statements(name, VALUES[name])))
+
+
+def test_a_placeholder_without_a_value_is_an_error() -> None:
+    with pytest.raises(KeyError, match="database"):
+        sql.statements("twitter_table", {name: value for name, value in TABLE.items() if name != "database"})
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_statements_are_whole_and_bare(name: str) -> None:
+    starts = ("CREATE TABLE ", "CREATE TEMPORARY VIEW ", "INSERT INTO ")
+    statements = sql.statements(name, VALUES[name])
+    file = sql.without_comments(sql.read(name))
+    assert len(statements) == len(re.findall(rf"^(?:{'|'.join(starts)})", file, re.MULTILINE)) > 0
+    for text in statements:
+        assert text.startswith(starts)
+        assert not LITERAL.sub("", text).count("'")
+        assert not re.search("--|;", LITERAL.sub("", text))
+
+
+def test_strings_become_literals_and_numbers_stay() -> None:
+    create = statement("twitter_table", "CREATE TABLE")
+    assert "'database' = 'twitter_db'" in create
+    assert f"needed_bytes <= {AGGREGATOR['max_document_bytes']}\n" in statement(
+        "aggregator", "CREATE TEMPORARY VIEW chunks"
+    )
+
+
+@pytest.mark.parametrize("value", HOSTILE.values(), ids=HOSTILE)
+def test_a_literal_holds_any_text(value: str) -> None:
+    assert LITERAL.fullmatch(sql.literal(value))
+    assert literals(sql.literal(value)) == [value]
+
+
+@given(st.text())
+@example(HOSTILE["statement"])
+@example(HOSTILE["placeholder"])
+def test_no_value_breaks_out_of_its_literal(value: str) -> None:
+    for name, values in VALUES.items():
+        names = [key for key in values if isinstance(values[key], str)]
+        plain = sql.statements(name, {**values, **dict.fromkeys(names, "PLAIN")})
+        filled = sql.statements(name, {**values, **dict.fromkeys(names, value)})
+        assert [LITERAL.sub("?", text) for text in filled] == [LITERAL.sub("?", text) for text in plain]
+        for text, expected in zip(filled, plain, strict=True):
+            assert literals(text) == [value if literal == "PLAIN" else literal for literal in literals(expected)]
+
+
+def test_the_document_has_these_fields_in_this_order() -> None:
+    *columns, key = top_level(sql.without_comments(sql.read("document_schema")))
+    assert [column.split() for column in columns] == [[f"`{name}`", kind] for name, kind in DOCUMENT.items()]
+    assert list(DOCUMENT) == ["hash", "content", "timestamp", *Counters._fields]
+    assert key == "PRIMARY KEY (`hash`) NOT ENFORCED"
+
+
+@pytest.mark.parametrize(
+    ("name", "start"),
+    [
+        ("aggregator", "CREATE TABLE documents ("),
+        ("twitter_table", "CREATE TABLE IF NOT EXISTS twitter_table ("),
+    ],
+)
+def test_the_job_and_the_sql_client_see_the_same_document(name: str, start: str) -> None:
+    columns = statement(name, start).removeprefix(start).partition("\n) WITH (")[0]
+    assert re.findall(r"^ *`(\w+)` (.+),$", columns, re.MULTILINE) == list(DOCUMENT.items())
+
+
+def test_a_document_is_written_in_the_order_of_its_fields() -> None:
+    insert = re.sub(r"\s+", " ", statement("aggregator", "INSERT INTO documents"))
+    select = re.fullmatch(r"INSERT INTO documents SELECT (.+) FROM chunks", insert)
+    assert select
+    key, content, timestamp, *counters = top_level(select[1])
+    assert key.startswith("SHA2(")
+    assert (content, timestamp.partition("(")[0]) == ("content", "DATE_FORMAT")
+    assert [counter.rpartition(".")[2] for counter in counters] == list(Counters._fields)
