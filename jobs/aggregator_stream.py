@@ -12,7 +12,7 @@ from pyflink.table.udf import FunctionContext, ScalarFunction, TableFunction, ud
 from jobs import chunks, sql
 from jobs.collection import HEARTBEAT_PREFIX, MAX_REJECTED_CHARACTERS
 from jobs.entry import define, fail_clearly, submit
-from jobs.settings import AggregatorSettings, read_aggregator_settings
+from jobs.settings import AggregatorSettings, acknowledged_uri, read_aggregator_settings
 from jobs.worldometers import CachedCounters, Counters
 
 # A record stamped further ahead of the clock is rejected.
@@ -23,15 +23,17 @@ ISO_8601 = "yyyy-MM-dd'T'HH:mm:ss'Z'"
 class WorldCounters(ScalarFunction):  # type: ignore[misc]
     """The counters at the moment of the call; its argument only makes the call one of each window."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, refresh_seconds: float) -> None:
         self._url = url
+        self._refresh_seconds = refresh_seconds
 
     def open(self, function_context: FunctionContext) -> None:
-        self._cache = CachedCounters(self._url)
+        self._cache = CachedCounters(self._url, refresh_seconds=self._refresh_seconds)
         metrics = function_context.get_metric_group()
         metrics.gauge("enrichment_fetches", lambda: self._cache.fetches)
         metrics.gauge("enrichment_failures", lambda: self._cache.failures)
-        metrics.gauge("enrichment_age_seconds", lambda: int(self._cache.age or 0))
+        # -1: there has been no good page yet.
+        metrics.gauge("enrichment_age_seconds", lambda: -1 if self._cache.age is None else int(self._cache.age))
 
     def is_deterministic(self) -> bool:
         return False
@@ -81,7 +83,7 @@ def options(settings: AggregatorSettings) -> dict[str, str]:
 
 def register_functions(tables: StreamTableEnvironment, settings: AggregatorSettings) -> None:
     counters = DataTypes.ROW([DataTypes.FIELD(name, DataTypes.BIGINT()) for name in Counters._fields])
-    world_counters = udf(WorldCounters(settings.worldometers_url), result_type=counters)
+    world_counters = udf(WorldCounters(settings.worldometers_url, settings.refresh_seconds), result_type=counters)
     split_content = udtf(
         SplitContent(settings.max_document_bytes),
         result_types=[DataTypes.INT(), DataTypes.ARRAY(DataTypes.STRING())],
@@ -103,7 +105,7 @@ def sql_values(settings: AggregatorSettings) -> dict[str, object]:
         "window": interval(settings.window_seconds),
         "window_ms": settings.window_seconds * 1000,
         "max_document_bytes": settings.max_document_bytes,
-        "mongodb_uri": settings.mongodb_uri,
+        "mongodb_uri": acknowledged_uri(settings.mongodb_uri),
         "database": settings.database,
         "collection": settings.collection,
         "iso": ISO_8601,

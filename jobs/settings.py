@@ -39,7 +39,8 @@ class CollectorSettings:
 class AggregatorSettings:
     """window_seconds: length of a window; out_of_order_seconds: how much older than the newest post of its partition
     a post may be and still count; idle_seconds: after how long a partition without any record holds no window open;
-    max_document_bytes: a larger window becomes several documents; mongodb_uri: may hold a password, never shown."""
+    max_document_bytes: a larger window becomes several documents; mongodb_uri: may hold a password, never shown;
+    refresh_seconds: how long counters are used before the page is asked again."""
 
     bootstrap_servers: str
     topic: str
@@ -53,6 +54,7 @@ class AggregatorSettings:
     database: str
     collection: str
     worldometers_url: str
+    refresh_seconds: int
 
 
 def read_collector_settings(environment: Mapping[str, str]) -> CollectorSettings:
@@ -86,6 +88,7 @@ def read_aggregator_settings(environment: Mapping[str, str]) -> AggregatorSettin
         database=read.name("MONGODB_DATABASE", DATABASE),
         collection=read.name("MONGODB_COLLECTION", COLLECTION),
         worldometers_url=read.urls("WORLDOMETERS_URL", worldometers.URL, ("http", "https"))[0],
+        refresh_seconds=read.whole("WORLDOMETERS_REFRESH_SECONDS", 60, 1, 86_400),
     )
 
 
@@ -141,6 +144,20 @@ class Environment:
         if parsed is None:
             raise SettingError(f"{name}={value!r}: {allowed} is allowed")
         return parsed
+
+
+def acknowledged_uri(uri: str) -> str:
+    """The MongoDB address with which a write is acknowledged only when it survives a crash of the server.
+
+    Flink forgets a window once its write is acknowledged; by default that is before it is in the server's journal.
+    What the address says itself stays. https://www.mongodb.com/docs/manual/reference/write-concern/
+    """
+    base, _, query = uri.partition("?")
+    if base.count("/") < 3:
+        base += "/"
+    given = {option.partition("=")[0].lower() for option in query.split("&")}
+    wanted = [f"{name}={value}" for name, value in (("w", "majority"), ("journal", "true")) if name not in given]
+    return f"{base}?{'&'.join([*filter(None, [query]), *wanted])}" if wanted else uri
 
 
 def is_url(url: str, schemes: tuple[str, ...]) -> bool:

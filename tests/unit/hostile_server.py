@@ -90,8 +90,9 @@ class Peer:
         await self._writer.drain()
 
     def hang_up(self) -> None:
-        """End the connection after what was sent, without a word."""
-        self._writer.close()
+        """End the stream after what was sent, without a word."""
+        self.answers = False
+        self._writer.write_eof()
 
     def abort(self) -> None:
         if not self._writer.is_closing():

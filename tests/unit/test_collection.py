@@ -334,7 +334,9 @@ def test_each_event_comes_out_once(steps: list[tuple[str, int]], pauses: list[in
         return next(n for n, moment in enumerate(moments) if moment + clock >= cursor(target))
 
     out, live = drive(collection("jetstream"), steps, 50, lambda n: event(moments[n] + clock, f"{n}"), answer)
-    assert sorted(out) == list(range(min(out), live))
+    assert len(set(out)) == len(out)
+    # The answer begins before the first post that was taken live, so some older ones may come as well.
+    assert sorted(n for n in out if n >= out[0]) == list(range(out[0], live))
 
 
 # A frame too large to be received, and event time while nothing comes.

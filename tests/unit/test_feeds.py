@@ -206,13 +206,13 @@ def test_no_value_of_a_field_raises(kind: str, data: st.DataObject) -> None:
     parse(kind, frame(kind, path, data.draw(JSON_VALUES)))
 
 
-ONE, SECOND_OF_FOUR = Shard(), Shard(1, 4)
+ONE, SECOND_OF_TWO = Shard(), Shard(1, 2)
 T, FIVE_SECONDS_BEFORE = 1_767_225_600_123_456, 1_767_225_595_123_456
 ADDRESSES = [
     ("simulator", "ws://a:5555", None, ONE, "ws://a:5555/?format=json"),
     ("simulator", "ws://a", 0, ONE, "ws://a/?format=json&since=0"),
-    ("simulator", "ws://a", 41, SECOND_OF_FOUR, "ws://a/?format=json&shard=1/4&since=41"),
-    ("simulator", "ws://a", None, SECOND_OF_FOUR, "ws://a/?format=json&shard=1/4"),
+    ("simulator", "ws://a", 41, SECOND_OF_TWO, "ws://a/?format=json&shard=1/2&since=41"),
+    ("simulator", "ws://a", None, SECOND_OF_TWO, "ws://a/?format=json&shard=1/2"),
     ("simulator", "wss://u:p@a/b/c?since=2&x=1", 3, ONE, "wss://u:p@a/b/c?x=1&format=json&since=3"),
     ("text", "ws://a/b?c=d", None, ONE, "ws://a/b?c=d"),
     ("jetstream", "wss://a/s?w=p&w=q", None, ONE, "wss://a/s?w=p&w=q"),

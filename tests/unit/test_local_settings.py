@@ -1,11 +1,13 @@
 """The local stack's settings: defaults, what each variable takes, how a wrong value is told, and what follows."""
 
 import itertools
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from jobs.feeds import JetstreamFeed
 from jobs.settings import SettingError, read_aggregator_settings, read_collector_settings
 from local.settings import Ports, Settings, read_settings
 
@@ -141,6 +143,11 @@ def test_the_jobs_take_what_the_stack_hands_on(feed: str, servers: int) -> None:
     kafka = {"KAFKA_BOOTSTRAP_SERVERS": local.kafka}
     collector = read_collector_settings({**kafka, "FEED": local.feed, "WEBSOCKET_URL": local.websocket_url})
     assert (collector.feed, len(set(collector.websocket_urls))) == (feed, servers)
+    if feed == "jetstream":
+        # Source: https://github.com/bluesky-social/jetstream, the public instances
+        server = r"wss://jetstream[12]\.us-(east|west)\.bsky\.network/subscribe\?wantedCollections=(.+)"
+        wanted = [re.fullmatch(server, url) for url in collector.websocket_urls]
+        assert [match and match[2] for match in wanted] == [JetstreamFeed.collection] * servers
     store = {"MONGODB_URI": local.store_uri, "WORLDOMETERS_URL": local.worldometers_url}
     aggregator = read_aggregator_settings({**kafka, **store})
     assert (aggregator.mongodb_uri, aggregator.worldometers_url) == (local.store_uri, local.worldometers_url)

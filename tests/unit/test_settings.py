@@ -42,6 +42,7 @@ DEFAULTS: dict[str, CollectorSettings | AggregatorSettings] = {
         database="twitter_db",
         collection="twitter_collection",
         worldometers_url="https://www.worldometers.info/coronavirus/",
+        refresh_seconds=60,
     ),
 }
 # job: variable, field, and the least and the most it takes
@@ -54,6 +55,7 @@ WHOLE = [
     ("aggregator", "IDLE_SECONDS", "idle_seconds", 1, 86_400),
     ("aggregator", "CHECKPOINT_SECONDS", "checkpoint_seconds", 1, 600),
     ("aggregator", "MAX_DOCUMENT_BYTES", "max_document_bytes", 1_000, 16_000_000),
+    ("aggregator", "WORLDOMETERS_REFRESH_SECONDS", "refresh_seconds", 1, 86_400),
 ]
 NAMES = [
     *[(job, "KAFKA_TOPIC", "topic") for job in READERS],

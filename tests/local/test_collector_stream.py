@@ -1,0 +1,103 @@
+"""The collection job on real Kafka and Flink, fed by a server that breaks the rules."""
+
+import json
+from collections.abc import Iterator
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from websockets.frames import Frame, Opcode
+
+from local.stack import Stack
+from tests.local.topics import Topic, topic
+from tests.unit.hostile_server import HostileServer, Peer
+from tests.waiting import await_value
+
+EPOCH_MS = 1_767_225_600_000
+MAX_FRAME_BYTES = 4_096
+
+
+def post(number: int, text: str | None = None) -> str:
+    return json.dumps({"seq": number, "timestamp": EPOCH_MS + number, "text": text or f"post #{number}"})
+
+
+def text_frame(data: bytes) -> Frame:
+    return Frame(Opcode.TEXT, data)
+
+
+# Post 5 is larger than the client's limit; what is no post stands between 3 and 4.
+HOSTILE: dict[str, tuple[bytes | str | Frame, str]] = {
+    "binary": (b"\x00\x01", "a binary frame"),
+    "invalid UTF-8": (text_frame(b'{"seq": \xff\xfe'), "not UTF-8"),
+    "no JSON": ("hello", "not JSON"),
+    "deep": ("[" * 4_000, "JSON is nested too deeply"),
+    "array": ("[1]", "a JSON object is expected"),
+    "seq is text": ('{"seq": "4", "timestamp": 1, "text": "x"}', "seq is not"),
+    "no timestamp": ('{"seq": 4, "text": "x"}', "timestamp is not"),
+    "text is a number": ('{"seq": 4, "timestamp": 1, "text": 7}', "text is not a string"),
+}
+TOO_LARGE = 5
+LAST = 12
+
+
+async def serve(peer: Peer) -> None:
+    """Posts 1 to 12 with everything that is wrong, from the position that is asked for, and then silence."""
+    since = parse_qs(urlsplit(peer.path).query).get("since", ["0"])[0]
+    await peer.accept()
+    for number in range(int(since) + 1, LAST + 1):
+        if number == TOO_LARGE:
+            await peer.send(post(number, "x" * MAX_FRAME_BYTES))
+        elif number == 7:
+            half = post(number).encode()
+            await peer.send(Frame(Opcode.TEXT, half[:10], fin=False), Frame(Opcode.CONT, half[10:]))
+        else:
+            await peer.send(post(number))
+        if number == 3:
+            await peer.send(*(frame for frame, _ in HOSTILE.values()))
+        if number == 9:
+            await peer.send(post(8), post(9))  # again
+        if number == 10:
+            await peer.send(post(0, "#RT: https://example.org/only"))  # an old number
+
+
+@pytest.fixture(scope="module")
+def records(stack: Stack) -> Iterator[tuple[Topic, HostileServer]]:
+    with HostileServer(serve) as server, topic(stack.settings.kafka, "collected") as records:
+        environment = {
+            "WEBSOCKET_URL": f"{server.url}?since=0",
+            "KAFKA_TOPIC": records.name,
+            "KAFKA_REJECTED_TOPIC": records.rejected_name,
+            "MAX_FRAME_BYTES": str(MAX_FRAME_BYTES),
+        }
+        identity = stack.submit("collector_stream", environment)
+        yield records, server
+        stack.flink.cancel(identity)
+
+
+def test_every_sound_post_is_published_once_whatever_stands_between(records: tuple[Topic, HostileServer]) -> None:
+    published, _ = records
+    await_value(lambda: any(post["text"] == f"post {LAST}" for post in published.posts()), "the last post", 60)
+    posts = sorted(published.posts(), key=lambda post: post["timestamp"])
+    assert [post["id"] for post in posts] == [f"simulator-{n}" for n in range(1, LAST + 1) if n != TOO_LARGE]
+    assert [post["text"] for post in posts] == [f"post {n}" for n in range(1, LAST + 1) if n != TOO_LARGE]
+    assert posts[0] == {"id": "simulator-1", "text": "post 1", "timestamp": EPOCH_MS + 1, "source": "simulator"}
+
+
+def test_every_other_frame_is_rejected_with_its_reason(records: tuple[Topic, HostileServer]) -> None:
+    published, _ = records
+    reasons = [reason for _, reason in HOSTILE.values()] + [f"a frame larger than {MAX_FRAME_BYTES} bytes"]
+    await_value(lambda: len(published.rejections()) >= len(reasons), "all rejections", 30)
+    found = published.rejections()
+    assert len(found) == len(reasons)
+    for reason in reasons:
+        assert any(rejection["reason"].startswith(reason) for rejection in found), reason
+    assert all(set(rejection) == {"reason", "source", "record", "bytes"} for rejection in found)
+
+
+def test_a_frame_that_is_too_large_is_stepped_over_and_not_asked_for_again(
+    records: tuple[Topic, HostileServer],
+) -> None:
+    _, server = records
+    assert [peer.path for peer in server.peers] == [
+        "/?since=0&format=json",
+        f"/?format=json&since={TOO_LARGE}",
+    ]

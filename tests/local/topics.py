@@ -1,0 +1,44 @@
+"""Topics for tests that publish records themselves."""
+
+import contextlib
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from kafka import KafkaProducer
+from kafka.admin import NewTopic
+
+from jobs.names import TWEETS_PARTITIONS
+from local.broker import admin, read_topic
+
+
+class Topic:
+    """A topic and the one for its rejections; `publish` waits until the broker has the records."""
+
+    def __init__(self, bootstrap: str, name: str, producer: KafkaProducer) -> None:
+        self.bootstrap = bootstrap
+        self.name = name
+        self.rejected_name = f"{name}.rejected"
+        self._producer = producer
+
+    def publish(self, values: Iterable[bytes | None], partition: int = 0) -> None:
+        for value in values:
+            self._producer.send(self.name, value=value, partition=partition)
+        self._producer.flush(timeout=60)
+
+    def rejections(self) -> list[dict[str, Any]]:
+        return [json.loads(value) for value in read_topic(self.bootstrap, self.rejected_name)]
+
+    def posts(self) -> list[dict[str, Any]]:
+        values = [json.loads(value) for value in read_topic(self.bootstrap, self.name)]
+        return [value for value in values if value["text"] is not None]
+
+
+@contextlib.contextmanager
+def topic(bootstrap: str, name: str) -> Iterator[Topic]:
+    """Make the topic and its rejections' topic, empty."""
+    with contextlib.closing(admin(bootstrap)) as client:
+        new = [NewTopic(name, TWEETS_PARTITIONS, 1), NewTopic(f"{name}.rejected", 1, 1)]
+        client.create_topics(new, wait_for_metadata=True)
+    with contextlib.closing(KafkaProducer(bootstrap_servers=bootstrap, linger_ms=5, batch_size=262_144)) as producer:
+        yield Topic(bootstrap, name, producer)
