@@ -54,7 +54,7 @@ class Aggregator:
     def close_window(self) -> None:
         """Move event time of every partition past the window's end."""
         for partition in range(TWEETS_PARTITIONS):
-            beat = {"id": "heartbeat-x", "text": None, "timestamp": (self.window + 2) * WINDOW_MS, "source": "test"}
+            beat = {"id": "heartbeat-x", "text": None, "timestamp": (self.window + 3) * WINDOW_MS, "source": "test"}
             self.topic.publish([json.dumps(beat).encode()], partition)
 
     def documents(self) -> list[dict[str, Any]]:
@@ -82,14 +82,21 @@ def set_fault(stack: Stack, fault: str) -> None:
     requests.put(url, data=fault, timeout=5).raise_for_status()
 
 
+def show_page(stack: Stack, fault: str) -> None:
+    """Switch the page, and let the counters that the job has grow so old that it asks again."""
+    set_fault(stack, fault)
+    stale_at = time.monotonic() + REFRESH_SECONDS
+    await_value(lambda: time.monotonic() > stale_at, "the age at which the page is asked again", REFRESH_SECONDS + 1)
+
+
 @pytest.fixture(scope="module")
 def aggregator(stack: Stack) -> Iterator[Aggregator]:
     set_fault(stack, "error")
     with topic(stack.settings.kafka, "aggregated") as records:
         running = Aggregator(stack, records, "aggregated")
-        identity = stack.submit("aggregator_stream", environment(running))
+        stack.submit("aggregator_stream", environment(running))
         yield running
-        stack.flink.cancel(identity)
+        stack.flink.cancel(stack.jobs["aggregator_stream"])
         set_fault(stack, "none")
 
 
@@ -117,19 +124,19 @@ def test_a_page_that_was_never_good_gives_no_counters_and_holds_no_window(aggreg
 
 
 def test_a_window_is_one_document_with_the_columns_of_the_table(aggregator: Aggregator) -> None:
-    set_fault(aggregator.stack, "none")
+    show_page(aggregator.stack, "none")
     aggregator.next_window()
     for partition in range(TWEETS_PARTITIONS):
         aggregator.topic.publish([aggregator.post(f"text {partition}", 0), aggregator.post("end", 19_999)], partition)
     aggregator.topic.publish([aggregator.post("the next window's", 20_000)])
     aggregator.close_window()
     document = aggregator.await_document()
-    assert list(document) == sorted(document, key=list(document).index)
     assert set(document) == {"_id", "hash", "content", "timestamp", *Counters._fields}
     assert sorted(document["content"]) == sorted(["end"] * 4 + [f"text {n}" for n in range(4)])
     assert document["hash"] == document["_id"] == aggregator.key(0)
     assert document["timestamp"] == aggregator.end
-    assert all(isinstance(value, int) and value > 0 for value in values_of(document))
+    assert all(isinstance(value, int) for value in values_of(document))
+    assert (document["total_cases_count"] or 0) > 100_000_000
     aggregator.window += 1
     assert aggregator.await_document()["content"] == ["the next window's"]
 
@@ -137,9 +144,7 @@ def test_a_window_is_one_document_with_the_columns_of_the_table(aggregator: Aggr
 @pytest.mark.parametrize("fault", ["layout", "garbage", "error", "slow"])
 def test_the_last_good_counters_are_used_while_the_page_is_broken(aggregator: Aggregator, fault: str) -> None:
     aggregator.next_window()
-    set_fault(aggregator.stack, fault)
-    stale_at = time.monotonic() + REFRESH_SECONDS
-    await_value(lambda: time.monotonic() > stale_at, "the age at which the page is asked again", REFRESH_SECONDS + 1)
+    show_page(aggregator.stack, fault)
     try:
         aggregator.topic.publish([aggregator.post(fault)])
         aggregator.close_window()
@@ -159,7 +164,8 @@ MALFORMED: dict[str, tuple[bytes | None, str]] = {
     "number": (b"42", "not a JSON object"),
     "array": (b'["id"]', "not a JSON object"),
     "array of posts": (b'[{"id": "x", "text": "y", "timestamp": 1, "source": "z"}]', "not a JSON object"),
-    "deep": (b'{"a":' * 50_000 + b"1" + b"}" * 50_000, "not a JSON object"),
+    "deep and open": (b'{"a":' * 50_000, "not a JSON object"),
+    "deep": (b'{"a":' * 50_000 + b"1" + b"}" * 50_000, "no id"),
     "no id": (b'{"text": "x", "timestamp": 1, "source": "s"}', "no id"),
     "no text": (b'{"id": "x", "timestamp": 1, "source": "s"}', "no text"),
     "no timestamp": (b'{"id": "x", "text": "y", "source": "s"}', "no timestamp"),
@@ -189,19 +195,6 @@ def test_a_malformed_record_is_rejected_with_its_reason_and_harms_no_other(aggre
     assert sorted(rejection["reason"] for rejection in found) == expected
     assert all(set(rejection) == {"reason", "source", "record", "bytes"} for rejection in found)
     assert "hello" in [rejection["record"] for rejection in found]
-
-
-def test_a_late_post_is_rejected_and_its_document_stays_as_it_is(aggregator: Aggregator) -> None:
-    aggregator.next_window()
-    aggregator.topic.publish([aggregator.post("in time")])
-    aggregator.close_window()
-    document = aggregator.await_document()
-    before = len(aggregator.topic.rejections())
-    aggregator.topic.publish([aggregator.post("too late")])
-    rejection = await_value(lambda: aggregator.topic.rejections()[before:], "the rejection", 30)[0]
-    assert rejection["reason"] == "late"
-    assert json.loads(rejection["record"])["text"] == "too late"
-    assert aggregator.documents() == [document]
 
 
 def stored_texts(aggregator: Aggregator) -> list[str]:
@@ -239,3 +232,16 @@ def test_a_replay_replaces_the_documents_and_makes_no_others(aggregator: Aggrega
     stack.submit("aggregator_stream", environment(aggregator))
     await_value(lambda: ["old"] not in contents().values(), "every document to be replaced", 90)
     assert contents() == before
+
+
+def test_a_late_post_is_rejected_and_its_document_stays_as_it_is(aggregator: Aggregator) -> None:
+    aggregator.next_window()
+    aggregator.topic.publish([aggregator.post("in time")])
+    aggregator.close_window()
+    document = aggregator.await_document()
+    before = len(aggregator.topic.rejections())
+    aggregator.topic.publish([aggregator.post("too late")])
+    rejection = await_value(lambda: aggregator.topic.rejections()[before:], "the rejection", 30)[0]
+    assert rejection["reason"] == "late"
+    assert json.loads(rejection["record"])["text"] == "too late"
+    assert aggregator.documents() == [document]

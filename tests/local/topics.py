@@ -23,7 +23,7 @@ class Topic:
 
     def publish(self, values: Iterable[bytes | None], partition: int = 0) -> None:
         for value in values:
-            self._producer.send(self.name, value=value, partition=partition)
+            self._producer.send(self.name, key=b"test", value=value, partition=partition)
         self._producer.flush(timeout=60)
 
     def rejections(self) -> list[dict[str, Any]]:
