@@ -108,6 +108,7 @@ def sql_values(settings: AggregatorSettings) -> dict[str, object]:
         "mongodb_uri": acknowledged_uri(settings.mongodb_uri),
         "database": settings.database,
         "collection": settings.collection,
+        "writers": str(settings.writers),
         "iso": ISO_8601,
     }
 

@@ -40,7 +40,8 @@ class AggregatorSettings:
     """window_seconds: length of a window; out_of_order_seconds: how much older than the newest post of its partition
     a post may be and still count; idle_seconds: after how long a partition without any record holds no window open;
     max_document_bytes: a larger window becomes several documents; mongodb_uri: may hold a password, never shown;
-    refresh_seconds: how long counters are used before the page is asked again."""
+    writers: how many documents are written at a time, each by a slot of its own; refresh_seconds: how long counters
+    are used before the page is asked again."""
 
     bootstrap_servers: str
     topic: str
@@ -53,6 +54,7 @@ class AggregatorSettings:
     mongodb_uri: str
     database: str
     collection: str
+    writers: int
     worldometers_url: str
     refresh_seconds: int
 
@@ -87,6 +89,7 @@ def read_aggregator_settings(environment: Mapping[str, str]) -> AggregatorSettin
         mongodb_uri=read.secret_url("MONGODB_URI", "mongodb://localhost:27017", MONGODB_SCHEMES),
         database=read.name("MONGODB_DATABASE", DATABASE),
         collection=read.name("MONGODB_COLLECTION", COLLECTION),
+        writers=read.whole("MONGODB_WRITERS", 2, 1, 64),
         worldometers_url=read.urls("WORLDOMETERS_URL", worldometers.URL, ("http", "https"))[0],
         refresh_seconds=read.whole("WORLDOMETERS_REFRESH_SECONDS", 60, 1, 86_400),
     )

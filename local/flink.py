@@ -22,7 +22,7 @@ SUBMIT_SECONDS = 240
 class Flink:
     """A JobManager and one TaskManager; both can be killed and started again."""
 
-    def __init__(self, settings: Settings, *, slots: int = 4) -> None:
+    def __init__(self, settings: Settings, *, slots: int = 6) -> None:
         self.settings = settings
         self.url = settings.flink_url
         self.home = settings.run / "flink"
@@ -160,7 +160,9 @@ def flink_options(settings: Settings, home: Path, slots: int, java_options: str)
         "taskmanager.host": "127.0.0.1",
         "taskmanager.memory.process.size": "2560m",
         "taskmanager.memory.managed.size": "256m",
-        "taskmanager.memory.network.min": "64m",
+        "taskmanager.memory.network.min": "128m",
+        # Posts go on being read while a window closes; the default of 8 holds 3,000 posts.
+        "taskmanager.network.memory.floating-buffers-per-gate": 512,
         "taskmanager.memory.network.max": "128m",
         # Each submission loads its classes anew, and Python's stay for minutes after a job has ended.
         "taskmanager.memory.jvm-metaspace.size": "512m",

@@ -67,7 +67,9 @@ ${document_schema}
   'collection' = ${collection},
   'sink.delivery-guarantee' = 'at-least-once',
   -- A document is written as soon as its window closes.
-  'sink.buffer-flush.max-rows' = '1'
+  'sink.buffer-flush.max-rows' = '1',
+  -- A writer waits for each document's acknowledgement; with two, the next one is encoded meanwhile.
+  'sink.parallelism' = ${writers}
 );
 
 -- The key says which chunk of which window it is, so that a replay replaces the document and never makes a second one.

@@ -81,7 +81,9 @@ def bench_aggregator(stack: Stack, posts: int, rounds: int) -> None:
             documents = connection[DATABASE][name]
 
             def done() -> float:
-                wait_until(lambda: documents.estimated_document_count() == WINDOWS, f"{WINDOWS} documents", LIMIT_SECONDS)
+                wait_until(
+                    lambda: documents.estimated_document_count() == WINDOWS, f"{WINDOWS} documents", LIMIT_SECONDS
+                )
                 return time.time() - running_since(stack, stack.jobs["aggregator_stream"])
 
             seconds = run_job(stack, "aggregator_stream", environment, done)

@@ -51,6 +51,7 @@ def restarted(old: Collection) -> Collection:
 
 
 def reconnected(old: Collection) -> Collection:
+    old.asked()
     return old
 
 
@@ -71,33 +72,54 @@ def value(record: Record) -> dict[str, Any]:
 
 def lost(batch: Batch) -> list[tuple[int, int, int]]:
     """The first and last position and the size that each error line tells."""
-    line = r"LOST: positions (\d+) to (\d+) of the \w+ feed \((\d+) (?:posts|microseconds)\): .+"
-    found = [re.fullmatch(line, error) for error in batch.errors]
-    return [(int(match[1]), int(match[2]), int(match[3])) if match else (-1, -1, -1) for match in found]
+    units = r"simulator feed \((?P<size>\d+) posts\)", r"jetstream feed \((?P<size>\d+) microseconds\)"
+    lines = [re.compile(rf"LOST: positions (?P<first>\d+) to (?P<last>\d+) of the {unit}: .+") for unit in units]
+    found = [match for error in batch.errors for line in lines if (match := line.fullmatch(error))]
+    assert len(found) == len(batch.errors)
+    return [(int(match["first"]), int(match["last"]), int(match["size"])) for match in found]
 
 
+X, Y = "at://did:plc:someone/app.bsky.feed.post/x", 'at://did:plc:someone/app.bsky.feed.post/y"\\\n'
+NOW = T // 1000
+# frames with the texts "one" and "two"; id and timestamp of each; where the feed stands then
 RECORDS = {
-    "simulator": ([post(3, "one", 20), post(4, "two", 10)], "simulator-3", 20, "simulator-4", 10),
-    "text": ([Frame(b"one", True, 20), Frame(b"two", True, 10)], "text-id1", 20, "text-id2", 10),
+    "simulator": (
+        [post(3, "one", 20), post(4, "two", 10)],
+        [("simulator-3", 20), ("simulator-4", 10)],
+        Progress(4, 20),
+    ),
+    "text": (
+        [Frame(b"one", True, 20), Frame(b"two", True, 10)],
+        [("text-id1", 20), ("text-id2", 10)],
+        Progress(None, 20),
+    ),
     "jetstream": (
         [event(T + 2_999, "x", "one"), event(T, 'y"\\\n', "two")],
-        *("at://did:plc:someone/app.bsky.feed.post/x", T // 1000 + 2),
-        *('at://did:plc:someone/app.bsky.feed.post/y"\\\n', T // 1000),
+        [(X, NOW + 2), (Y, NOW)],
+        Progress(T + 2_999, NOW + 2, ((T + 2_999, X), (T, Y))),
     ),
 }
 
 
 @pytest.mark.parametrize("kind", RECORDS)
 def test_posts_become_records_in_order(kind: str) -> None:
-    frames, *expected = RECORDS[kind]
+    frames, expected, progress = RECORDS[kind]
     target = collection(kind)
     records = target.take(frames).posts
-    assert [record.key for record in records] == expected[::2]
+    assert [record.key for record in records] == [key for key, _ in expected]
     assert [value(record) for record in records] == [
-        {"id": expected[0], "text": "one", "timestamp": expected[1], "source": kind},
-        {"id": expected[2], "text": "two", "timestamp": expected[3], "source": kind},
+        {"id": key, "text": text, "timestamp": timestamp, "source": kind}
+        for (key, timestamp), text in zip(expected, ("one", "two"), strict=True)
     ]
-    assert target.counts.posts == 2
+    assert (target.counts.posts, target.progress) == (2, progress)
+
+
+def test_batches_add_up() -> None:
+    target = collection(position=0)
+    batch = target.take([post(2), Frame(b"{", True, 0)])
+    batch.add(target.take([post(4), Frame(b"[", True, 0)]))
+    assert (keys(batch), lost(batch)) == (["2", "4"], [(1, 1, 1), (3, 3, 1)])
+    assert [value(record)["record"] for record in batch.rejected] == ["{", "["]
 
 
 @given(st.text(min_size=1))
@@ -204,6 +226,7 @@ def test_refused_feed_goes_on_from_live_and_reports_the_hole_once() -> None:
     batch = target.take([post(50), post(51)])
     assert (keys(batch), lost(batch)) == (["50", "51"], [(11, 49, 39)])
     assert (target.counts.gaps, target.counts.lost, target.resume_from) == (1, 39, 51)
+    assert "refused" in batch.errors[0]
     assert target.take([post(52)]).errors == []
 
 
@@ -230,8 +253,8 @@ def test_events_sent_again_are_dropped(again: Again) -> None:
     events = [event(T + n * SECOND, f"p{n}", operation="delete" if n == 3 else "create") for n in range(7)]
     target = collection("jetstream")
     assert keys(target.take(events[:5])) == ["p0", "p1", "p2", "p4"]
+    assert (target.counts.posts, target.counts.ignored) == (4, 1)
     target = again(target)
-    target.asked()
     before = target.counts.overlap
     batch = target.take(events[1:])
     assert (keys(batch), batch.errors, target.counts.overlap - before) == (["p5", "p6"], [], 3)
@@ -253,7 +276,6 @@ def test_gap_shows_in_the_first_event_of_the_answer(again: Again, operation: str
     target = collection("jetstream")
     target.take([event(T, "seen")])
     target = again(target)
-    target.asked()
     batch = target.take([event(T + first, "first", operation=operation)])
     assert lost(batch) == [(T, T + first, size) for size in gaps]
     assert (target.counts.gaps, target.counts.lost) == (len(gaps), sum(gaps))
@@ -264,10 +286,11 @@ def test_refused_time_feed_goes_on_from_live() -> None:
     target = collection("jetstream", T)
     target.refused()
     target.asked()
-    assert target.resume_from is None
+    assert target.resume_from is None  # live, from now on
     batch = target.take([event(T + 60 * SECOND, "a"), event(T + 61 * SECOND, "b")])
-    assert (keys(batch), len(batch.errors), target.counts.gaps) == (["a", "b"], 1, 1)
-    assert target.resume_from == T + 61 * SECOND
+    ((_, _, size),) = lost(batch)
+    assert size == pytest.approx(60 * SECOND, abs=1)
+    assert (keys(batch), target.counts.gaps, target.progress.position) == (["a", "b"], 1, T + 61 * SECOND)
 
 
 # Whatever happens, each post comes out once.

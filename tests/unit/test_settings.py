@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields, replace
 from typing import Any
 
+import pymongo.uri_parser
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +13,7 @@ from jobs.settings import (
     AggregatorSettings,
     CollectorSettings,
     SettingError,
+    acknowledged_uri,
     read_aggregator_settings,
     read_collector_settings,
 )
@@ -41,6 +43,7 @@ DEFAULTS: dict[str, CollectorSettings | AggregatorSettings] = {
         mongodb_uri="mongodb://localhost:27017",
         database="twitter_db",
         collection="twitter_collection",
+        writers=2,
         worldometers_url="https://www.worldometers.info/coronavirus/",
         refresh_seconds=60,
     ),
@@ -55,6 +58,7 @@ WHOLE = [
     ("aggregator", "IDLE_SECONDS", "idle_seconds", 1, 86_400),
     ("aggregator", "CHECKPOINT_SECONDS", "checkpoint_seconds", 1, 600),
     ("aggregator", "MAX_DOCUMENT_BYTES", "max_document_bytes", 1_000, 16_000_000),
+    ("aggregator", "MONGODB_WRITERS", "writers", 1, 64),
     ("aggregator", "WORLDOMETERS_REFRESH_SECONDS", "refresh_seconds", 1, 86_400),
 ]
 NAMES = [
@@ -192,3 +196,29 @@ def test_any_value_is_taken_or_told(job: str, data: st.DataObject) -> None:
     else:
         changed = asdict(settings).items() - asdict(DEFAULTS[job]).items()
         assert {field for field, _ in changed} <= {good[2] for good in GOOD if good[1] == name}
+
+
+SAFE = "w=majority&journal=true"
+ACKNOWLEDGED = {
+    "mongodb://a": f"mongodb://a/?{SAFE}",
+    "mongodb://a/": f"mongodb://a/?{SAFE}",
+    "mongodb://a/?": f"mongodb://a/?{SAFE}",
+    "mongodb://a/db": f"mongodb://a/db?{SAFE}",
+    "mongodb://u:p%2F%3F@a:1,b:2/db?replicaSet=r": f"mongodb://u:p%2F%3F@a:1,b:2/db?replicaSet=r&{SAFE}",
+    "mongodb+srv://u:p@a.b": f"mongodb+srv://u:p@a.b/?{SAFE}",
+    "mongodb://a?w=1": "mongodb://a/?w=1&journal=true",
+    "mongodb://a/?W=2&wtimeoutMS=9": "mongodb://a/?W=2&wtimeoutMS=9&journal=true",
+    "mongodb://a/?journal=false": "mongodb://a/?journal=false&w=majority",
+    "mongodb://a/?wtimeoutMS=9": f"mongodb://a/?wtimeoutMS=9&{SAFE}",
+    "mongodb://a/?Journal=false&w=1": "mongodb://a/?Journal=false&w=1",
+}
+
+
+@pytest.mark.parametrize(("uri", "expected"), ACKNOWLEDGED.items(), ids=ACKNOWLEDGED)
+def test_writes_are_acknowledged_from_the_journal_unless_the_address_says_else(uri: str, expected: str) -> None:
+    assert acknowledged_uri(uri) == expected
+    assert acknowledged_uri(expected) == expected
+    if not uri.startswith("mongodb+srv"):  # which would be looked up
+        before, after = (pymongo.uri_parser.parse_uri(address, warn=True) for address in (uri, expected))
+        assert dict(after["options"]) == {"w": "majority", "journal": True, **before["options"]}
+        assert {**after, "options": None} == {**before, "options": None}

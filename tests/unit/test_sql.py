@@ -95,6 +95,14 @@ def test_strings_become_literals_and_numbers_stay() -> None:
     )
 
 
+@pytest.mark.parametrize("name", VALUES)
+def test_no_setting_is_written_into_a_file(name: str) -> None:
+    settings = {value for value in VALUES[name].values() if isinstance(value, str) and not value.isdigit()}
+    filled = sql.statements(name, {**VALUES[name], **dict.fromkeys(VALUES[name], "PLAIN")})
+    assert len(settings) >= 3
+    assert not settings & {literal for text in filled for literal in literals(text)}
+
+
 @pytest.mark.parametrize("value", HOSTILE.values(), ids=HOSTILE)
 def test_a_literal_holds_any_text(value: str) -> None:
     assert LITERAL.fullmatch(sql.literal(value))
