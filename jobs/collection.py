@@ -173,7 +173,7 @@ class Collection:
         record = {
             "reason": reason,
             "source": self.feed.name,
-            "record": frame.data[:MAX_REJECTED_CHARACTERS].decode(errors="backslashreplace"),
+            "record": frame.data.decode(errors="backslashreplace")[:MAX_REJECTED_CHARACTERS],
             "bytes": len(frame.data),
         }
         batch.rejected.append(Record(self.feed.name, json.dumps(record)))
@@ -182,14 +182,16 @@ class Collection:
         """Move to `position`; False when the feed has been there already."""
         last = self._position
         if position is None or last is None:
-            self._position = position
+            self._position, self._restarted = position, False
             return True
+        step = self.shard.of if self.feed.dense else 1
         if self._restarted:
             self._restarted = self._resumed = False
-            why = "numbering went back" if position <= last else "the server refused to go on"
-            self._lose(last + 1, max(last, position - 1), max(0, position - 1 - last), why, batch)
+            if position <= last:
+                self._lose(last + 1, last, 0, f"the numbering went back to {position}", batch)
+            elif size := (position - last) // step - self.feed.dense:
+                self._lose(last + 1, position - 1, size, "the server refused to go on", batch)
         elif self.feed.dense:
-            step = self.shard.of
             if position <= last:
                 self.counts.overlap += 1
                 return False

@@ -4,10 +4,12 @@ import contextlib
 import itertools
 import logging
 import os
+import queue
+import threading
 import time
 import uuid
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 from kafka import KafkaConsumer
 from kafka.errors import KafkaError
@@ -24,19 +26,25 @@ from jobs.collection import HEARTBEAT_PREFIX, Batch, Collection, Frame, Progress
 from jobs.entry import define, fail_clearly, submit
 from jobs.feeds import Shard, make_feed
 from jobs.settings import CollectorSettings, SettingError, read_collector_settings
-from jobs.websocket_reader import Asked, Reader, Refused, TooLarge
+from jobs.websocket_reader import Asked, Event, Reader, Refused, TooLarge
 
 log = logging.getLogger(__name__)
 
-# A drain ends after this time even when more is there: checkpoint barriers wait for it.
+# A timer hands over batches for at most this time even when more are there: checkpoint barriers wait for it.
 DRAIN_SECONDS = 0.1
 PERIOD_MS = 10
 BATCH_FRAMES = 500
+# How many batches wait for Kafka; when they do, frames wait, and then the socket is read slower.
+BATCHES_AHEAD = 40
+IDLE_SECONDS = 0.005
 HEARTBEAT_SECONDS = 1.0
+# For so long after a connection was made, silence may only mean that the server is looking for the posts asked for.
+ANSWER_SECONDS = 10.0
 # Kafka's broker aborts a transaction that stays open for more than its own limit, 15 minutes by default.
 TRANSACTION_TIMEOUT_MS = 600_000
 
-RECORDS = Types.LIST(Types.ROW_NAMED(["key", "value"], [Types.STRING(), Types.STRING()]))
+# Each record is its key, a tab and its value: neither holds a tab, and a nested row costs Python twice as much.
+RECORDS = Types.LIST(Types.STRING())
 MAX_PARALLELISM = 128  # of key groups: Flink's own default, named since shards are placed by it
 OPTIONS = {
     "pipeline.name": "collector_stream",
@@ -73,7 +81,9 @@ class Collect(KeyedProcessFunction):  # type: ignore[misc]
                 raise RuntimeError(
                     f"the state was written by {of} shards, now there are {shard.of}: go on with {of}, or without state"
                 )
-            drain = self._drains[key] = Drain(self._settings, shard, Progress(*progress), self._metrics)
+            drain = self._drains[key] = Drain(
+                self._settings, shard, Progress(*progress), self._heartbeats, self._metrics
+            )
             self._again(drain, ctx)
 
     def on_timer(self, timestamp: int, ctx: KeyedProcessFunction.OnTimerContext) -> Iterator[Row]:
@@ -81,23 +91,20 @@ class Collect(KeyedProcessFunction):  # type: ignore[misc]
         if drain is None or timestamp != drain.next_timer:
             return  # a timer of the state: the next tick opens the connection and starts the only chain of timers
         end = time.monotonic() + DRAIN_SECONDS
-        moved = False
-        while (batch := drain.next_batch()) is not None:
-            moved = True
+        progress = None
+        while (taken := drain.next_batch()) is not None:
+            batch, progress = taken
             if batch.posts or batch.rejected:
                 yield as_row(batch)
             if time.monotonic() >= end:
                 break
-        if moved:
-            self._state.update((drain.shard.of, *drain.progress))
-            drain.reader.handled()
-        if heartbeat := drain.heartbeat(self._heartbeats):
-            yield as_row(heartbeat)
+        if progress is not None:
+            self._state.update((drain.shard.of, *progress))
         self._again(drain, ctx)
 
     def close(self) -> None:
         for drain in self._drains.values():
-            drain.reader.stop()
+            drain.stop()
 
     @staticmethod
     def _again(drain: "Drain", ctx: KeyedProcessFunction.Context) -> None:
@@ -107,9 +114,15 @@ class Collect(KeyedProcessFunction):  # type: ignore[misc]
 
 
 class Drain:
-    """The running half of one shard: its reader, what its frames become, and its metrics."""
+    """The running half of one shard: its reader, what its frames become, and its metrics.
 
-    def __init__(self, settings: CollectorSettings, shard: Shard, progress: Progress, metrics: Any) -> None:
+    The frames are worked on by a thread of its own, since Flink's side of a bundle keeps the operator's thread waiting
+    for a third of the time. Each batch comes with the position that it leads to.
+    """
+
+    def __init__(
+        self, settings: CollectorSettings, shard: Shard, progress: Progress, heartbeats: list[str], metrics: Any
+    ) -> None:
         self.shard = shard
         self.next_timer = 0
         self.feed = make_feed(settings.feed, lambda: uuid.uuid4().hex)
@@ -120,54 +133,88 @@ class Drain:
             capacity=settings.buffer_frames,
             max_frame=settings.max_frame_bytes,
         )
+        self._heartbeats = heartbeats
+        self._batches: queue.Queue[tuple[Batch, Progress]] = queue.Queue(BATCHES_AHEAD)
         self._newest_at = self._beat_at = time.monotonic()
+        self._answered = False
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="collection", daemon=True)
         self._register(metrics.add_group("shard", str(shard.number)) if shard.of > 1 else metrics)
         log.info("%s feed, shard %d of %d: going on after %s", self.feed.name, *shard, progress.position)
         self.reader.start()
+        self._thread.start()
 
-    @property
-    def progress(self) -> Progress:
-        return self.collection.progress
-
-    def next_batch(self) -> Batch | None:
-        """What came of the next frames; None when none is there. Raises when the reader's thread is gone."""
-        events = self.reader.take(BATCH_FRAMES)
-        if not events:
-            if not self.reader.alive():
-                raise RuntimeError("the WebSocket reader died; its log line says why")
+    def next_batch(self) -> tuple[Batch, Progress] | None:
+        """The next batch and the position behind it; None when none is there. Raises when a thread has died."""
+        try:
+            return self._batches.get_nowait()
+        except queue.Empty:
+            if not (self.reader.alive() and self._thread.is_alive()):
+                raise RuntimeError("the WebSocket reader died; its log line says why") from None
             return None
-        frames = [event for event in events if isinstance(event, Frame)]
-        if len(frames) == len(events):
-            batch = self.collection.take(frames)
-        else:
-            batch = Batch()
-            for event in events:
-                self._apply(event, batch)
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self.reader.stop()
+        self._thread.join(5)
+
+    def _work(self) -> None:
+        try:
+            while not self._stopping.is_set():
+                events = self.reader.take(BATCH_FRAMES)
+                batch = self._apply(events) if events else self._heartbeat()
+                self.reader.handled()
+                if batch is not None:
+                    self._hand_over(batch)
+                if not events:
+                    time.sleep(IDLE_SECONDS)
+        except Exception:
+            log.exception("the collection's thread died")
+            raise
+
+    def _hand_over(self, batch: Batch) -> None:
+        progress = self.collection.progress
+        while not self._stopping.is_set():
+            with contextlib.suppress(queue.Full):
+                self._batches.put((batch, progress), timeout=0.1)
+                return
+
+    def _apply(self, events: list[Event]) -> Batch:
+        """What these events become, in their order."""
+        batch = Batch()
+        for is_frame, group in itertools.groupby(events, lambda event: isinstance(event, Frame)):
+            if is_frame:
+                self._answered = True
+                batch.add(self.collection.take(cast("Iterator[Frame]", group)))
+                continue
+            for event in group:
+                if isinstance(event, Asked):
+                    self.collection.asked()
+                    self._answered = False
+                elif isinstance(event, Refused):
+                    self.collection.refused()
+                elif isinstance(event, TooLarge):
+                    batch.add(self.collection.skip(f"a frame larger than {event.limit} bytes"))
         for error in batch.errors:
             log.error(error)
         self._newest_at = time.monotonic()
         return batch
 
-    def _apply(self, event: Any, batch: Batch) -> None:
-        if isinstance(event, Frame):
-            batch.add(self.collection.take([event]))
-        elif isinstance(event, Asked):
-            self.collection.asked()
-        elif isinstance(event, Refused):
-            self.collection.refused()
-        elif isinstance(event, TooLarge):
-            batch.add(self.collection.skip(f"a frame larger than {event.limit} bytes"))
-
-    def heartbeat(self, keys: list[str]) -> Batch | None:
+    def _heartbeat(self) -> Batch | None:
         """A heartbeat a second while the feed is known to have no older post to send."""
         now = time.monotonic()
+        # In this order: a frame that comes behind the pong is still pending, or newer than it.
+        alive_until, connected_at = self.reader.alive_until, self.reader.connected_at
         if now - self._beat_at < HEARTBEAT_SECONDS or self.reader.pending():
             return None
-        if self.feed.resumable and not self.reader.connected:
+        if not self.feed.resumable:
+            quiet = now - self._newest_at
+        elif connected_at is None:
             return None
+        else:
+            quiet = alive_until - (self._newest_at if self._answered else connected_at + ANSWER_SECONDS)
         self._beat_at = now
-        alive_until = self.reader.alive_until if self.feed.resumable else now
-        return Batch(posts=self.collection.heartbeat(int((alive_until - self._newest_at) * 1000), keys))
+        return Batch(posts=self.collection.heartbeat(int(quiet * 1000), self._heartbeats))
 
     def _register(self, metrics: Any) -> None:
         counts, reader = self.collection.counts, self.reader
@@ -179,7 +226,7 @@ class Drain:
 
     def _seconds_behind(self) -> int:
         """How old the newest post is, less the time for which the feed is known to have had no newer one."""
-        newest = self.progress.timestamp
+        newest = self.collection.progress.timestamp
         if not newest:
             return 0
         quiet = max(0.0, self.reader.alive_until - self._newest_at)
@@ -187,7 +234,7 @@ class Drain:
 
 
 def as_row(batch: Batch) -> Row:
-    return Row([Row(*record) for record in batch.posts], [Row(*record) for record in batch.rejected])
+    return Row(*(["\t".join(record) for record in records] for records in (batch.posts, batch.rejected)))
 
 
 def main() -> None:

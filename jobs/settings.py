@@ -3,7 +3,7 @@
 import contextlib
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 from urllib.parse import urlsplit
 
@@ -51,7 +51,7 @@ class AggregatorSettings:
     idle_seconds: int
     checkpoint_seconds: int
     max_document_bytes: int
-    mongodb_uri: str
+    mongodb_uri: str = field(repr=False)
     database: str
     collection: str
     writers: int
@@ -62,12 +62,13 @@ class AggregatorSettings:
 def read_collector_settings(environment: Mapping[str, str]) -> CollectorSettings:
     """Raises SettingError."""
     read = Environment(environment)
+    topic, rejected_topic = read.topics()
     return CollectorSettings(
         websocket_urls=read.urls("WEBSOCKET_URL", "ws://localhost:5555", ("ws", "wss")),
         feed=read.choice("FEED", "simulator", FEEDS),
         bootstrap_servers=read.servers("KAFKA_BOOTSTRAP_SERVERS", "localhost:9092"),
-        topic=read.name("KAFKA_TOPIC", TWEETS_TOPIC),
-        rejected_topic=read.name("KAFKA_REJECTED_TOPIC", REJECTED_TOPIC),
+        topic=topic,
+        rejected_topic=rejected_topic,
         max_frame_bytes=read.whole("MAX_FRAME_BYTES", 262_144, 1_024, 524_288),
         buffer_frames=read.whole("BUFFER_FRAMES", 20_000, 100, 1_000_000),
         checkpoint_seconds=read.whole("CHECKPOINT_SECONDS", 2, 1, 600),
@@ -77,10 +78,11 @@ def read_collector_settings(environment: Mapping[str, str]) -> CollectorSettings
 def read_aggregator_settings(environment: Mapping[str, str]) -> AggregatorSettings:
     """Raises SettingError."""
     read = Environment(environment)
+    topic, rejected_topic = read.topics()
     return AggregatorSettings(
         bootstrap_servers=read.servers("KAFKA_BOOTSTRAP_SERVERS", "localhost:9092"),
-        topic=read.name("KAFKA_TOPIC", TWEETS_TOPIC),
-        rejected_topic=read.name("KAFKA_REJECTED_TOPIC", REJECTED_TOPIC),
+        topic=topic,
+        rejected_topic=rejected_topic,
         window_seconds=read.whole("WINDOW_SECONDS", 20, 1, 3_600),
         out_of_order_seconds=read.whole("OUT_OF_ORDER_SECONDS", 1, 0, 3_600),
         idle_seconds=read.whole("IDLE_SECONDS", 60, 1, 86_400),
@@ -123,6 +125,14 @@ class Environment:
         allowed = "1 to 200 of the characters a-z, A-Z, 0-9, '.', '_', '-'"
         return self._read(name, default, lambda v: v if re.fullmatch("[a-zA-Z0-9._-]{1,200}", v) else None, allowed)
 
+    def topics(self) -> tuple[str, str]:
+        """The topic and the one for rejections, which must differ: a job would read its own rejections for ever."""
+        topic = self.name("KAFKA_TOPIC", TWEETS_TOPIC)
+        rejected = self.name("KAFKA_REJECTED_TOPIC", REJECTED_TOPIC)
+        if topic == rejected:
+            raise SettingError(f"KAFKA_REJECTED_TOPIC={rejected!r}: a topic other than KAFKA_TOPIC is allowed")
+        return topic, rejected
+
     def servers(self, name: str, default: str) -> str:
         pattern = r"[^\s:,']+:[0-9]{1,5}(,[^\s:,']+:[0-9]{1,5})*"
         return self._read(name, default, lambda v: v if re.fullmatch(pattern, v) else None, "host:port[,host:port...]")
@@ -159,6 +169,8 @@ def acknowledged_uri(uri: str) -> str:
     if base.count("/") < 3:
         base += "/"
     given = {option.partition("=")[0].lower() for option in query.split("&")}
+    if "w=0" in query.split("&"):
+        return uri  # its user wants no acknowledgement at all, with which no journal goes
     wanted = [f"{name}={value}" for name, value in (("w", "majority"), ("journal", "true")) if name not in given]
     return f"{base}?{'&'.join([*filter(None, [query]), *wanted])}" if wanted else uri
 

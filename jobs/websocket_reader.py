@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, cast
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -26,7 +26,11 @@ log = logging.getLogger(__name__)
 OPEN_SECONDS = 10.0
 PING_SECONDS = 1.0
 PONG_SECONDS = 15.0
+# As websockets' own limit: the protocol layer limits a message's bytes, but not how many empty parts it has.
+MAX_FRAGMENTS = 4_096
 # The server's answers to a request that asks for a position it does not have.
+# The parameters of feeds.py; another one may be somebody's token.
+HARMLESS = {"format", "since", "shard", "cursor", "wantedCollections"}
 REFUSALS_IN_A_ROW = 3  # one may come from a proxy
 REFUSALS = {HTTPStatus.BAD_REQUEST, HTTPStatus.GONE, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE}
 
@@ -41,7 +45,7 @@ class Refused:
 
 @dataclass(frozen=True)
 class TooLarge:
-    """The next frame is larger than the client's limit, `limit` bytes."""
+    """The next message is larger than the client's limit, `limit` bytes, or has too many fragments."""
 
     limit: int
 
@@ -81,11 +85,13 @@ class Reader:
         self._stopping = threading.Event()
         self._paused: asyncio.Transport | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._task: asyncio.Task[Any] | None = None
         self._thread = threading.Thread(target=self._main, name="websocket-reader", daemon=True)
         self.connected = False
         self.connects = 0
         # Monotonic time up to which the server is known to have sent everything it had.
         self.alive_until = time.monotonic()
+        self.connected_at: float | None = None
 
     def start(self) -> None:
         self._thread.start()
@@ -93,6 +99,9 @@ class Reader:
     def stop(self, seconds: float = 5) -> None:
         """Close the connection properly and end the thread."""
         self._stopping.set()
+        if self._loop is not None and self._task is not None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended
+                self._loop.call_soon_threadsafe(self._task.cancel)
         self._thread.join(seconds)
 
     def alive(self) -> bool:
@@ -122,13 +131,22 @@ class Reader:
             self._append(Frame(bytes(frame.data), frame.opcode is Opcode.TEXT, int(time.time() * 1000)))
         else:
             # The protocol layer has checked the order of the fragments and the size of the whole message.
-            self._fragments = [*self._fragments, frame] if frame.opcode is Opcode.CONT else [frame]
+            if frame.opcode is not Opcode.CONT:
+                self._fragments = []
+            if len(self._fragments) <= MAX_FRAGMENTS:
+                self._fragments.append(frame)
             if frame.fin:
-                data = b"".join(bytes(fragment.data) for fragment in self._fragments)
-                self._append(Frame(data, self._fragments[0].opcode is Opcode.TEXT, int(time.time() * 1000)))
+                self._append(self._assembled(self._fragments))
+                self._fragments = []
         if len(self._events) >= self._capacity and self._paused is None:
             transport.pause_reading()
             self._paused = transport
+
+    def _assembled(self, fragments: list[WireFrame]) -> Event:
+        if len(fragments) > MAX_FRAGMENTS:
+            return TooLarge(self._max_frame)
+        data = b"".join(bytes(fragment.data) for fragment in fragments)
+        return Frame(data, fragments[0].opcode is Opcode.TEXT, int(time.time() * 1000))
 
     def _append(self, event: Event) -> None:
         self._put += 1
@@ -142,13 +160,15 @@ class Reader:
 
     def _main(self) -> None:
         try:
-            asyncio.run(self._run())
+            with contextlib.suppress(asyncio.CancelledError):  # by `stop`
+                asyncio.run(self._run())
         except Exception:
             # The job's timer sees that the thread is gone and fails, so that Flink restarts it.
             log.exception("the WebSocket reader died")
             raise
 
     async def _run(self) -> None:
+        self._task = asyncio.current_task()
         self._loop = asyncio.get_running_loop()
         pause = self._back_off[0]
         while not self._stopping.is_set():
@@ -157,13 +177,14 @@ class Reader:
                 await asyncio.sleep(0.01)
                 continue
             url = self._urls[self.connects % len(self._urls)]
-            began = time.monotonic()
+            self.connected_at = None
             reason = await self._read(url)
             if self._stopping.is_set():
                 return
             self.connects += 1
             # A connection that held was no failure: the next attempt comes soon again.
-            pause = self._back_off[0] if time.monotonic() - began > self._back_off[1] else pause
+            held = self.connected_at is not None and time.monotonic() - self.connected_at > self._back_off[1]
+            pause = self._back_off[0] if held else pause
             seconds = pause * (0.5 + self._jitter())
             log.warning("feed %s: %s; the next attempt comes in %.1f s", without_secrets(url), reason, seconds)
             await self._sleep(seconds)
@@ -183,20 +204,21 @@ class Reader:
                 ping_interval=None,
                 close_timeout=2,
             ) as connection:
-                self.alive_until = time.monotonic()
+                self.connected_at = time.monotonic()
                 self.connected = True
                 self._refusals = 0
                 log.info("feed %s: connected", without_secrets(address))
                 return await self._keep(connection)
         except InvalidStatus as error:
-            self._refusals += error.response.status_code in REFUSALS
+            self._refusals = self._refusals + 1 if error.response.status_code in REFUSALS else 0
             if self._refusals == REFUSALS_IN_A_ROW:
                 self._refusals = 0
                 self._append(Refused())
             body = bytes(error.response.body or b"")[:200].decode(errors="replace").strip()
             return f"refused with HTTP {error.response.status_code} {body}"
         except Exception as error:  # noqa: BLE001 - whatever it is, the next attempt may work
-            return f"{type(error).__name__}: {error}"
+            self._refusals = 0
+            return f"{type(error).__name__}: {error}".replace(address, without_secrets(address))
         finally:
             self.connected = False
             self._paused = None
@@ -207,22 +229,31 @@ class Reader:
             while not self._stopping.is_set():
                 sent = time.monotonic()
                 pong = await connection.ping()
-                async with asyncio.timeout(PONG_SECONDS):
-                    await pong
+                while True:
+                    frames = self._put
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(PONG_SECONDS):
+                            await asyncio.shield(pong)
+                        break
+                    if connection.protocol.close_sent is not None:  # the peer does not end it
+                        connection.transport.abort()
+                        await connection.wait_closed()
+                    elif self._paused is None and self._put == frames:
+                        connection.transport.abort()
+                        return f"no answer to a ping within {PONG_SECONDS:g} s"
                 # Frames come in order: all that the server sent before the pong is in the buffer.
                 self.alive_until = sent
                 await self._sleep(PING_SECONDS)
-        except TimeoutError:
-            if self._paused is None:
-                connection.transport.abort()
-                return f"no answer to a ping within {PONG_SECONDS:g} s"
-            # It is this side that does not read.
-            return await self._keep(connection)
         except ConnectionClosed as error:
-            if error.sent is not None and error.sent.code == CloseCode.MESSAGE_TOO_BIG:
+            if error.sent is not None and error.sent.code == CloseCode.MESSAGE_TOO_BIG and not error.rcvd_then_sent:
                 self._append(TooLarge(self._max_frame))
                 return f"a frame is larger than {self._max_frame} bytes and is skipped"
             return f"closed: {error}"
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if not self._stopping.is_set() or task is None:
+                raise
+            task.uncancel()
         return "stopped"
 
     async def _sleep(self, seconds: float) -> None:
@@ -250,9 +281,8 @@ class FrameConnection(ClientConnection):
 
 
 def without_secrets(url: str) -> str:
-    """The address as it may be logged: without user and password, and without values that look like a token."""
+    """The address as it may be logged: no user, no password, and only parameters that are known to be harmless."""
     parts = urlsplit(url)
-    host = parts.hostname or ""
-    port = f":{parts.port}" if parts.port else ""
-    query = "?" + parts.query if parts.query and "token" not in parts.query.lower() else ""
-    return f"{parts.scheme}://{host}{port}{parts.path}{query}"
+    host = parts.netloc.rpartition("@")[2]
+    shown = [f"{name}={value}" for name, value in parse_qsl(parts.query) if name in HARMLESS]
+    return f"{parts.scheme}://{host}{parts.path}{'?' if shown else ''}{'&'.join(shown)}"

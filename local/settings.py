@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from jobs.settings import MONGODB_SCHEMES, Environment, SettingError
@@ -43,7 +43,7 @@ class Settings:
     state: Path = REPOSITORY / ".state"
     ports: Ports = Ports()
     feed: str = "simulator"
-    mongodb_uri: str | None = None
+    mongodb_uri: str | None = field(default=None, repr=False)
     rate: float = 20.0
     window_seconds: int = 20
     documents: int | None = None

@@ -27,12 +27,12 @@ CREATE TABLE rejected WITH (
   'sink.transactional-id-prefix' = ${rejected_transactions}
 ) LIKE tweets (OVERWRITING OPTIONS);
 
--- The Python operator hands over its records in batches, arrays of (key, value): a row each would cost more than
--- reading the socket does.
+-- The Python operator hands over its records in batches, as arrays: a row each would cost more than reading the socket
+-- does. Each is a key, a tab and a value.
 INSERT INTO tweets
-SELECT record.`key`, record.`value`
-FROM batches CROSS JOIN UNNEST(batches.posts) AS record (`key`, `value`);
+SELECT SPLIT_INDEX(record, CHR(9), 0), SPLIT_INDEX(record, CHR(9), 1)
+FROM batches CROSS JOIN UNNEST(batches.posts) AS collected (record);
 
 INSERT INTO rejected
-SELECT record.`key`, record.`value`
-FROM batches CROSS JOIN UNNEST(batches.rejected) AS record (`key`, `value`);
+SELECT SPLIT_INDEX(record, CHR(9), 0), SPLIT_INDEX(record, CHR(9), 1)
+FROM batches CROSS JOIN UNNEST(batches.rejected) AS collected (record);

@@ -426,3 +426,21 @@ def test_heartbeats_are_never_older_than_the_newest_post(timestamps: list[int], 
     target.take([post(number, timestamp=timestamp) for number, timestamp in enumerate(timestamps)])
     (record,) = target.heartbeat(quiet_ms, ["heartbeat-0"])
     assert max(timestamps) <= value(record)["timestamp"] <= max(timestamps) + max(0, quiet_ms)
+
+
+def test_a_refusal_before_the_first_post_loses_nothing() -> None:
+    target = collection()
+    target.refused()
+    batch = target.take([post(5), post(6)])
+    assert (keys(batch), batch.errors, target.resume_from) == (["5", "6"], [], 6)
+
+
+def test_a_refusal_with_shards_counts_only_the_shards_own_posts() -> None:
+    target = collection(position=8, shard=Shard(0, 4))
+    target.refused()
+    assert lost(target.take([post(48)])) == [(9, 47, 9)]
+
+
+def test_a_rejected_frame_is_cut_at_a_character() -> None:
+    batch = collection().take([Frame(("あ" * 9_000).encode(), True, 0)])
+    assert value(batch.rejected[0])["record"] == "あ" * 8_192

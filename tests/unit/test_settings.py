@@ -222,3 +222,13 @@ def test_writes_are_acknowledged_from_the_journal_unless_the_address_says_else(u
         before, after = (pymongo.uri_parser.parse_uri(address, warn=True) for address in (uri, expected))
         assert dict(after["options"]) == {"w": "majority", "journal": True, **before["options"]}
         assert {**after, "options": None} == {**before, "options": None}
+
+
+@pytest.mark.parametrize("read", READERS.values(), ids=READERS)
+def test_the_topics_must_differ(read: Read) -> None:
+    with pytest.raises(SettingError, match="KAFKA_REJECTED_TOPIC='t': a topic other than KAFKA_TOPIC"):
+        read({"KAFKA_TOPIC": "t", "KAFKA_REJECTED_TOPIC": "t"})
+
+
+def test_no_password_is_in_the_settings_text() -> None:
+    assert "secret" not in repr(read_aggregator_settings({"MONGODB_URI": "mongodb://me:secret@host"}))

@@ -743,7 +743,7 @@ def test_nothing_is_left_of_a_reader(lab: Lab) -> None:
         ("wss://feed.example/a/b?format=json&since=7", "wss://feed.example/a/b?format=json&since=7"),
         ("wss://me:hunter2@feed.example:8443/a?since=7", "wss://feed.example:8443/a?since=7"),
         ("wss://hunter2@feed.example/a", "wss://feed.example/a"),
-        ("wss://feed.example/a?since=7&token=hunter2", "wss://feed.example/a"),
+        ("wss://feed.example/a?since=7&token=hunter2", "wss://feed.example/a?since=7"),
         ("wss://feed.example/a?Access_Token=hunter2", "wss://feed.example/a"),
         ("wss://me:hunter2@feed.example/a#hunter2", "wss://feed.example/a"),
     ],
@@ -770,3 +770,122 @@ def test_secrets_are_left_out_of_the_log(lab: Lab, caplog: pytest.LogCaptureFixt
     assert len(lines) == 4
     assert all(line.startswith(f"feed {server.url}: ") for line in lines)
     assert "hunter" not in caplog.text
+
+
+@pytest.mark.parametrize("script", [mute, frozen, flooding(1_000_000, 1_000)], ids=["black hole", "frozen", "paused"])
+def test_stop_does_not_wait_for_the_server(lab: Lab, script: Script) -> None:
+    server = lab.serve(script)
+    client = lab.read(server, capacity=10)
+    await_until(lambda: server.peers and server.peers[0].asked_at, 5, "the request")
+    assert_stays(client.reader.alive, 0.3, "a ping, or the handshake, is on its way")
+    assert stopped(client) < 4
+    assert script is mute or script is frozen or server.peers[0].close_code == 1000
+
+
+def test_a_message_of_very_many_fragments_costs_neither_time_nor_memory_without_bound(lab: Lab) -> None:
+    count = 100_000
+
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        parts = fragments(Opcode.TEXT, *[b"x"] * count)
+        peer.write(b"".join(part.serialize(mask=False) for part in parts))
+
+    server = lab.serve(in_turn(script, sending("next")))
+    client = lab.read(server)
+    client.until(lambda: client.frames or TooLarge in client.kinds, "the message, or that it is refused")  # 10 s
+
+
+def test_refusals_with_other_answers_between_them_are_not_in_a_row(lab: Lab) -> None:
+    server = lab.serve(in_turn(*[refusing(400), refusing(503)] * 3, sending("a")))
+    client = lab.read(server)
+    client.until(lambda: client.texts == ["a"], "the connection")
+    assert client.kinds == [Asked] * 7 + [Frame]
+
+
+def test_attempts_that_time_out_are_no_connections_that_held(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(f"{READER}.OPEN_SECONDS", 0.25)
+    server = lab.serve(mute)
+    client = lab.read(server, back_off=(0.02, 0.2))
+    client.until(lambda: len(gaps(server)) >= 5, "six attempts")
+    assert gaps(server)[4] >= 0.24 + 0.2, gaps(server)
+
+
+def test_a_server_that_closes_with_1009_sent_no_frame_that_is_too_large(lab: Lab) -> None:
+    client = lab.read(lab.serve(in_turn(closing(1009, "a"), sending("b"))))
+    client.until(lambda: client.texts == ["a", "b"], "both frames")
+    assert client.kinds == [Asked, Frame, Asked, Frame]
+
+
+def test_a_frame_above_the_limit_is_reported_even_if_the_server_does_not_end_the_connection(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"{READER}.PONG_SECONDS", 0.5)
+
+    async def script(peer: Peer) -> None:
+        peer.answers = False
+        await peer.accept()
+        while not peer.pinged_at:
+            await asyncio.sleep(0.001)
+        while True:  # a frame without an end
+            peer.write(b"\x81\x7f" + (1 << 60).to_bytes(8, "big"))
+            await asyncio.sleep(0.05)
+
+    client = lab.read(lab.serve(script))
+    client.until(lambda: len(client.asked) == 2, "the next attempt")
+    assert client.kinds[:2] == [Asked, TooLarge]
+
+
+def test_a_server_whose_frames_keep_coming_is_not_given_up(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(f"{READER}.PONG_SECONDS", 0.3)
+
+    async def script(peer: Peer) -> None:
+        async def backlog() -> None:  # that was on its way before the ping came
+            for number in range(20):
+                await peer.send(str(number))
+                await asyncio.sleep(0.05)
+
+        peer.before_pong = backlog
+        await peer.accept()
+
+    server = lab.serve(script)
+    client = lab.read(server)
+    client.until(lambda: len(client.frames) >= 20, "frames")
+    assert len(server.peers) == 1
+
+
+def test_a_connection_survives_a_buffer_that_is_full_for_long(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(f"{READER}.PONG_SECONDS", 0.001)  # 15 s a wait: 1,500 of them are six hours
+    server = lab.serve(flooding(1_000, 1_000))
+    client = lab.read(server, capacity=10)
+    await_blocked(server)
+    assert_stays(lambda: len(server.peers) == 1, 3, "one connection")
+    monkeypatch.setattr(f"{READER}.PONG_SECONDS", 15.0)
+    assert_stays(lambda: len(server.peers) == 1, 0.1, "one connection")
+    client.until(lambda: len(client.frames) == 1_000, "all frames")
+    assert_stays(lambda: client.reader.connected, 0.3, "the connection, with the pong behind the frames")
+
+
+def test_a_server_that_has_not_yet_answered_a_ping_is_not_known_to_be_alive(lab: Lab) -> None:
+    async def script(peer: Peer) -> None:
+        await asyncio.sleep(0.3)
+        await frozen(peer)
+
+    client = lab.read(lab.serve(script))
+    before = client.reader.alive_until
+    client.until(lambda: client.reader.connected, "the connection")
+    assert client.reader.alive_until == before
+
+
+@pytest.mark.parametrize("query", ["api_key=hunter2", "key=hunter2", "password=hunter2", "to%6ben=hunter2"])
+def test_more_secrets_are_left_out_of_addresses(query: str) -> None:
+    assert "hunter2" not in without_secrets(f"wss://feed.example/a?since=7&{query}")
+
+
+def test_secrets_are_left_out_of_the_reasons_for_failures(lab: Lab, caplog: pytest.LogCaptureFixture) -> None:
+    client = lab.read("ws://hunter2@127.0.0.1:1/")
+    client.until(lambda: client.reader.connects, "a failure")
+    assert "hunter2" not in caplog.text
+
+
+def test_an_ipv6_address_is_shown_as_one() -> None:
+    assert without_secrets("ws://me:hunter2@[::1]:5555/") == "ws://[::1]:5555/"
