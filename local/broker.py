@@ -9,7 +9,7 @@ from kafka.admin import KafkaAdminClient, NewTopic
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
 from jobs.names import REJECTED_TOPIC, TWEETS_PARTITIONS, TWEETS_TOPIC
-from local.process import Program, StackError, wait_until
+from local.process import Program, StackError, owned_environment, wait_until
 from local.settings import Settings
 
 CLUSTER_ID = "ZGF0YS1jb2xsZWN0aW9uLQ"  # any 16 bytes in base64; a constant, since each data folder has one cluster
@@ -50,6 +50,7 @@ class Broker:
         options = ["--ignore-formatted", "--cluster-id", CLUSTER_ID, "--config", str(self.properties)]
         result = subprocess.run(
             [*command, *options],
+            env=owned_environment(self.program.owner),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

@@ -73,9 +73,13 @@ def start(stack: Stack, screen: view.Screen) -> None:
     """Start the stack on a thread of its own and show its steps meanwhile."""
     with ThreadPoolExecutor(1) as pool:
         future = pool.submit(stack.start)
-        while not future.done():
-            screen.steps(stack.steps)
-            wait([future], timeout=REFRESH_SECONDS)
+        try:
+            while not future.done():
+                screen.steps(stack.steps)
+                wait([future], timeout=REFRESH_SECONDS)
+        except BaseException:
+            stack.abort()
+            raise
         screen.steps(stack.steps)
         future.result()
 

@@ -95,14 +95,17 @@ class Flink:
         except (requests.RequestException, ValueError):
             return {}
 
-    def submit(self, module: str, environment: Mapping[str, str]) -> str:
+    def submit(self, module: str, environment: Mapping[str, str], parallelism: int = 1) -> str:
         """Run `module`'s main against the cluster; returns the job's id. Raises StackError."""
         name = module.rpartition(".")[2]
         log = self.settings.logs / f"submit-{name}.log"
         archive = package_jobs(self.home / f"{name}.zip")
         submit = Program(
             f"flink run {name}",
-            [FLINK_HOME / "bin" / "flink", "run", "--detached", "-pyfs", archive, "-pym", module],
+            [
+                *(FLINK_HOME / "bin" / "flink", "run", "--detached", "--parallelism", str(parallelism)),
+                *("-pyfs", archive, "-pym", module),
+            ],
             log,
             {**self.environment, **environment},
             self.settings.state,

@@ -5,12 +5,12 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from local.process import StackError
+from local.process import StackError, owned_environment
 
 SECONDS = 600
 
 
-def fetch_jars(pom: Path, folder: Path, log: Path) -> Path:
+def fetch_jars(pom: Path, folder: Path, log: Path, owner: Path = Path()) -> Path:
     """Copy the runtime jars of `pom` into `folder` and return it; nothing happens when they are there already.
 
     The folder is replaced as a whole, so that an interrupted download never looks complete. Raises StackError.
@@ -31,6 +31,7 @@ def fetch_jars(pom: Path, folder: Path, log: Path) -> Path:
                     *("--file", str(pom), "dependency:copy-dependencies"),
                     *("-DincludeScope=runtime", f"-DoutputDirectory={fresh}"),
                 ],
+                env=owned_environment(owner),
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,

@@ -34,7 +34,7 @@ class Program:
     def start(self) -> None:
         """Start it in a session of its own, so that a Ctrl-C reaches only the stack, which then stops it in order."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
-        environment = {**os.environ, **self.environment, OWNER: str(self.owner)}
+        environment = owned_environment(self.owner, self.environment)
         try:
             with self.log.open("ab") as log:
                 self.process = subprocess.Popen(
@@ -78,6 +78,11 @@ class Program:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
+
+
+def owned_environment(owner: Path, extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment by which a process is known to belong to the stack with this state folder."""
+    return {**os.environ, **(extra or {}), OWNER: str(owner)}
 
 
 def wait_until(

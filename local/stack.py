@@ -6,6 +6,7 @@ import functools
 import os
 import shutil
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
@@ -50,6 +51,7 @@ class Stack:
         self.worldometers = self._python("worldometers", "simulator.worldometers_page")
         self.steps: list[Step] = []
         self.jobs: dict[str, str] = {}
+        self._stopping = threading.Event()
         self._exit = contextlib.ExitStack()
 
     def _python(self, name: str, module: str) -> Program:
@@ -106,15 +108,45 @@ class Stack:
         futures: dict[str, Future[None]] = {}
         with ThreadPoolExecutor(max_workers=len(tasks)) as pool:
             for name, work, needs in tasks:
-                futures[name] = pool.submit(run_step, steps[name], work, [futures[need] for need in needs])
+                futures[name] = pool.submit(self._run_step, steps[name], work, [futures[need] for need in needs])
             done, _ = wait(futures.values(), return_when=FIRST_EXCEPTION)
-            for future in done:
-                future.result()
+            try:
+                for future in done:
+                    future.result()
+            except BaseException:
+                self.abort()
+                raise
+
+    def abort(self) -> None:
+        """Make a `start` that goes on in another thread fail soon: kill what it has started and start no more."""
+        self._stopping.set()
+        sweep(self.settings.state)
+
+    def _run_step(self, step: Step, work: Callable[[], object], needs: list[Future[None]]) -> None:
+        """Run a step once the steps that it needs are done; when one of them failed, so does this, with its error."""
+        for need in needs:
+            need.result()
+        if self._stopping.is_set():
+            raise StackError("stopped")
+        step.began, step.state = time.monotonic(), "running"
+        try:
+            work()
+        except BaseException:
+            step.state = "failed"
+            raise
+        else:
+            step.state = "done"
+        finally:
+            step.ended = time.monotonic()
 
     def _fetch(self) -> None:
         settings = self.settings
-        fetch_jars(REPOSITORY / "jobs" / "pom.xml", settings.jars / "flink", settings.logs / "maven-flink.log")
-        fetch_jars(REPOSITORY / "local" / "pom.xml", settings.jars / "kafka", settings.logs / "maven-kafka.log")
+        fetch_jars(
+            REPOSITORY / "jobs" / "pom.xml", settings.jars / "flink", settings.logs / "maven-flink.log", settings.state
+        )
+        fetch_jars(
+            REPOSITORY / "local" / "pom.xml", settings.jars / "kafka", settings.logs / "maven-kafka.log", settings.state
+        )
 
     def _start_kafka(self) -> None:
         self.broker.format()
@@ -143,9 +175,9 @@ class Stack:
         url = f"http://127.0.0.1:{port}/healthz"
         wait_until(lambda: answers(url), f"{url} to answer", seconds, program=program)
 
-    def submit(self, job: str, environment: Mapping[str, str] | None = None) -> str:
+    def submit(self, job: str, environment: Mapping[str, str] | None = None, parallelism: int = 1) -> str:
         """Submit a job, `environment` over its usual one, and wait until all of it runs; returns its id."""
-        identity = self.flink.submit(f"jobs.{job}", {**self.job_environment(), **(environment or {})})
+        identity = self.flink.submit(f"jobs.{job}", {**self.job_environment(), **(environment or {})}, parallelism)
         wait_until(lambda: self.flink.all_running(identity), f"{job} to run", 120, program=self.flink.jobmanager)
         self.jobs[job] = identity
         return identity
@@ -160,22 +192,6 @@ class Stack:
             "WORLDOMETERS_URL": settings.worldometers_url,
             "WINDOW_SECONDS": str(settings.window_seconds),
         }
-
-
-def run_step(step: Step, work: Callable[[], object], needs: list[Future[None]]) -> None:
-    """Run a step once the steps that it needs are done; when one of them failed, so does this, with its error."""
-    for need in needs:
-        need.result()
-    step.began, step.state = time.monotonic(), "running"
-    try:
-        work()
-    except BaseException:
-        step.state = "failed"
-        raise
-    else:
-        step.state = "done"
-    finally:
-        step.ended = time.monotonic()
 
 
 def answers(url: str) -> bool:

@@ -1,0 +1,1 @@
+"""What a user sees, what survives a kill, what a bad value gets."""

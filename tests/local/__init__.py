@@ -1,0 +1,1 @@
+"""End to end, on a real Kafka, Flink and document store."""

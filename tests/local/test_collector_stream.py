@@ -8,6 +8,8 @@ import pytest
 from websockets.frames import Frame, Opcode
 
 from local.stack import Stack
+from tests.local.conftest import RATE
+from tests.local.counting import assert_complete, numbers
 from tests.local.topics import Topic, topic
 from tests.unit.hostile_server import HostileServer, Peer
 from tests.waiting import await_value
@@ -101,3 +103,19 @@ def test_a_frame_that_is_too_large_is_stepped_over_and_not_asked_for_again(
         "/?since=0&format=json",
         f"/?format=json&since={TOO_LARGE}",
     ]
+
+
+def test_two_connections_read_each_post_once(stack: Stack) -> None:
+    with topic(stack.settings.kafka, "sharded") as published:
+        environment = {"KAFKA_TOPIC": published.name, "KAFKA_REJECTED_TOPIC": published.rejected_name}
+        identity = stack.submit("collector_stream", environment, parallelism=2)
+        try:
+            await_value(lambda: len(published.posts()) > 12 * RATE, "twelve seconds of posts", 60)
+            found = numbers(published.posts())
+        finally:
+            stack.flink.cancel(identity)
+    # The shards do not begin together, and a transaction becomes visible partition by partition.
+    shards = [[number for number in found if number % 2 == shard] for shard in (0, 1)]
+    first, last = max(shard[0] for shard in shards), min(shard[-1] for shard in shards) - 4 * int(RATE)
+    assert last - first > 3 * RATE
+    assert_complete([number for number in found if first <= number <= last], last)

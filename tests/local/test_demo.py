@@ -50,7 +50,7 @@ def test_ctrl_c_stops_it_all(tmp_path: Path) -> None:
     try:
         await_value(lambda: len(owned_processes(tmp_path)) >= 3, "some parts to run", 60)
         os.killpg(running.pid, signal.SIGINT)
-        output, _ = running.communicate(timeout=60)
+        output, _ = running.communicate(timeout=30)
         assert "stopping everything" in output
         assert running.returncode != 0
         assert owned_processes(tmp_path) == []
