@@ -83,6 +83,8 @@ class Collection:
         self.feed = feed
         self.shard = shard
         self.counts = Counts()
+        self._dense = feed.dense
+        self._step = shard.of if feed.dense else 1
         self._clean = clean
         self._position = progress.position
         self._timestamp = progress.timestamp
@@ -181,10 +183,13 @@ class Collection:
     def _advance(self, position: int | None, batch: Batch) -> bool:
         """Move to `position`; False when the feed has been there already."""
         last = self._position
+        if self._dense and not self._restarted and last is not None and position == last + self._step:
+            self._position = position
+            return True
         if position is None or last is None:
             self._position, self._restarted = position, False
             return True
-        step = self.shard.of if self.feed.dense else 1
+        step = self._step
         if self._restarted:
             self._restarted = self._resumed = False
             if position <= last:

@@ -34,7 +34,7 @@ def main() -> int:
         read = Environment(os.environ)
         collected = read.whole("BENCH_COLLECTOR_POSTS", 500_000, 10_000, 10_000_000)
         aggregated = read.whole("BENCH_AGGREGATOR_POSTS", 2_000_000, 10_000, 20_000_000)
-        rounds = read.whole("BENCH_ROUNDS", 2, 1, 20)
+        rounds = read.whole("BENCH_ROUNDS", 3, 1, 20)
         with Stack(read_settings()) as stack:
             stack.simulator.environment = {**stack.simulator.environment, "SIMULATOR_STOP_AFTER": str(collected)}
             say("starting Kafka, Flink, the store and the simulator ...")
