@@ -104,6 +104,7 @@ def sql_values(settings: AggregatorSettings) -> dict[str, object]:
         "out_of_order": interval(settings.out_of_order_seconds),
         "window": interval(settings.window_seconds),
         "window_ms": settings.window_seconds * 1000,
+        "element_bytes": chunks.ELEMENT_BYTES,
         "max_document_bytes": settings.max_document_bytes,
         "mongodb_uri": acknowledged_uri(settings.mongodb_uri),
         "database": settings.database,

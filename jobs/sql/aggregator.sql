@@ -38,12 +38,12 @@ CREATE TEMPORARY VIEW posts AS
 SELECT `text`, `time` FROM checked WHERE reason IS NULL;
 
 -- `needed_bytes` is at least what the texts need in a document: a character has at most four bytes in UTF-8, an element of a
--- BSON array 16 beside its text (type, index, length, two zeros: https://bsonspec.org/spec.html).
+-- BSON array a few beside its text (see chunks.py).
 CREATE TEMPORARY VIEW windows AS
 SELECT
   window_start, window_end,
   ARRAY_AGG(`text`) AS content,
-  SUM(CAST(CHAR_LENGTH(`text`) AS BIGINT) * 4 + 16) AS needed_bytes
+  SUM(CAST(CHAR_LENGTH(`text`) AS BIGINT) * 4 + ${element_bytes}) AS needed_bytes
 FROM TABLE(TUMBLE(TABLE posts, DESCRIPTOR(`time`), INTERVAL ${window} HOUR TO SECOND))
 GROUP BY window_start, window_end;
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from local import preflight
-from local.settings import Ports, Settings
+from local.settings import Settings
+from tests.local.conftest import free_ports
 
 
 @pytest.mark.parametrize(
@@ -45,15 +46,6 @@ def test_a_port_in_use_is_named_with_its_user_and_its_setting() -> None:
     assert f"port {port} is in use by " in problem
     assert "KAFKA_PORT" in problem
     assert list(preflight.check_ports(settings)) == []
-
-
-def free_ports() -> Ports:
-    ports = []
-    for _ in vars(Ports()):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            ports.append(probe.getsockname()[1])
-    return Ports(*ports)
 
 
 def test_ports_of_parts_that_do_not_run_are_not_checked() -> None:
