@@ -6,7 +6,7 @@ RUN := $(VENV)/bin/python -m
 UV := $(shell sed -n 's/.*"\(uv==[0-9.]*\)".*/\1/p' pyproject.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo sql_client test bench lint lock
+.PHONY: help demo sql_client test bench docker_build lint lock
 
 help: ## show this list
 	@sed -n 's/^\([a-z_]*\):.*## /\1: /p' $(MAKEFILE_LIST) | awk -F': ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -23,15 +23,22 @@ test: $(VENV)/ready lint ## every test that needs no cluster
 bench: $(VENV)/ready ## both jobs against bare Python loops, side by side, with the ratios
 	@$(RUN) tests.bench
 
+docker_build: ## the container images, with Docker, Podman or buildah
+	@$(PYTHON) -m images.build
+
 lint: $(VENV)/ready ## style, types and layers
 	@$(VENV)/bin/ruff check --quiet
 	@$(VENV)/bin/ruff format --quiet --check
 	@$(VENV)/bin/mypy --no-error-summary
 	@$(VENV)/bin/lint-imports --no-logo 2>/dev/null
 
-lock: $(VENV)/ready ## pin again what the pinned packages need
-	@$(VENV)/bin/uv pip compile --quiet --no-header --all-extras --generate-hashes --python-version 3.11 \
-		pyproject.toml --output-file requirements.lock
+LOCK := $(VENV)/bin/uv pip compile --quiet --no-header --generate-hashes --python-version 3.11
+
+lock: $(VENV)/ready ## pin again what the pinned packages need, and from that what each image needs
+	@$(LOCK) --all-extras pyproject.toml --output-file requirements.lock
+	@$(LOCK) --constraint requirements.lock pyproject.toml --output-file images/flink/requirements.txt
+	@for image in images/simulator images/operator; do \
+		$(LOCK) --constraint requirements.lock $$image/requirements.in --output-file $$image/requirements.txt || exit 1; done
 
 $(VENV)/ready: requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || \

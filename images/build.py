@@ -1,0 +1,229 @@
+"""Builds the container images: ``python -m images.build [--push REGISTRY] [FOLDER...]``.
+
+An image is built when no image of the same content is there: the tag ``VERSION-CONTENT`` ends with a hash of all that
+its Dockerfile copies; the tag ``VERSION`` names the newest. Docker, Podman or buildah does the work, the first that
+answers. Exit status: 0, or 1 with a reason.
+"""
+
+import argparse
+import hashlib
+import re
+import subprocess
+import sys
+import time
+import tomllib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+LOGS = REPOSITORY / ".state" / "images"
+REGISTRY = "docker.io"  # of the images' names as long as no other is given; nothing is pushed there
+PROJECT = "data-collection"
+BUILD_SECONDS = 1800
+PROGRESS_SECONDS = 15
+
+Run = Callable[[Sequence[str]], int]
+
+
+class BuildError(RuntimeError):
+    """An image cannot be built; the text is for the user."""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A program that builds images, and the commands in which the three differ."""
+
+    name: str
+    answers: tuple[str, ...]
+    build: tuple[str, ...]
+    inspect: tuple[str, ...]
+    insecure_push: tuple[str, ...]
+
+
+ENGINES = (
+    Engine("docker", ("docker", "info"), ("docker", "build"), ("docker", "image", "inspect"), ("docker", "push")),
+    Engine(
+        "podman",
+        ("podman", "info"),
+        ("podman", "build", "--layers"),
+        ("podman", "image", "inspect"),
+        ("podman", "push", "--tls-verify=false"),
+    ),
+    Engine(
+        "buildah",
+        ("buildah", "info"),
+        # Without a daemon there is no network of containers to be had: the steps use the machine's own.
+        ("buildah", "build", "--layers", "--network=host"),
+        ("buildah", "inspect", "--type=image"),
+        ("buildah", "push", "--tls-verify=false"),
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Image:
+    """One image: its folder with the Dockerfile, the name without registry, and its two tags."""
+
+    folder: Path
+    name: str
+    version: str
+    content: str
+
+    def reference(self, registry: str = REGISTRY) -> str:
+        """The name that stands for exactly this content, whoever built it."""
+        return f"{registry}/{self.name}:{self.version}-{self.content}"
+
+    def references(self, registry: str = REGISTRY) -> list[str]:
+        return [self.reference(registry), f"{registry}/{self.name}:{self.version}"]
+
+
+def copied(dockerfile: str) -> list[str]:
+    """The paths in the build context that a Dockerfile copies, in its order; copies between stages don't count."""
+    joined = re.sub(r"\\\n", " ", dockerfile)
+    paths = []
+    for line in joined.splitlines():
+        words = line.split()
+        if words and words[0].upper() in {"COPY", "ADD"}:
+            flags = [word for word in words[1:] if word.startswith("--")]
+            if not any(flag.startswith("--from=") for flag in flags):
+                paths += [word for word in words[1:-1] if not word.startswith("--")]
+    return paths
+
+
+def content(dockerfile: Path, version: str, context: Path = REPOSITORY) -> str:
+    """Twelve hex digits of a hash over the Dockerfile, the version and every file that it copies.
+
+    Raises BuildError when a copied path does not exist.
+    """
+    digest = hashlib.sha256()
+    for path in [dockerfile, *_files(context, copied(dockerfile.read_text()))]:
+        executable = path.stat().st_mode & 0o100
+        data = hashlib.sha256(path.read_bytes()).hexdigest()
+        digest.update(f"{path.relative_to(context).as_posix()} {executable} {data}\n".encode())
+    digest.update(version.encode())
+    return digest.hexdigest()[:12]
+
+
+def _files(context: Path, paths: Iterable[str]) -> Iterable[Path]:
+    for name in paths:
+        path = context / name
+        if not path.exists():
+            raise BuildError(f"a Dockerfile copies {name}, which does not exist in {context}")
+        inside = [path] if path.is_file() else sorted(path.rglob("*"))
+        yield from (file for file in inside if file.is_file() and "__pycache__" not in file.parts)
+
+
+def project_version() -> str:
+    return str(tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["version"])
+
+
+def image(folder: Path, prefix: str = "") -> Image:
+    """The image of a folder; its name is the project's, a slash, `prefix` and the folder's name."""
+    version = project_version()
+    return Image(folder, f"{PROJECT}/{prefix}{folder.name}", version, content(folder / "Dockerfile", version))
+
+
+def project_images() -> list[Image]:
+    return [image(file.parent) for file in sorted((REPOSITORY / "images").glob("*/Dockerfile"))]
+
+
+def choose_engine(run: Run) -> Engine:
+    """The first engine that answers; an installed Docker whose daemon is down does not."""
+    for engine in ENGINES:
+        if run(engine.answers) == 0:
+            return engine
+    raise BuildError("neither docker, podman nor buildah answers: start Docker, or install buildah and run as root")
+
+
+def silently(command: Sequence[str]) -> int:
+    """The exit status; 127 when there is no such program."""
+    try:
+        return subprocess.run(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False
+        ).returncode
+    except OSError:
+        return 127
+
+
+def build(engine: Engine, image: Image, say: Callable[[str], None] = print) -> None:
+    """Build the image unless its content is there already. Raises BuildError, with the log's place."""
+    if silently([*engine.inspect, image.reference()]) == 0:
+        say(f"{image.name}: up to date ({image.version}-{image.content})")
+        return
+    tags = [part for reference in image.references() for part in ("--tag", reference)]
+    arguments = ["--file", str(image.folder / "Dockerfile"), "--build-arg", f"VERSION={image.version}", *tags, "."]
+    log = LOGS / f"{image.folder.name}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    start = time.monotonic()
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            [*engine.build, *arguments],
+            cwd=REPOSITORY,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        while process.poll() is None:
+            try:
+                process.wait(PROGRESS_SECONDS)
+            except subprocess.TimeoutExpired:
+                seconds = time.monotonic() - start
+                if seconds > BUILD_SECONDS:
+                    raise BuildError(f"{image.name} was not built within {BUILD_SECONDS} s (log: {log})") from None
+                say(f"{image.name}: {seconds:.0f} s, {last_step(log.read_text(errors='replace'))}")
+    finally:
+        process.kill()
+    if process.returncode != 0:
+        tail = "\n".join(log.read_text(errors="replace").splitlines()[-5:])
+        raise BuildError(f"{engine.name} could not build {image.name} (log: {log}):\n{tail}")
+    say(f"{image.name}: built as {image.version}-{image.content} in {time.monotonic() - start:.0f} s")
+
+
+def last_step(log: str) -> str:
+    """What the engine is at, from its output so far."""
+    steps = re.findall(r"^(?:.*STEP \d+.*|#\d+ \[.*)$", log, re.MULTILINE)
+    return steps[-1][:100] if steps else "starting"
+
+
+def push(engine: Engine, image: Image, registry: str, say: Callable[[str], None] = print) -> None:
+    """Push the image's content into a registry (for a test cluster: one without TLS). Raises BuildError."""
+    start = time.monotonic()
+    target = image.reference(registry)
+    if engine.name == "buildah":
+        commands = [[*engine.insecure_push, "--quiet", image.reference(), f"docker://{target}"]]
+    else:
+        commands = [[engine.name, "tag", image.reference(), target], [*engine.insecure_push, target]]
+    for command in commands:
+        result = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        if result.returncode != 0:
+            raise BuildError(f"{target} cannot be pushed: {result.stderr.strip()[-400:]}")
+    say(f"{image.name}: pushed to {registry} in {time.monotonic() - start:.0f} s")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="images.build", description="Build the container images.")
+    parser.add_argument("--push", metavar="REGISTRY", help="also push them there, for example to localhost:5000")
+    parser.add_argument("names", nargs="*", help="folders of images/, all of them when none is named")
+    arguments = parser.parse_args()
+    try:
+        images = project_images()
+        known = [each.folder.name for each in images]
+        if wrong := [name for name in arguments.names if name not in known]:
+            raise BuildError(f"there is no image {', '.join(wrong)}: there are {', '.join(known)}")
+        engine = choose_engine(silently)
+        print(f"building with {engine.name}")
+        for each in images:
+            if not arguments.names or each.folder.name in arguments.names:
+                build(engine, each)
+                if arguments.push:
+                    push(engine, each, arguments.push)
+    except BuildError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,3 @@
+#!/bin/sh
+# Flink on Kubernetes starts every pod with this path (its kubernetes.entry.path) and the command as arguments.
+exec "$@"

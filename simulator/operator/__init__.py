@@ -1,0 +1,1 @@
+"""The operator that restarts the simulator when needed."""
