@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 import tomllib
+import urllib.request
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ REGISTRY = "docker.io"  # of the images' names as long as no other is given; not
 PROJECT = "data-collection"
 BUILD_SECONDS = 1800
 PROGRESS_SECONDS = 15
+MOVE_SECONDS = 600
 
 Run = Callable[[Sequence[str]], int]
 
@@ -38,17 +40,15 @@ class Engine:
     answers: tuple[str, ...]
     build: tuple[str, ...]
     inspect: tuple[str, ...]
-    insecure_push: tuple[str, ...]
 
 
 ENGINES = (
-    Engine("docker", ("docker", "info"), ("docker", "build"), ("docker", "image", "inspect"), ("docker", "push")),
+    Engine("docker", ("docker", "info"), ("docker", "build"), ("docker", "image", "inspect")),
     Engine(
         "podman",
         ("podman", "info"),
         ("podman", "build", "--layers"),
         ("podman", "image", "inspect"),
-        ("podman", "push", "--tls-verify=false"),
     ),
     Engine(
         "buildah",
@@ -56,7 +56,6 @@ ENGINES = (
         # Without a daemon there is no network of containers to be had: the steps use the machine's own.
         ("buildah", "build", "--layers", "--network=host"),
         ("buildah", "inspect", "--type=image"),
-        ("buildah", "push", "--tls-verify=false"),
     ),
 )
 
@@ -188,18 +187,53 @@ def last_step(log: str) -> str:
 
 
 def push(engine: Engine, image: Image, registry: str, say: Callable[[str], None] = print) -> None:
-    """Push the image's content into a registry (for a test cluster: one without TLS). Raises BuildError."""
+    """Push the image's content into a registry, without TLS into one on this machine. Raises BuildError."""
     start = time.monotonic()
     target = image.reference(registry)
+    if in_registry(image, registry):
+        say(f"{image.name}: in {registry} already")
+        return
+    # Docker itself trusts a registry on the loopback interface.
+    trusting = ["--tls-verify=false"] if engine.name != "docker" and registry.startswith("localhost") else []
     if engine.name == "buildah":
-        commands = [[*engine.insecure_push, "--quiet", image.reference(), f"docker://{target}"]]
+        _run("buildah", "push", "--quiet", *trusting, image.reference(), f"docker://{target}")
     else:
-        commands = [[engine.name, "tag", image.reference(), target], [*engine.insecure_push, target]]
-    for command in commands:
-        result = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-        if result.returncode != 0:
-            raise BuildError(f"{target} cannot be pushed: {result.stderr.strip()[-400:]}")
-    say(f"{image.name}: pushed to {registry} in {time.monotonic() - start:.0f} s")
+        _run(engine.name, "tag", image.reference(), target)
+        _run(engine.name, "push", *trusting, target)
+    say(f"{image.name}: in {registry} after {time.monotonic() - start:.0f} s")
+
+
+def in_registry(image: Image, registry: str) -> bool:
+    """Whether a registry on this machine has the image's content; one elsewhere is not asked."""
+    if not registry.startswith("localhost"):
+        return False
+    url = f"http://{registry}/v2/{image.name}/manifests/{image.version}-{image.content}"
+    request = urllib.request.Request(url, method="HEAD", headers={"Accept": "*/*"})
+    try:
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=10):
+            return True
+    except OSError:
+        return False
+
+
+def save(engine: Engine, image: Image) -> Path:
+    """The image as an archive, which the caller deletes. Raises BuildError."""
+    archive = LOGS / f"{image.folder.name}-{image.content}.tar"
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    archive.unlink(missing_ok=True)
+    if engine.name == "buildah":
+        _run("buildah", "push", "--quiet", image.reference(), f"docker-archive:{archive}:{image.reference()}")
+    else:
+        _run(engine.name, "save", "--output", str(archive), image.reference())
+    return archive
+
+
+def _run(*command: str) -> None:
+    result = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=MOVE_SECONDS
+    )
+    if result.returncode != 0:
+        raise BuildError(f"{' '.join(command[:2])} failed: {result.stderr.strip()[-400:]}")
 
 
 def main() -> int:

@@ -1,15 +1,13 @@
-"""Counts every post by its number: in the simulator, in the topic, in the documents."""
+"""Reads what is to be counted: in the simulator, in the topic, in the documents."""
 
 import json
-from collections import Counter
 from typing import Any
 
 from pymongo.errors import PyMongoError
 
-from jobs.cleaning import clean
 from local.broker import read_topic
 from local.store import client
-from simulator.posts import Numbering, post_text
+from simulator.posts import Numbering
 from simulator.twitter_stream_simulator import Settings as SimulatorSettings
 from tests.local.conftest import RATE
 
@@ -20,19 +18,6 @@ NUMBERING = Numbering(DEFAULTS.epoch, RATE)
 def records(bootstrap: str, topic: str) -> list[dict[str, Any]]:
     """The topic's committed records that are posts: heartbeats have no text."""
     return [record for value in read_topic(bootstrap, topic) if (record := json.loads(value))["text"] is not None]
-
-
-def numbers(posts: list[dict[str, Any]]) -> list[int]:
-    """The numbers of these posts, sorted."""
-    return sorted(int(post["id"].removeprefix("simulator-")) for post in posts)
-
-
-def assert_complete(found: list[int], last: int) -> None:
-    """Every number from the first to `last` is there once."""
-    twice = [number for number, count in Counter(found).items() if count > 1]
-    missing = sorted(set(range(found[0], last + 1)) - set(found))
-    assert not twice, f"{len(twice)} numbers came twice, the first is {twice[0]}"
-    assert not missing, f"{len(missing)} of {len(found)} numbers are missing, from {missing[0]} to {missing[-1]}"
 
 
 def documents(uri: str, database: str, collection: str) -> dict[str, list[dict[str, Any]]]:
@@ -52,8 +37,3 @@ def newest_end(uri: str, database: str, collection: str) -> str:
         except PyMongoError:
             return ""
     return str(newest["timestamp"]) if newest else ""
-
-
-def expected_texts(first: int, last: int) -> list[str]:
-    """What the documents must hold of the posts with these numbers, sorted."""
-    return sorted(clean(post_text(DEFAULTS.seed, number)) for number in range(first, last + 1))

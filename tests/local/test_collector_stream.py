@@ -8,8 +8,8 @@ import pytest
 from websockets.frames import Frame, Opcode
 
 from local.stack import Stack
+from tests.counting import assert_complete, numbers
 from tests.local.conftest import RATE
-from tests.local.counting import assert_complete, numbers
 from tests.local.topics import Topic, topic
 from tests.unit.hostile_server import HostileServer, Peer
 from tests.waiting import await_value

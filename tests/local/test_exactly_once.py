@@ -17,8 +17,9 @@ from jobs.names import COLLECTION, DATABASE, REJECTED_TOPIC, TWEETS_TOPIC
 from local.broker import read_topic
 from local.process import Program
 from local.stack import JOBS, Stack
+from tests.counting import assert_complete, expected_texts, numbers
 from tests.local.conftest import WINDOW_SECONDS
-from tests.local.counting import NUMBERING, assert_complete, documents, expected_texts, newest_end, numbers, records
+from tests.local.counting import NUMBERING, documents, newest_end, records
 from tests.waiting import await_value
 
 RECOVERY_SECONDS = 90

@@ -1,0 +1,105 @@
+"""One cluster for all its tests, with the images in it and a namespace that is gone at the end."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from images.build import image, project_images
+from local.cluster import Cluster, ClusterError, Object, connect, load
+from tests.cluster import pods
+from tests.waiting import await_value
+
+NAMESPACE = "data-collection-test"
+# What carries finalizers goes first: their operators answer for them as long as they live.
+KINDS = ("flinkdeployments.flink.apache.org", "deployments,statefulsets,jobs,pods", "persistentvolumeclaims")
+
+
+@dataclass(frozen=True)
+class Place:
+    """The namespace of the tests, and the reference of every image by its name."""
+
+    cluster: Cluster
+    namespace: str
+    images: dict[str, str]
+
+    def apply(self, *objects: Object) -> None:
+        self.cluster.apply(objects, self.namespace)
+
+    def await_ready(self, pod: str, seconds: float = 120) -> None:
+        """Wait until the pod is Ready; on failure say what it said last."""
+        try:
+            await_value(lambda: self.ready(pod), f"pod {pod} to be Ready", seconds, every=0.5)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.story(pod)}") from None
+
+    def await_condition(self, what: str, condition: str, seconds: float) -> None:
+        """Wait for a condition of any object, for example of `job/NAME`."""
+        limit = f"--timeout={seconds:g}s"
+        self.cluster.run(
+            "wait", f"--for=condition={condition}", what, "-n", self.namespace, limit, seconds=seconds + 10
+        )
+
+    def remove_now(self, pod: str) -> None:
+        """Delete a pod whose end does not matter."""
+        self.cluster.run("delete", "pod", pod, "-n", self.namespace, "--grace-period=0", "--force")
+
+    def ready(self, pod: str) -> bool:
+        found = self.cluster.get("pod", pod, self.namespace)
+        conditions = (found or {}).get("status", {}).get("conditions", [])
+        return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
+
+    def story(self, pod: str) -> str:
+        """Its events and the end of its log."""
+        selector = f"involvedObject.name={pod}"
+        commands = (
+            ("get", "events", "-n", self.namespace, "--field-selector", selector),
+            ("logs", pod, "-n", self.namespace, "--tail=40", "--all-containers"),
+        )
+        return "\n".join(self._say(*command) for command in commands)[-4000:]
+
+    def _say(self, *command: str) -> str:
+        try:
+            return self.cluster.run(*command)
+        except ClusterError as error:
+            return str(error)
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Cluster:
+    return connect()
+
+
+@pytest.fixture(scope="session")
+def images(cluster: Cluster) -> dict[str, str]:
+    """Every image of the project and every stand-in, in the cluster's reach."""
+    stand_ins = sorted((Path(__file__).parent / "images").glob("*/Dockerfile"))
+    return load(cluster, [*project_images(), *(image(file.parent, "test-") for file in stand_ins)])
+
+
+@pytest.fixture(scope="session")
+def place(cluster: Cluster, images: dict[str, str]) -> Iterator[Place]:
+    remove_namespace(cluster, NAMESPACE)
+    cluster.apply([pods.namespace(NAMESPACE)], "default")
+    # Pods need the namespace's account, which comes a moment later.
+    await_value(lambda: cluster.get("serviceaccount", "default", NAMESPACE), "the namespace's account", 30)
+    yield Place(cluster, NAMESPACE, images)
+    remove_namespace(cluster, NAMESPACE)
+
+
+def remove_namespace(cluster: Cluster, name: str) -> None:
+    """Delete a namespace of the tests and wait until it is gone; one that they did not make is not touched."""
+    found = cluster.get("namespace", name, "default")
+    if found is None:
+        return
+    assert pods.OURS in found["metadata"].get("labels", {}), (
+        f"namespace {name} is not of the tests: rename or delete it"
+    )
+    for kinds in KINDS:
+        try:
+            cluster.delete(kinds, name)
+        except ClusterError as error:
+            if "the server doesn't have a resource type" not in str(error):
+                raise
+    cluster.delete("namespace", "default", name)
