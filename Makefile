@@ -6,10 +6,10 @@ RUN := $(VENV)/bin/python -m
 UV := $(shell sed -n 's/.*"\(uv==[0-9.]*\)".*/\1/p' pyproject.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo sql_client test bench docker_build lint lock
+.PHONY: help demo sql_client test bench docker_build cluster-up cluster-down cluster-clean test-cluster lint lock
 
 help: ## show this list
-	@sed -n 's/^\([a-z_]*\):.*## /\1: /p' $(MAKEFILE_LIST) | awk -F': ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z_-]*\):.*## /\1: /p' $(MAKEFILE_LIST) | awk -F': ' '{ printf "  make %-14s %s\n", $$1, $$2 }'
 
 demo: $(VENV)/ready ## the whole pipeline on this machine; Ctrl-C stops it (DOCUMENTS=3 ends by itself, FEED=jetstream reads Bluesky)
 	@$(RUN) local.demo
@@ -18,13 +18,25 @@ sql_client: $(VENV)/ready ## Flink's SQL client on the running demo, with twitte
 	@$(RUN) local.sql_client
 
 test: $(VENV)/ready lint ## every test that needs no cluster
-	@$(RUN) pytest
+	@$(RUN) pytest --ignore tests/cluster
 
 bench: $(VENV)/ready ## both jobs against bare Python loops, side by side, with the ratios
 	@$(RUN) tests.bench
 
 docker_build: ## the container images, with Docker, Podman or buildah
 	@$(PYTHON) -m images.build
+
+cluster-up: ## a Kubernetes of its own on this machine, without Docker (needs root; CLUSTER_HOME moves it)
+	@tests/cluster/node/up.sh
+
+cluster-down: ## stop that cluster and delete what ran in it; what was built stays
+	@tests/cluster/node/down.sh
+
+cluster-clean: ## delete also what was built for it
+	@tests/cluster/node/down.sh --clean
+
+test-cluster: $(VENV)/ready ## the tests on Kubernetes, on that cluster or on yours (CONTEXT=NAME)
+	@$(RUN) pytest tests/cluster
 
 lint: $(VENV)/ready ## style, types and layers
 	@$(VENV)/bin/ruff check --quiet
@@ -37,7 +49,7 @@ LOCK := $(VENV)/bin/uv pip compile --quiet --no-header --generate-hashes --pytho
 lock: $(VENV)/ready ## pin again what the pinned packages need, and from that what each image needs
 	@$(LOCK) --all-extras pyproject.toml --output-file requirements.lock
 	@$(LOCK) --constraint requirements.lock pyproject.toml --output-file images/flink/requirements.txt
-	@for image in images/simulator images/operator; do \
+	@for image in images/simulator images/operator tests/cluster/images/mongodb; do \
 		$(LOCK) --constraint requirements.lock $$image/requirements.in --output-file $$image/requirements.txt || exit 1; done
 
 $(VENV)/ready: requirements.lock

@@ -21,6 +21,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 LOGS = REPOSITORY / ".state" / "images"
 REGISTRY = "docker.io"  # of the images' names as long as no other is given; nothing is pushed there
 PROJECT = "data-collection"
+BASE = "docker.io/library/debian:bookworm-slim"
 BUILD_SECONDS = 1800
 PROGRESS_SECONDS = 15
 MOVE_SECONDS = 600
@@ -145,11 +146,30 @@ def silently(command: Sequence[str]) -> int:
         return 127
 
 
+def ensure_base(engine: Engine, say: Callable[[str], None] = print) -> None:
+    """Where buildah can pull the base image from no registry, make it from Debian's packages. Raises BuildError.
+
+    An engine with a daemon pulls by itself, and says so when it cannot.
+    """
+    if engine.name != "buildah" or silently([*engine.inspect, BASE]) == 0 or silently(["buildah", "pull", BASE]) == 0:
+        return
+    say(f"no registry answers for {BASE}: making it from Debian's packages")
+    scripts = REPOSITORY / "tests" / "cluster" / "node"
+    _run(str(scripts / "build.sh"), "packages", "base", seconds=BUILD_SECONDS)
+    _run(
+        "bash",
+        "-c",
+        '. "$0/settings.sh"; unset CONTAINERS_STORAGE_CONF; buildah pull "docker-archive:$IMAGES/base.tar"',
+        str(scripts),
+    )
+
+
 def build(engine: Engine, image: Image, say: Callable[[str], None] = print) -> None:
     """Build the image unless its content is there already. Raises BuildError, with the log's place."""
     if silently([*engine.inspect, image.reference()]) == 0:
         say(f"{image.name}: up to date ({image.version}-{image.content})")
         return
+    ensure_base(engine, say)
     tags = [part for reference in image.references() for part in ("--tag", reference)]
     arguments = ["--file", str(image.folder / "Dockerfile"), "--build-arg", f"VERSION={image.version}", *tags, "."]
     log = LOGS / f"{image.folder.name}.log"
@@ -228,10 +248,13 @@ def save(engine: Engine, image: Image) -> Path:
     return archive
 
 
-def _run(*command: str) -> None:
-    result = subprocess.run(
-        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=MOVE_SECONDS
-    )
+def _run(*command: str, seconds: float = MOVE_SECONDS) -> None:
+    try:
+        result = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=seconds
+        )
+    except subprocess.TimeoutExpired:
+        raise BuildError(f"{' '.join(command[:2])} was not done within {seconds:g} s") from None
     if result.returncode != 0:
         raise BuildError(f"{' '.join(command[:2])} failed: {result.stderr.strip()[-400:]}")
 

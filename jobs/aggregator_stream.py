@@ -12,6 +12,7 @@ from pyflink.table.udf import FunctionContext, ScalarFunction, TableFunction, ud
 from jobs import chunks, sql
 from jobs.collection import HEARTBEAT_PREFIX, MAX_REJECTED_CHARACTERS
 from jobs.entry import define, fail_clearly, submit
+from jobs.kafka_security import connector_options, read_files
 from jobs.settings import AggregatorSettings, acknowledged_uri, read_aggregator_settings
 from jobs.worldometers import CachedCounters, Counters
 
@@ -55,6 +56,7 @@ class SplitContent(TableFunction):  # type: ignore[misc]
 def main() -> None:
     with fail_clearly():
         settings = read_aggregator_settings(os.environ)
+        read_files(settings.security)  # what is wrong with them is told here, and not by a task that fails
     environment = StreamExecutionEnvironment.get_execution_environment()
     environment.enable_checkpointing(settings.checkpoint_seconds * 1000)
     tables = StreamTableEnvironment.create(environment)
@@ -97,7 +99,7 @@ def sql_values(settings: AggregatorSettings) -> dict[str, object]:
     return {
         "topic": settings.topic,
         "rejected_topic": settings.rejected_topic,
-        "bootstrap_servers": settings.bootstrap_servers,
+        "kafka": connector_options(settings.bootstrap_servers, settings.security),
         "heartbeats": f"{HEARTBEAT_PREFIX}%",
         "max_ahead_ms": MAX_AHEAD_MS,
         "max_rejected_characters": MAX_REJECTED_CHARACTERS,

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any, cast
 
 from kafka import KafkaConsumer
-from kafka.errors import KafkaError
+from kafka.errors import KafkaError, KafkaTimeoutError, SaslAuthenticationFailedError
 from kafka.partitioner.default import murmur2
 from pyflink.common import Row, Types
 from pyflink.datastream import KeyedProcessFunction, RuntimeContext, StreamExecutionEnvironment
@@ -25,6 +25,7 @@ from jobs.cleaning import clean
 from jobs.collection import HEARTBEAT_PREFIX, Batch, Collection, Frame, Progress
 from jobs.entry import define, fail_clearly, submit
 from jobs.feeds import Shard, make_feed
+from jobs.kafka_security import client_options, connector_options, read_files
 from jobs.settings import CollectorSettings, SettingError, read_collector_settings
 from jobs.websocket_reader import Asked, Event, Reader, Refused, TooLarge
 
@@ -42,6 +43,9 @@ HEARTBEAT_SECONDS = 1.0
 ANSWER_SECONDS = 10.0
 # Kafka's broker aborts a transaction that stays open for more than its own limit, 15 minutes by default.
 TRANSACTION_TIMEOUT_MS = 600_000
+BOOTSTRAP_TIMEOUT_MS = 30_000
+# A broker that refuses a password closes the connection, and every other time kafka-python sees no more than that.
+RECONNECT_BACKOFF_MS = 500
 
 # Each record is its key, a tab and its value: neither holds a tab, and a nested row costs Python twice as much.
 RECORDS = Types.LIST(Types.STRING())
@@ -247,7 +251,7 @@ def as_row(batch: Batch) -> Row:
 def main() -> None:
     with fail_clearly():
         settings = read_collector_settings(os.environ)
-        heartbeats = heartbeat_keys(count_partitions(settings))
+        heartbeats = heartbeat_keys(count_partitions(settings, read_files(settings.security)))
     environment = StreamExecutionEnvironment.get_execution_environment()
     environment.enable_checkpointing(settings.checkpoint_seconds * 1000)
     environment.set_max_parallelism(MAX_PARALLELISM)
@@ -276,7 +280,7 @@ def sql_values(settings: CollectorSettings, shards: int) -> dict[str, object]:
         "last_shard": str(shards - 1),
         "topic": settings.topic,
         "rejected_topic": settings.rejected_topic,
-        "bootstrap_servers": settings.bootstrap_servers,
+        "kafka": connector_options(settings.bootstrap_servers, settings.security),
         "transactions": f"collector-{settings.topic}",
         "rejected_transactions": f"collector-{settings.rejected_topic}",
         "transaction_timeout_ms": str(TRANSACTION_TIMEOUT_MS),
@@ -294,17 +298,49 @@ def shard_keys(count: int) -> list[int]:
     return list(keys.values())
 
 
-def count_partitions(settings: CollectorSettings) -> int:
-    """The number of partitions of the topic. Raises SettingError when Kafka or the topic is not there."""
+def count_partitions(settings: CollectorSettings, password: str) -> int:
+    """The number of partitions of the topic. Raises SettingError when Kafka or the topic is not there for this user."""
     where = f"KAFKA_BOOTSTRAP_SERVERS={settings.bootstrap_servers!r}"
-    try:
-        with contextlib.closing(KafkaConsumer(bootstrap_servers=settings.bootstrap_servers)) as consumer:
-            partitions = consumer.partitions_for_topic(settings.topic)
-    except (KafkaError, OSError) as error:
-        raise SettingError(f"{where}: no Kafka answers there: {error}") from error
+    security = settings.security
+    options = {
+        "bootstrap_servers": settings.bootstrap_servers,
+        "bootstrap_timeout_ms": BOOTSTRAP_TIMEOUT_MS,
+        "reconnect_backoff_max_ms": RECONNECT_BACKOFF_MS,
+        **client_options(security, password),
+    }
+    with retried_errors() as retried:
+        try:
+            with contextlib.closing(KafkaConsumer(**options)) as consumer:
+                partitions = consumer.partitions_for_topic(settings.topic)
+        except (KafkaError, OSError) as error:
+            if any(isinstance(reason, SaslAuthenticationFailedError) for reason in retried):
+                told = f"{where} refuses this user with the password in KAFKA_PASSWORD_FILE={security.password_file!r}"
+                raise SettingError(f"KAFKA_USERNAME={security.username!r}: Kafka at {told}") from error
+            reason = retried[-1] if retried else error
+            told = f"no Kafka answers there with KAFKA_SECURITY_PROTOCOL={security.protocol}: {reason}"
+            raise SettingError(f"{where}: {told}") from error
     if not partitions:
-        raise SettingError(f"KAFKA_TOPIC={settings.topic!r}: Kafka at {where} has no such topic")
+        seen = f" that KAFKA_USERNAME={security.username!r} may describe" if security.username else ""
+        raise SettingError(f"KAFKA_TOPIC={settings.topic!r}: Kafka at {where} has no such topic{seen}")
     return len(partitions)
+
+
+@contextlib.contextmanager
+def retried_errors() -> Iterator[list[Exception]]:
+    """The errors for which kafka-python tries again, until it fails with a timeout: only its log tells them."""
+    errors: list[Exception] = []
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            found = [value for value in record.args or () if isinstance(value, Exception)]
+            errors.extend(error for error in found if not isinstance(error, KafkaTimeoutError))
+
+    logger, handler = logging.getLogger("kafka.net.manager"), Handler(logging.WARNING)
+    logger.addHandler(handler)
+    try:
+        yield errors
+    finally:
+        logger.removeHandler(handler)
 
 
 def heartbeat_keys(partitions: int) -> list[str]:

@@ -13,10 +13,29 @@ from jobs.names import COLLECTION, DATABASE, REJECTED_TOPIC, TWEETS_TOPIC
 
 T = TypeVar("T")
 MONGODB_SCHEMES = ("mongodb", "mongodb+srv")
+SECURITY_PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
+NAME = "[a-zA-Z0-9._-]{1,200}"
+NAME_ALLOWED = "1 to 200 of the characters a-z, A-Z, 0-9, '.', '_', '-'"
+# None of these characters means anything where Kafka's clients refer to the file.
+PATH = "(/[a-zA-Z0-9._-]+)+"
+PATH_ALLOWED = "an absolute path of the characters a-z, A-Z, 0-9, '.', '_', '-'"
 
 
 class SettingError(ValueError):
     """A setting has a value that is not allowed; the text names the setting, the value and what is allowed."""
+
+
+@dataclass(frozen=True)
+class KafkaSecurity:
+    """How Kafka's brokers are spoken to. username, password_file: for SCRAM-SHA-512, there exactly when the protocol
+    begins with SASL_; ca_file: PEM of who signs the brokers' certificates, None for whom the system trusts.
+
+    The password itself is no setting, since settings are part of the job graph."""
+
+    protocol: str = "PLAINTEXT"
+    username: str | None = None
+    password_file: str | None = None
+    ca_file: str | None = None
 
 
 @dataclass(frozen=True)
@@ -28,6 +47,7 @@ class CollectorSettings:
     websocket_urls: tuple[str, ...]
     feed: str
     bootstrap_servers: str
+    security: KafkaSecurity
     topic: str
     rejected_topic: str
     max_frame_bytes: int
@@ -44,6 +64,7 @@ class AggregatorSettings:
     are used before the page is asked again."""
 
     bootstrap_servers: str
+    security: KafkaSecurity
     topic: str
     rejected_topic: str
     window_seconds: int
@@ -67,6 +88,7 @@ def read_collector_settings(environment: Mapping[str, str]) -> CollectorSettings
         websocket_urls=read.urls("WEBSOCKET_URL", "ws://localhost:5555", ("ws", "wss")),
         feed=read.choice("FEED", "simulator", FEEDS),
         bootstrap_servers=read.servers("KAFKA_BOOTSTRAP_SERVERS", "localhost:9092"),
+        security=read.security(),
         topic=topic,
         rejected_topic=rejected_topic,
         max_frame_bytes=read.whole("MAX_FRAME_BYTES", 262_144, 1_024, 524_288),
@@ -81,6 +103,7 @@ def read_aggregator_settings(environment: Mapping[str, str]) -> AggregatorSettin
     topic, rejected_topic = read.topics()
     return AggregatorSettings(
         bootstrap_servers=read.servers("KAFKA_BOOTSTRAP_SERVERS", "localhost:9092"),
+        security=read.security(),
         topic=topic,
         rejected_topic=rejected_topic,
         window_seconds=read.whole("WINDOW_SECONDS", 20, 1, 3_600),
@@ -122,8 +145,7 @@ class Environment:
 
     def name(self, name: str, default: str) -> str:
         """A name as both Kafka and MongoDB allow it."""
-        allowed = "1 to 200 of the characters a-z, A-Z, 0-9, '.', '_', '-'"
-        return self._read(name, default, lambda v: v if re.fullmatch("[a-zA-Z0-9._-]{1,200}", v) else None, allowed)
+        return self._read(name, default, lambda v: v if re.fullmatch(NAME, v) else None, NAME_ALLOWED)
 
     def topics(self) -> tuple[str, str]:
         """The topic and the one for rejections, which must differ: a job would read its own rejections for ever."""
@@ -136,6 +158,27 @@ class Environment:
     def servers(self, name: str, default: str) -> str:
         pattern = r"[^\s:,']+:[0-9]{1,5}(,[^\s:,']+:[0-9]{1,5})*"
         return self._read(name, default, lambda v: v if re.fullmatch(pattern, v) else None, "host:port[,host:port...]")
+
+    def security(self) -> KafkaSecurity:
+        """The protocol with all that it needs, and with nothing that would be without effect."""
+        protocol = self.choice("KAFKA_SECURITY_PROTOCOL", "PLAINTEXT", SECURITY_PROTOCOLS)
+        sasl, tls = protocol.startswith("SASL_"), protocol.endswith("SSL")
+
+        def read(name: str, pattern: str, allowed: str, *, applies: bool, optional: bool = False) -> str | None:
+            value = self._variables.get(name) or ""
+            if not value and (optional or not applies):
+                return None
+            if not (applies and re.fullmatch(pattern, value)):
+                with_it = f"with KAFKA_SECURITY_PROTOCOL={protocol} {allowed if applies else 'nothing'} is allowed"
+                raise SettingError(f"{name}={value!r}: {with_it}")
+            return value
+
+        return KafkaSecurity(
+            protocol=protocol,
+            username=read("KAFKA_USERNAME", NAME, NAME_ALLOWED, applies=sasl),
+            password_file=read("KAFKA_PASSWORD_FILE", PATH, PATH_ALLOWED, applies=sasl),
+            ca_file=read("KAFKA_CA_FILE", PATH, PATH_ALLOWED, applies=tls, optional=True),
+        )
 
     def urls(self, name: str, default: str, schemes: tuple[str, ...]) -> tuple[str, ...]:
         def parse(value: str) -> tuple[str, ...] | None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 from kafka import KafkaConsumer, TopicPartition
@@ -41,15 +42,17 @@ class Broker:
             owner=settings.state,
         )
 
-    def format(self) -> None:
-        """Write the configuration and make the data folder a KRaft log. Raises StackError."""
+    def format(self, properties: str = "", options: Sequence[str] = ()) -> None:
+        """Write the configuration, these `properties` over its own, and make the data folder a KRaft log, with these
+        `options` of Kafka's StorageTool. Raises StackError."""
         self.properties.parent.mkdir(parents=True, exist_ok=True)
-        self.properties.write_text(broker_properties(self.data, self.ports.kafka, self.ports.kafka_controller))
+        usual = broker_properties(self.data, self.ports.kafka, self.ports.kafka_controller)
+        self.properties.write_text(usual + properties)
         self.logging.write_text(LOGGING)
         command = [*JAVA, "-cp", self.classes, "kafka.tools.StorageTool", "format"]
-        options = ["--ignore-formatted", "--cluster-id", CLUSTER_ID, "--config", str(self.properties)]
+        command += ["--ignore-formatted", "--cluster-id", CLUSTER_ID, "--config", str(self.properties), *options]
         result = subprocess.run(
-            [*command, *options],
+            command,
             env=owned_environment(self.program.owner),
             stdin=subprocess.DEVNULL,
             capture_output=True,

@@ -11,15 +11,22 @@ def literal(value: str) -> str:
 
 
 def statements(name: str, values: Mapping[str, object]) -> list[str]:
-    """The statements of `<name>.sql`, its `${placeholders}` filled: a string as a literal, a number as it is.
+    """The statements of `<name>.sql`, its `${placeholders}` filled: a string as a literal, a mapping as options of a
+    table, a number as it is.
 
     `${document_schema}` stands for `document_schema.sql`. Raises KeyError for a placeholder without a value.
     """
-    filled = {key: literal(value) if isinstance(value, str) else str(value) for key, value in values.items()}
+    filled = {key: fill(value) for key, value in values.items()}
     filled["document_schema"] = without_comments(read("document_schema"))
     # Split before anything is filled in: a value may contain whatever it likes.
     parts = without_comments(read(name)).split(";\n")
     return [Template(part).substitute(filled).strip() for part in parts if part.strip()]
+
+
+def fill(value: object) -> str:
+    if isinstance(value, Mapping):
+        return ",\n  ".join(f"{literal(name)} = {literal(option)}" for name, option in value.items())
+    return literal(value) if isinstance(value, str) else str(value)
 
 
 def without_comments(text: str) -> str:

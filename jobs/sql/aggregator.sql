@@ -12,7 +12,7 @@ CREATE TABLE tweets (
 ) WITH (
   'connector' = 'kafka',
   'topic' = ${topic},
-  'properties.bootstrap.servers' = ${bootstrap_servers},
+  ${kafka},
   'properties.group.id' = 'aggregator',
   'properties.isolation.level' = 'read_committed',
   -- Without state it reads all there is: a replay replaces the documents that it meets.
@@ -91,7 +91,7 @@ FROM chunks;
 CREATE TABLE rejected (`key` STRING, `reason` STRING, `source` STRING, `record` STRING, `bytes` INT) WITH (
   'connector' = 'kafka',
   'topic' = ${rejected_topic},
-  'properties.bootstrap.servers' = ${bootstrap_servers},
+  ${kafka},
   'key.format' = 'raw',
   'key.fields' = 'key',
   'value.format' = 'json',
@@ -103,7 +103,7 @@ CREATE TABLE rejected (`key` STRING, `reason` STRING, `source` STRING, `record` 
 CREATE TABLE tweets_raw (`record` STRING) WITH (
   'connector' = 'kafka',
   'topic' = ${topic},
-  'properties.bootstrap.servers' = ${bootstrap_servers},
+  ${kafka},
   'properties.group.id' = 'aggregator-rejections',
   'properties.isolation.level' = 'read_committed',
   'scan.startup.mode' = 'earliest-offset',

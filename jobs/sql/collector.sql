@@ -10,7 +10,7 @@ CREATE TABLE ticks (`shard` INT) WITH (
 CREATE TABLE tweets (`key` STRING, `value` STRING) WITH (
   'connector' = 'kafka',
   'topic' = ${topic},
-  'properties.bootstrap.servers' = ${bootstrap_servers},
+  ${kafka},
   'key.format' = 'raw',
   'key.fields' = 'key',
   'value.format' = 'raw',

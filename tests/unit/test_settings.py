@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from jobs.settings import (
     AggregatorSettings,
     CollectorSettings,
+    KafkaSecurity,
     SettingError,
     acknowledged_uri,
     read_aggregator_settings,
@@ -25,6 +26,7 @@ DEFAULTS: dict[str, CollectorSettings | AggregatorSettings] = {
         websocket_urls=("ws://localhost:5555",),
         feed="simulator",
         bootstrap_servers="localhost:9092",
+        security=KafkaSecurity("PLAINTEXT", username=None, password_file=None, ca_file=None),
         topic="tweets",
         rejected_topic="tweets.rejected",
         max_frame_bytes=262_144,
@@ -33,6 +35,7 @@ DEFAULTS: dict[str, CollectorSettings | AggregatorSettings] = {
     ),
     "aggregator": AggregatorSettings(
         bootstrap_servers="localhost:9092",
+        security=KafkaSecurity("PLAINTEXT", username=None, password_file=None, ca_file=None),
         topic="tweets",
         rejected_topic="tweets.rejected",
         window_seconds=20,
@@ -77,6 +80,11 @@ GOOD: list[tuple[str, str, str, str, Any]] = [
         for job in READERS
         for n in ("a:1", "a.b:9092,c-d:1")
     ],
+    *[
+        (job, "KAFKA_SECURITY_PROTOCOL", "security", protocol, KafkaSecurity(protocol))
+        for job in READERS
+        for protocol in ("PLAINTEXT", "SSL")
+    ],
     *[("collector", "FEED", "feed", feed, feed) for feed in ("simulator", "text", "jetstream")],
     ("collector", "WEBSOCKET_URL", "websocket_urls", "wss://a/b?c=d", ("wss://a/b?c=d",)),
     ("collector", "WEBSOCKET_URL", "websocket_urls", WEBSOCKETS, ("ws://a:5555/x?y=z", "wss://b")),
@@ -103,12 +111,15 @@ NO_NAME = [" ", "a b", "a/b", "a$b", "a,b", "ä", "a'b", "a\n", "x" * 201]
 NO_SERVERS = ["a", "a:", ":1", "a:b", "a:1,", ",a:1", "a:1,,b:2", "a:1, b:2", "a:1;b:2", "a:1 ", "'a':1", "http://a:1"]
 NO_WEBSOCKET = ["a:5555", "a", "http://a", "ws://", "ws:a", "ws:///b", "ws://a:b", "ws://a:99999", "ws://[::1", ","]
 NO_WEBSOCKET += ["ws://a,", "ws://a,,ws://b", "ws://a,http://b"]
+NO_PROTOCOL = ["ssl", "TLS", "SASL", "SASL_SSL ", "SASL_SSL,SSL", "SCRAM-SHA-512"]
+PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 NO_PAGE = ["a", "www.a.b", "ws://a", "ftp://a", "http://", "https:///b", "http://a:b", "file:///etc/passwd"]
 BAD = [
     *[(job, name, n, (str(low), str(high))) for job, name, _, low, high in WHOLE for n in [*NO_NUMBER, str(high + 1)]],
     *[(job, name, str(low - 1), (str(low), str(high))) for job, name, _, low, high in WHOLE],
     *[(job, name, n, ("1 to 200", "a-z, A-Z, 0-9")) for job, name, _ in NAMES for n in NO_NAME],
     *[(job, "KAFKA_BOOTSTRAP_SERVERS", n, ("host:port",)) for job in READERS for n in NO_SERVERS],
+    *[(job, "KAFKA_SECURITY_PROTOCOL", n, PROTOCOLS) for job in READERS for n in NO_PROTOCOL],
     *[
         ("collector", "FEED", n, ("simulator", "text", "jetstream"))
         for n in ("twitter", "Text", "text ", "simulator,text")
@@ -194,8 +205,54 @@ def test_any_value_is_taken_or_told(job: str, data: st.DataObject) -> None:
     except SettingError as error:
         assert name in str(error)  # noqa: PT017 - both outcomes are right
     else:
-        changed = asdict(settings).items() - asdict(DEFAULTS[job]).items()
-        assert {field for field, _ in changed} <= {good[2] for good in GOOD if good[1] == name}
+        before, after = asdict(DEFAULTS[job]), asdict(settings)
+        assert {field for field in after if after[field] != before[field]} <= {
+            good[2] for good in GOOD if good[1] == name
+        }
+
+
+NAMED = ("a_B-9.c", "/etc/kafka/..data/pass-word")
+USER = dict(zip(("KAFKA_USERNAME", "KAFKA_PASSWORD_FILE"), NAMED, strict=True))
+CA = {"KAFKA_CA_FILE": "/etc/kafka_ca/ca.crt"}
+SECURE: dict[str, tuple[dict[str, str], KafkaSecurity]] = {
+    "SSL": ({}, KafkaSecurity("SSL")),
+    "SSL with CA": (CA, KafkaSecurity("SSL", ca_file=CA["KAFKA_CA_FILE"])),
+    "SASL_PLAINTEXT": (USER, KafkaSecurity("SASL_PLAINTEXT", *NAMED)),
+    "SASL_SSL": (USER, KafkaSecurity("SASL_SSL", *NAMED)),
+    "SASL_SSL with CA": (USER | CA, KafkaSecurity("SASL_SSL", *NAMED, CA["KAFKA_CA_FILE"])),
+}
+NO_USER = [*NO_NAME, "", 'a"b', "a\\b", "a=b", "${file:/a:b}"]
+NO_PATH = ["a", "a/b", "./a", "~/a", "/", "/a/", "//a", "/a b", "/a:b", "/a}", "/$a", "/a'", '/a"']
+NO_PATH += ["/a\\", "/ä", "/a\n"]
+# protocol, what else is set, the name and the value that are wrong, what is allowed
+INSECURE = [
+    *[(p, USER, "KAFKA_USERNAME", n, ("1 to 200", "a-z, A-Z, 0-9")) for p in PROTOCOLS[2:] for n in NO_USER],
+    *[(p, USER, "KAFKA_PASSWORD_FILE", n, ("absolute path",)) for p in PROTOCOLS[2:] for n in ["", *NO_PATH]],
+    *[(p, {}, name, value, ("nothing",)) for p in PROTOCOLS[:2] for name, value in USER.items()],
+    *[(p, {}, name, "a b", ("nothing",)) for p in PROTOCOLS[:2] for name in USER],
+    ("SSL", {}, "KAFKA_CA_FILE", "ca.pem", ("absolute path",)),
+    *[("SASL_SSL", USER, "KAFKA_CA_FILE", n, ("absolute path",)) for n in NO_PATH],
+    ("PLAINTEXT", {}, *next(iter(CA.items())), ("nothing",)),
+    ("SASL_PLAINTEXT", USER, *next(iter(CA.items())), ("nothing",)),
+]
+
+
+@pytest.mark.parametrize("job", READERS)
+@pytest.mark.parametrize("case", SECURE)
+def test_kafka_security(job: str, case: str) -> None:
+    variables, expected = SECURE[case]
+    assert READERS[job]({"KAFKA_SECURITY_PROTOCOL": case.partition(" ")[0], **variables}).security == expected
+
+
+@pytest.mark.parametrize("job", READERS)
+@pytest.mark.parametrize(("protocol", "others", "name", "value", "allowed"), INSECURE)
+def test_what_kafka_security_lacks_or_does_not_use_is_told(
+    job: str, protocol: str, others: dict[str, str], name: str, value: str, allowed: tuple[str, ...]
+) -> None:
+    error = told(job, {"KAFKA_SECURITY_PROTOCOL": protocol, **others, name: value})
+    start = f"{name}={value!r}: with KAFKA_SECURITY_PROTOCOL={protocol} "
+    assert error.startswith(start)
+    assert [part for part in allowed if part not in error.removeprefix(start)] == []
 
 
 SAFE = "w=majority&journal=true"

@@ -1,6 +1,7 @@
 """The SQL files: all placeholders are filled, no value can break out of its literal, the schema is one everywhere."""
 
 import re
+from collections.abc import Mapping
 
 import pytest
 from hypothesis import example, given
@@ -44,6 +45,23 @@ def statement(name: str, start: str) -> str:
     """The only statement of the file that starts like this."""
     (found,) = (text for text in sql.statements(name, VALUES[name]) if text.startswith(start))
     return found
+
+
+def with_strings(values: Mapping[str, object], string: str) -> dict[str, object]:
+    """The same values with this in place of each string, those of table options too."""
+
+    def change(value: object) -> object:
+        if isinstance(value, Mapping):
+            return dict.fromkeys(value, string)
+        return string if isinstance(value, str) else value
+
+    return {name: change(value) for name, value in values.items()}
+
+
+def strings(values: Mapping[str, object]) -> list[str]:
+    """The strings among the values, those of table options too."""
+    found = [text for value in values.values() for text in (value.values() if isinstance(value, Mapping) else [value])]
+    return [text for text in found if isinstance(text, str)]
 
 
 def literals(text: str) -> list[str]:
@@ -95,10 +113,17 @@ def test_strings_become_literals_and_numbers_stay() -> None:
     )
 
 
+def test_a_mapping_becomes_options_of_each_table_and_its_references_stay() -> None:
+    reference = "x='${dir:/a:b}' $y"
+    tables = sql.statements("aggregator", {**AGGREGATOR, "kafka": {"a": "1", "b.c": reference}})
+    found = [text for text in tables if "\n  'a' = '1',\n  'b.c' = 'x=''${dir:/a:b}'' $y'," in text]
+    assert [text.split()[2] for text in found] == ["tweets", "rejected", "tweets_raw"]
+
+
 @pytest.mark.parametrize("name", VALUES)
 def test_no_setting_is_written_into_a_file(name: str) -> None:
-    settings = {value for value in VALUES[name].values() if isinstance(value, str) and not value.isdigit()}
-    filled = sql.statements(name, {**VALUES[name], **dict.fromkeys(VALUES[name], "PLAIN")})
+    settings = {value for value in strings(VALUES[name]) if not value.isdigit()}
+    filled = sql.statements(name, with_strings(VALUES[name], "PLAIN"))
     assert len(settings) >= 3
     assert not settings & {literal for text in filled for literal in literals(text)}
 
@@ -114,9 +139,8 @@ def test_a_literal_holds_any_text(value: str) -> None:
 @example(HOSTILE["placeholder"])
 def test_no_value_breaks_out_of_its_literal(value: str) -> None:
     for name, values in VALUES.items():
-        names = [key for key in values if isinstance(values[key], str)]
-        plain = sql.statements(name, {**values, **dict.fromkeys(names, "PLAIN")})
-        filled = sql.statements(name, {**values, **dict.fromkeys(names, value)})
+        plain = sql.statements(name, with_strings(values, "PLAIN"))
+        filled = sql.statements(name, with_strings(values, value))
         assert [LITERAL.sub("?", text) for text in filled] == [LITERAL.sub("?", text) for text in plain]
         for text, expected in zip(filled, plain, strict=True):
             assert literals(text) == [value if literal == "PLAIN" else literal for literal in literals(expected)]

@@ -1,0 +1,67 @@
+"""What Kafka's clients are told about security: Flink's tables only where the password lies, kafka-python the password.
+
+No client and no Flink here."""
+
+from pathlib import Path
+from typing import Any
+
+from jobs.settings import KafkaSecurity, SettingError
+
+MECHANISM = "SCRAM-SHA-512"
+LOGIN_MODULE = "org.apache.kafka.common.security.scram.ScramLoginModule"
+PROVIDER = "org.apache.kafka.common.config.provider.DirectoryConfigProvider"
+CERTIFICATE = "-----BEGIN CERTIFICATE-----"
+
+
+def connector_options(bootstrap_servers: str, security: KafkaSecurity) -> dict[str, str]:
+    """The options of each table in Kafka. Whoever sees a job sees these, so they only refer to the password: each Java
+    client reads the file itself, wherever it is started (KIP-421)."""
+    options = {"bootstrap.servers": bootstrap_servers, "security.protocol": security.protocol}
+    if security.ca_file:
+        options |= {"ssl.truststore.type": "PEM", "ssl.truststore.location": security.ca_file}
+    if security.password_file:
+        file = Path(security.password_file)
+        password = f"${{file:{file.parent}:{file.name}}}"
+        options |= {
+            "config.providers": "file",
+            "config.providers.file.class": PROVIDER,
+            "sasl.mechanism": MECHANISM,
+            "sasl.jaas.config": f'{LOGIN_MODULE} required username="{security.username}" password="{password}";',
+        }
+    return {f"properties.{name}": value for name, value in options.items()}
+
+
+def client_options(security: KafkaSecurity, password: str) -> dict[str, Any]:
+    """The same for a client of kafka-python."""
+    options: dict[str, Any] = {"security_protocol": security.protocol, "ssl_cafile": security.ca_file}
+    if security.username:
+        options |= {
+            "sasl_mechanism": MECHANISM,
+            "sasl_plain_username": security.username,
+            "sasl_plain_password": password,
+        }
+    return options
+
+
+def read_files(security: KafkaSecurity) -> str:
+    """The password, "" where none is needed. Raises SettingError for a file that Kafka's clients could not use."""
+    if security.ca_file and CERTIFICATE not in read_text("KAFKA_CA_FILE", security.ca_file):
+        raise SettingError(f"KAFKA_CA_FILE={security.ca_file!r}: a PEM file with a certificate is allowed")
+    if not security.password_file:
+        return ""
+    password = read_text("KAFKA_PASSWORD_FILE", security.password_file)
+    # The Java clients put the file's whole content between the quotes in `sasl.jaas.config`.
+    if not password or not all(" " <= character <= "~" and character not in '"\\' for character in password):
+        allowed = 'printable ASCII characters other than " and \\, without a line break at the end'
+        raise SettingError(
+            f"KAFKA_PASSWORD_FILE={security.password_file!r} (content not shown): {allowed}, are allowed"
+        )
+    return password
+
+
+def read_text(name: str, path: str) -> str:
+    try:
+        # Line ends as they are: what the Java clients would read.
+        return Path(path).read_bytes().decode(errors="replace")
+    except OSError as error:
+        raise SettingError(f"{name}={path!r}: a file that can be read is allowed: {error.strerror}") from error

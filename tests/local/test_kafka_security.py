@@ -1,0 +1,199 @@
+"""Both jobs on a Kafka of TLS and SCRAM whose users may do no more than they need, with the passwords in files only."""
+
+import contextlib
+import json
+import subprocess
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from kafka.admin import ACL, ACLOperation, ACLPermissionType, ACLResourcePatternType, ResourcePattern, ResourceType
+
+from jobs import collector_stream
+from jobs.names import DATABASE, REJECTED_TOPIC, TWEETS_TOPIC
+from jobs.settings import SettingError, read_collector_settings
+from local.broker import Broker, admin
+from local.process import owned_processes
+from local.settings import Ports, Settings
+from local.stack import JOBS, Stack
+from tests.counting import assert_complete, numbers
+from tests.local.conftest import RATE, free_ports
+from tests.local.counting import documents
+from tests.local.topics import Topic, topic
+from tests.waiting import await_value
+
+COLLECTION = "secure"
+PASSWORDS = {"collector": "col s3cret $x ${file:/a:b} '#/*", "aggregator": "agg-s3cret"}
+GROUPS = ("aggregator", "aggregator-rejections")
+# All that the jobs need: user, kind, name, pattern, what the user may do (either implies DESCRIBE).
+LITERAL, PREFIXED = ACLResourcePatternType.LITERAL, ACLResourcePatternType.PREFIXED
+ACCESS = [
+    ("collector", ResourceType.TOPIC, TWEETS_TOPIC, LITERAL, ACLOperation.WRITE),
+    ("collector", ResourceType.TOPIC, REJECTED_TOPIC, LITERAL, ACLOperation.WRITE),
+    ("collector", ResourceType.TRANSACTIONAL_ID, f"collector-{TWEETS_TOPIC}-", PREFIXED, ACLOperation.WRITE),
+    ("collector", ResourceType.TRANSACTIONAL_ID, f"collector-{REJECTED_TOPIC}-", PREFIXED, ACLOperation.WRITE),
+    ("aggregator", ResourceType.TOPIC, TWEETS_TOPIC, LITERAL, ACLOperation.READ),
+    ("aggregator", ResourceType.TOPIC, REJECTED_TOPIC, LITERAL, ACLOperation.WRITE),
+    *[("aggregator", ResourceType.GROUP, group, LITERAL, ACLOperation.READ) for group in GROUPS],
+]
+
+
+@dataclass
+class SecureKafka:
+    """A broker with two doors: that of `tweets` is open and for the tests, `bootstrap` is for the jobs' users."""
+
+    bootstrap: str
+    tweets: Topic
+    folder: Path
+
+    def environment(self, user: str, **other: str) -> dict[str, str]:
+        return {
+            "KAFKA_BOOTSTRAP_SERVERS": self.bootstrap,
+            "KAFKA_SECURITY_PROTOCOL": "SASL_SSL",
+            "KAFKA_USERNAME": user,
+            "KAFKA_PASSWORD_FILE": str(self.folder / user),
+            "KAFKA_CA_FILE": str(self.folder / "ca.pem"),
+            "MONGODB_COLLECTION": COLLECTION,
+            **other,
+        }
+
+
+@pytest.fixture(scope="module")
+def kafka(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureKafka]:
+    folder = tmp_path_factory.mktemp("kafka")
+    (folder / "jars").symlink_to(stack.settings.jars)
+    ports = free_ports()
+    broker = Broker(Settings(state=folder, ports=ports))
+    broker.program.owner = stack.settings.state  # which ends it, should this process be killed
+    for user, password in PASSWORDS.items():
+        (folder / user).write_text(password)
+    make_certificate(folder)
+    users = [f"SCRAM-SHA-512=[name={user},password={password}]" for user, password in PASSWORDS.items()]
+    broker.format(secure_properties(folder, ports), [part for user in users for part in ("--add-scram", user)])
+    broker.start()
+    try:
+        broker.await_ready()
+        allow(broker.bootstrap)
+        with topic(broker.bootstrap, TWEETS_TOPIC) as tweets:
+            yield SecureKafka(f"127.0.0.1:{secure_port(ports)}", tweets, folder)
+    finally:
+        broker.program.stop()
+
+
+def make_certificate(folder: Path) -> None:
+    """broker.p12, a key for 127.0.0.1 with the certificate that it signs itself, and ca.pem, that certificate."""
+    store = ("-alias", "broker", "-storetype", "PKCS12", "-keystore", folder / "broker.p12", "-storepass", "changeit")
+    generate = ("-keyalg", "RSA", "-validity", "2", "-dname", "CN=broker", "-ext", "SAN=IP:127.0.0.1")
+    for command in (("-genkeypair", *store, *generate), ("-exportcert", *store, "-rfc", "-file", folder / "ca.pem")):
+        subprocess.run(["keytool", *command], check=True, capture_output=True, timeout=60)
+
+
+def secure_port(ports: Ports) -> int:
+    return ports.flink  # no Flink is started on these ports
+
+
+def secure_properties(folder: Path, ports: Ports) -> str:
+    return f"""\
+listeners=PLAINTEXT://127.0.0.1:{ports.kafka},SECURE://127.0.0.1:{secure_port(ports)},CONTROLLER://127.0.0.1:{ports.kafka_controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{ports.kafka},SECURE://127.0.0.1:{secure_port(ports)}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SECURE:SASL_SSL,CONTROLLER:PLAINTEXT
+ssl.keystore.type=PKCS12
+ssl.keystore.location={folder / "broker.p12"}
+ssl.keystore.password=changeit
+sasl.enabled.mechanisms=SCRAM-SHA-512
+listener.name.secure.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users=User:ANONYMOUS
+"""
+
+
+def allow(bootstrap: str) -> None:
+    acls = [
+        ACL(f"User:{user}", "*", operation, ACLPermissionType.ALLOW, ResourcePattern(kind, name, pattern))
+        for user, kind, name, pattern, operation in ACCESS
+    ]
+    with contextlib.closing(admin(bootstrap)) as client:
+        assert len(client.create_acls(acls)["succeeded"]) == len(acls)
+
+
+@pytest.fixture(scope="module")
+def jobs(stack: Stack, kafka: SecureKafka) -> Iterator[None]:
+    with ThreadPoolExecutor() as pool:
+        started = list(pool.map(lambda job: stack.submit(job, kafka.environment(job.partition("_")[0])), JOBS))
+    yield
+    for identity in started:
+        stack.flink.cancel(identity)
+
+
+@pytest.mark.usefixtures("jobs")
+def test_the_collector_publishes_each_post_once(kafka: SecureKafka) -> None:
+    await_value(lambda: len(kafka.tweets.posts()) > 10 * RATE, "ten seconds of posts", 60)
+    found = numbers(kafka.tweets.posts())
+    # A transaction becomes visible partition by partition.
+    last = found[-1] - int(4 * RATE)
+    assert_complete([number for number in found if number <= last], last)
+
+
+@pytest.mark.usefixtures("jobs")
+def test_the_aggregator_writes_documents_rejects_and_commits_its_position(stack: Stack, kafka: SecureKafka) -> None:
+    kafka.tweets.publish([b"no JSON"])
+    await_value(lambda: documents(stack.settings.store_uri, DATABASE, COLLECTION), "a document", 60)
+    rejections = await_value(kafka.tweets.rejections, "the rejection", 60)
+    assert [rejection["record"] for rejection in rejections] == ["no JSON"]
+    with contextlib.closing(admin(kafka.tweets.bootstrap)) as client:
+        await_value(lambda: all(client.list_group_offsets(list(GROUPS)).values()), "offsets of both groups", 30)
+
+
+@pytest.mark.usefixtures("jobs")
+def test_no_password_is_in_a_file_of_flink_its_answers_or_an_environment(stack: Stack) -> None:
+    flink = stack.flink
+    paths = [f"/jobs/{stack.jobs[job]}{part}" for job in JOBS for part in ("", "/plan", "/config")]
+    texts = {path: json.dumps(flink.get(path)).encode() for path in paths}
+    for folder in (stack.settings.logs, flink.home):
+        files = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
+        for path in files:
+            with contextlib.suppress(FileNotFoundError):  # an old checkpoint
+                texts[str(path)] = path.read_bytes()
+    for process in owned_processes(stack.settings.state):
+        texts[f"process {process.pid}"] = "\0".join(process.environ().values()).encode()
+    assert len(texts) > 20
+    assert b"{}" not in texts.values()
+    assert [name for name, text in texts.items() if b"s3cret" in text] == []
+
+
+def test_a_wrong_password_is_told_before_the_job_is_submitted(
+    kafka: SecureKafka, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wrong = str(kafka.folder / "aggregator")
+    monkeypatch.setattr(collector_stream, "BOOTSTRAP_TIMEOUT_MS", 10_000)
+    for name, value in kafka.environment("collector", KAFKA_PASSWORD_FILE=wrong).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit) as caught:
+        collector_stream.main()
+    assert caught.value.code == 2
+    told = f"Kafka at KAFKA_BOOTSTRAP_SERVERS={kafka.bootstrap!r} refuses this user with the password in"
+    assert (
+        capsys.readouterr().err == f"SettingError: KAFKA_USERNAME='collector': {told} KAFKA_PASSWORD_FILE={wrong!r}\n"
+    )
+
+
+UNUSABLE = {
+    "authority": ({"KAFKA_CA_FILE": ""}, "certificate verify failed"),
+    "host": ({"KAFKA_BOOTSTRAP_SERVERS": "localhost:{port}"}, "certificate is not valid for 'localhost'"),
+    "protocol": ({"KAFKA_SECURITY_PROTOCOL": "SASL_PLAINTEXT", "KAFKA_CA_FILE": ""}, "KAFKA_SECURITY_PROTOCOL"),
+    "topic": ({"KAFKA_TOPIC": "other"}, "no such topic that KAFKA_USERNAME='collector' may describe"),
+}
+
+
+@pytest.mark.parametrize(("changes", "reason"), UNUSABLE.values(), ids=UNUSABLE)
+def test_the_reason_why_kafka_cannot_be_used_is_told(
+    kafka: SecureKafka, monkeypatch: pytest.MonkeyPatch, changes: dict[str, str], reason: str
+) -> None:
+    monkeypatch.setattr(collector_stream, "BOOTSTRAP_TIMEOUT_MS", 2_000)
+    port = kafka.bootstrap.rpartition(":")[2]
+    changed = {name: value.replace("{port}", port) for name, value in changes.items()}
+    settings = read_collector_settings(kafka.environment("collector", **changed))
+    with pytest.raises(SettingError, match=reason):
+        collector_stream.count_partitions(settings, PASSWORDS["collector"])
