@@ -25,6 +25,7 @@ BASE = "docker.io/library/debian:bookworm-slim"
 BUILD_SECONDS = 1800
 PROGRESS_SECONDS = 15
 MOVE_SECONDS = 600
+MANIFEST_TYPES = "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json"
 
 Run = Callable[[Sequence[str]], int]
 
@@ -228,7 +229,7 @@ def in_registry(image: Image, registry: str) -> bool:
     if not registry.startswith("localhost"):
         return False
     url = f"http://{registry}/v2/{image.name}/manifests/{image.version}-{image.content}"
-    request = urllib.request.Request(url, method="HEAD", headers={"Accept": "*/*"})
+    request = urllib.request.Request(url, method="HEAD", headers={"Accept": MANIFEST_TYPES})
     try:
         with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=10):
             return True

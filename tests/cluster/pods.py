@@ -1,5 +1,6 @@
 """Builds the Kubernetes objects of the tests: pods as PodSecurity `restricted` wants them, and a namespace with it."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -55,12 +56,21 @@ def pod(
         "spec": {
             "automountServiceAccountToken": account is not None,
             **({"serviceAccountName": account} if account else {}),
+            # A Service's name would become variables such as SIMULATOR_PORT, which are settings.
+            "enableServiceLinks": False,
             "terminationGracePeriodSeconds": 60,
             "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
             "containers": [container],
             "volumes": [{"name": "tmp", "emptyDir": {}}],
         },
     }
+
+
+def idle_pod(name: str, image: str, memory: str = "256Mi") -> Object:
+    """A pod that does nothing, for commands to run in."""
+    idle = pod(name, image, command=("sleep", "infinity"), memory=memory)
+    idle["spec"]["terminationGracePeriodSeconds"] = 0
+    return idle
 
 
 def service(name: str, port: int) -> Object:
@@ -76,7 +86,7 @@ def manifest(name: str, images: Mapping[str, str]) -> list[Object]:
     """The objects of a manifest, each image named in it replaced by its reference in the cluster."""
     objects = list(YAML(typ="safe").load_all(MANIFESTS / f"{name}.yaml"))
     for holder in holders(objects):
-        holder["image"] = images[holder["image"]]
+        holder["image"] = images[re.sub(r"^localhost:5000/|:[^/]*$", "", holder["image"])]
     return objects
 
 

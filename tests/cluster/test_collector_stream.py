@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -26,7 +27,7 @@ def pipeline(place: Place) -> Place:
     place.apply(
         pods.pod("simulator", place.images["data-collection/simulator"], port=5555, health="/healthz"),
         pods.service("simulator", 5555),
-        pods.pod("reader", place.images["data-collection/flink"], args=("sleep", "3600")),
+        pods.idle_pod("reader", place.images["data-collection/flink"]),
     )
     place.await_ready("simulator")
     place.await_ready("reader")
@@ -47,11 +48,11 @@ def test_collector(pipeline: Place) -> None:
 
     manager = one(place.cluster.list("pods", place.namespace, "app=collector,component=jobmanager"))
     checkpoint = completed_checkpoint(place, manager["metadata"]["name"])
-    assert checkpoint.startswith("file:///flink-state/checkpoints/")
+    assert checkpoint.startswith("/flink-state/checkpoints/")
     # What the JobManager says is on the volume, and so is seen from a pod of its own.
     place.apply(reader_of_volume(place))
     place.await_ready("volume")
-    place.cluster.execute("volume", place.namespace, "ls", f"{checkpoint.removeprefix('file://')}/_metadata")
+    place.cluster.execute("volume", place.namespace, "ls", f"{checkpoint}/_metadata")
     place.remove_now("volume")
 
     place.cluster.delete("flinkdeployment", place.namespace, "collector")
@@ -61,7 +62,7 @@ def test_collector(pipeline: Place) -> None:
 def install_definitions(place: Place) -> None:
     """The operator's own custom resource definitions, out of its image."""
     image = place.images["data-collection/test-flink-operator"]
-    place.apply(pods.pod("definitions", image, command=("sleep", "600")))
+    place.apply(pods.idle_pod("definitions", image))
     place.await_ready("definitions")
     told = place.cluster.execute(
         "definitions", place.namespace, "sh", "-c", "for f in /opt/flink-operator/crds/*; do echo ---; cat $f; done"
@@ -88,15 +89,15 @@ def enough(posts: list[dict[str, Any]]) -> list[dict[str, Any]] | None:
 
 
 def completed_checkpoint(place: Place, manager: str) -> str:
-    """The address of the newest completed checkpoint."""
+    """The folder of the newest completed checkpoint."""
     job = one(json.loads(place.cluster.http(manager, 8081, "/jobs", place.namespace))["jobs"])["id"]
     told = json.loads(place.cluster.http(manager, 8081, f"/jobs/{job}/checkpoints", place.namespace))
     assert told["counts"]["completed"] > 0
-    return str(told["latest"]["completed"]["external_path"])
+    return urlsplit(str(told["latest"]["completed"]["external_path"])).path
 
 
 def reader_of_volume(place: Place) -> Object:
-    pod = pods.pod("volume", place.images["data-collection/flink"], args=("sleep", "600"))
+    pod = pods.idle_pod("volume", place.images["data-collection/flink"])
     pod["spec"]["volumes"].append({"name": "state", "persistentVolumeClaim": {"claimName": "flink-state"}})
     pod["spec"]["containers"][0]["volumeMounts"].append({"name": "state", "mountPath": "/flink-state"})
     return pod

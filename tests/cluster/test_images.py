@@ -66,7 +66,7 @@ def test_restricted_is_enforced(place: Place) -> None:
 
 def test_flink_image_is_small(place: Place) -> None:
     """What the root file system holds, uncompressed; mounts don't count."""
-    place.apply(pods.pod("size", place.images["data-collection/flink"], args=("sleep", "60")))
+    place.apply(pods.idle_pod("size", place.images["data-collection/flink"]))
     place.await_ready("size")
     told = place.cluster.execute("size", place.namespace, "sh", "-c", "du -xsm / 2>/dev/null || true")
     place.remove_now("size")
@@ -82,13 +82,14 @@ def test_sql_client(place: Place) -> None:
         CREATE TABLE twitter_table (`hash` STRING, PRIMARY KEY (`hash`) NOT ENFORCED) WITH ('connector' = 'mongodb',
           'uri' = 'mongodb://mongodb:27017', 'database' = 'twitter_db', 'collection' = 'twitter_collection');
         CREATE TABLE tweets (`value` STRING) WITH ('connector' = 'kafka', 'topic' = 'tweets', 'format' = 'raw',
-          'properties.bootstrap.servers' = 'kafka:9092', 'scan.startup.mode' = 'earliest-offset');
+          'properties.bootstrap.servers' = 'kafka:9092', 'scan.startup.mode' = 'earliest-offset',
+          'scan.bounded.mode' = 'latest-offset');
         EXPLAIN SELECT * FROM twitter_table;
         EXPLAIN SELECT * FROM tweets;
         SELECT 6 * `number` AS `answer` FROM (VALUES (7)) AS numbers (`number`);
     """
     name = "sql-client"
-    place.apply(pods.pod(name, place.images["data-collection/flink"], args=("sleep", "600"), memory="1500Mi"))
+    place.apply(pods.idle_pod(name, place.images["data-collection/flink"], memory="1500Mi"))
     place.await_ready(name)
     place.cluster.execute(name, place.namespace, "sh", "-c", "cat > /tmp/script.sql", stdin=script)
     told = place.cluster.execute(name, place.namespace, "sql-client.sh", "-f", "/tmp/script.sql", seconds=240)

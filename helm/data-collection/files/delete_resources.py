@@ -1,0 +1,126 @@
+"""Deletes a release's resources that operators manage, while these still run, and waits until their pods are gone too.
+
+Settings: NAMESPACE, RELEASE, KAFKA_CLUSTER, LIMIT_SECONDS. Speaks to the Kubernetes API as the pod's service account.
+Exit status: 0, or 1 with what is left.
+"""
+
+import json
+import logging
+import os
+import ssl
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import quote
+
+ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+PAUSE_SECONDS = 2
+NOT_FOUND = 404
+
+log = logging.getLogger("delete_resources")
+# Takes the method and the path, returns the answer's items; what the API does not know has none.
+Api = Callable[[str, str], list[str]]
+
+
+class Stage(NamedTuple):
+    """Kinds that are deleted together, and the pods that go with them."""
+
+    group: str
+    kinds: tuple[str, ...]
+    pods: str
+
+
+def stages(release: str, cluster: str) -> list[Stage]:
+    """The jobs go first, since they read from Kafka. The topics go after the cluster: as long as the topic operator
+    runs, it takes the deletion of a topic for that of its data, which may be meant to stay."""
+    flink, kafka = "flink.apache.org/v1beta1", "kafka.strimzi.io/v1"
+    jobs = f"app.kubernetes.io/instance={release},app.kubernetes.io/component in (collector,aggregator)"
+    return [
+        Stage(flink, ("flinkdeployments",), jobs),
+        Stage(kafka, ("kafkas", "kafkanodepools"), f"strimzi.io/cluster={cluster}"),
+        Stage(kafka, ("kafkatopics", "kafkausers"), ""),
+    ]
+
+
+def main(environ: Mapping[str, str] = os.environ) -> int:
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    release, limit = environ["RELEASE"], float(environ["LIMIT_SECONDS"])
+    order = stages(release, environ["KAFKA_CLUSTER"])
+    left = delete(connect(environ), environ["NAMESPACE"], release, order, limit)
+    if left:
+        log.error("error: after %.0f s these are left: %s", limit, ", ".join(left))
+        log.error("see what their operators log; `helm uninstall --no-hooks` goes on without them")
+    return int(bool(left))
+
+
+def delete(
+    api: Api,
+    namespace: str,
+    release: str,
+    order: Sequence[Stage],
+    limit: float,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], object] = time.sleep,
+) -> list[str]:
+    """Delete stage by stage; returns what is left when the limit is reached, else nothing."""
+    own = f"app.kubernetes.io/name=data-collection,app.kubernetes.io/instance={release}"
+    start = clock()
+    for stage in order:
+        paths = [f"/apis/{stage.group}/namespaces/{namespace}/{kind}{selected(own)}" for kind in stage.kinds]
+        pods = [f"/api/v1/namespaces/{namespace}/pods{selected(stage.pods)}"] if stage.pods else []
+        while left := delete_once(api, paths, pods):
+            if clock() - start > limit:
+                return left
+            log.info("%3.0f s, waiting for: %s", clock() - start, ", ".join(left))
+            sleep(PAUSE_SECONDS)
+        log.info("gone: %s", ", ".join(stage.kinds))
+    return []
+
+
+def delete_once(api: Api, paths: Sequence[str], pods: Sequence[str]) -> list[str]:
+    """What is left, an error of the API included: it may answer the next time. Deleting twice changes nothing."""
+    try:
+        for path in paths:
+            api("DELETE", path)
+        return [name for path in (*paths, *pods) for name in api("GET", path)]
+    except OSError as error:
+        return [str(error)]
+
+
+def selected(labels: str) -> str:
+    return f"?labelSelector={quote(labels)}"
+
+
+def connect(environ: Mapping[str, str]) -> Api:
+    host, port = environ["KUBERNETES_SERVICE_HOST"], environ["KUBERNETES_SERVICE_PORT"]
+    base = f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
+    context = ssl.create_default_context(cafile=str(ACCOUNT / "ca.crt"))
+
+    def request(method: str, path: str) -> list[str]:
+        # A token is replaced while its pod runs.
+        headers = {"Authorization": f"Bearer {(ACCOUNT / 'token').read_text()}"}
+        call = urllib.request.Request(base + path, method=method, headers=headers)  # noqa: S310 - https, see above
+        try:
+            with urllib.request.urlopen(call, timeout=30, context=context) as answer:  # noqa: S310
+                return names(path, json.load(answer))
+        except urllib.error.HTTPError as error:
+            if error.code == NOT_FOUND:  # the cluster has no such kind
+                return []
+            raise OSError(f"{method} {path}: {error.code} {error.read().decode(errors='replace')[:300]}") from error
+
+    return request
+
+
+def names(path: str, answer: Mapping[str, object]) -> list[str]:
+    """The items of a list as kind/name; deleting a collection may be answered by a status instead."""
+    kind = path.partition("?")[0].rpartition("/")[2]
+    items = answer.get("items")
+    return [f"{kind}/{item['metadata']['name']}" for item in items] if isinstance(items, list) else []
+
+
+if __name__ == "__main__":
+    sys.exit(main())

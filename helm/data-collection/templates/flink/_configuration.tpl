@@ -1,0 +1,36 @@
+{{/* Flink's options. Where an option has an older name that works as well, that one stands here: so do older operators. */}}
+{{- define "data-collection.flink.configuration" -}}
+{{- $component := include "data-collection.component" . }}
+{{- $folder := printf "%s/%s-%s" (include "data-collection.flink.storage" .) (include "data-collection.fullname" .) $component }}
+state.checkpoints.dir: {{ $folder }}/checkpoints
+state.savepoints.dir: {{ $folder }}/savepoints
+high-availability.type: kubernetes
+high-availability.storageDir: {{ $folder }}/ha
+restart-strategy.type: exponential-delay
+# A lost node is noticed within this many milliseconds; a lost pod at once, by its deletion.
+heartbeat.interval: "2000"
+heartbeat.timeout: "20000"
+kubernetes.jobmanager.cpu.limit-factor: {{ .Values.flink.cpuLimitFactor | quote }}
+kubernetes.taskmanager.cpu.limit-factor: {{ .Values.flink.cpuLimitFactor | quote }}
+taskmanager.numberOfTaskSlots: {{ (get .Values $component).taskManager.slots | quote }}
+# The Python workers' share; no state is kept in managed memory.
+taskmanager.memory.managed.size: 256m
+taskmanager.memory.network.min: 128m
+taskmanager.memory.network.max: 128m
+# Posts go on being read while a window closes; the default of 8 holds 3,000 posts.
+taskmanager.network.memory.floating-buffers-per-gate: "512"
+web.submit.enable: "false"
+{{- if .Values.metrics.enabled }}
+metrics.reporter.prom.factory.class: org.apache.flink.metrics.prometheus.PrometheusReporterFactory
+metrics.reporter.prom.port: "9249"
+{{- end }}
+{{- end }}
+
+{{/* A bucket may be shared by releases, a volume is not. */}}
+{{- define "data-collection.flink.storage" -}}
+{{- if eq .Values.flink.storage.type "volume" -}}
+file:///flink-state
+{{- else -}}
+{{ required "flink.storage.uri is needed with flink.storage.type=uri, for example s3://bucket/folder" .Values.flink.storage.uri | trimSuffix "/" }}/{{ .Release.Namespace }}
+{{- end }}
+{{- end }}

@@ -1,0 +1,78 @@
+{{/* How the job of the calling template's folder reaches Kafka: its settings, and a volume of files. */}}
+
+{{- define "data-collection.kafka.settings" -}}
+{{- $protocol := include "data-collection.kafka.protocol" . -}}
+KAFKA_BOOTSTRAP_SERVERS: {{ include "data-collection.kafka.bootstrapServers" . }}
+KAFKA_TOPIC: {{ .Values.kafka.topics.tweets.name }}
+KAFKA_REJECTED_TOPIC: {{ .Values.kafka.topics.rejected.name }}
+KAFKA_SECURITY_PROTOCOL: {{ $protocol }}
+{{- if include "data-collection.kafka.caSecret" . }}
+KAFKA_CA_FILE: {{ include "data-collection.kafka.folder" . }}/ca.crt
+{{- end }}
+{{- if hasPrefix "SASL" $protocol }}
+KAFKA_PASSWORD_FILE: {{ include "data-collection.kafka.folder" . }}/password
+{{- if eq .Values.kafka.mode "strimzi" }}
+KAFKA_USERNAME: {{ include "data-collection.kafka.userSecret" . }}
+{{- else }}
+KAFKA_USERNAME:
+  secretKeyRef:
+    name: {{ include "data-collection.kafka.userSecret" . }}
+    key: username
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Empty when the connection needs neither a password nor a certificate. */}}
+{{- define "data-collection.kafka.volume" -}}
+{{- $password := hasPrefix "SASL" (include "data-collection.kafka.protocol" .) -}}
+{{- $ca := include "data-collection.kafka.caSecret" . -}}
+{{- if or $password $ca -}}
+projected:
+  defaultMode: 0440
+  sources:
+    {{- if $password }}
+    - secret:
+        name: {{ include "data-collection.kafka.userSecret" . }}
+        items: [{key: password, path: password}]
+    {{- end }}
+    {{- if $ca }}
+    - secret:
+        name: {{ $ca }}
+        items: [{key: ca.crt, path: ca.crt}]
+    {{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "data-collection.kafka.folder" -}}
+/etc/kafka-client
+{{- end }}
+
+{{- define "data-collection.kafka.protocol" -}}
+{{ eq .Values.kafka.mode "strimzi" | ternary "SASL_SSL" .Values.kafka.external.securityProtocol }}
+{{- end }}
+
+{{- define "data-collection.kafka.bootstrapServers" -}}
+{{- if eq .Values.kafka.mode "strimzi" -}}
+{{ include "data-collection.fullname" . }}-kafka-bootstrap:9093
+{{- else -}}
+{{ required "kafka.external.bootstrapServers is needed with kafka.mode=external" .Values.kafka.external.bootstrapServers }}
+{{- end }}
+{{- end }}
+
+{{/* Strimzi calls the Secret of a KafkaUser like the user. */}}
+{{- define "data-collection.kafka.userSecret" -}}
+{{- if eq .Values.kafka.mode "strimzi" -}}
+{{ include "data-collection.fullname" . }}-{{ include "data-collection.component" . }}
+{{- else -}}
+{{ required "kafka.external.existingSecret is needed: the connection takes a password or a certificate" .Values.kafka.external.existingSecret }}
+{{- end }}
+{{- end }}
+
+{{/* Empty when no certificate is needed beyond those that the image trusts. */}}
+{{- define "data-collection.kafka.caSecret" -}}
+{{- if eq .Values.kafka.mode "strimzi" -}}
+{{ include "data-collection.fullname" . }}-cluster-ca-cert
+{{- else if and (hasSuffix "SSL" .Values.kafka.external.securityProtocol) (not .Values.kafka.external.publicCertificate) -}}
+{{ include "data-collection.kafka.userSecret" . }}
+{{- end }}
+{{- end }}

@@ -1,0 +1,35 @@
+{{- define "data-collection.kafka.labels" -}}
+strimzi.io/cluster: {{ include "data-collection.fullname" . }}
+{{ include "data-collection.labels" . }}
+{{- end }}
+
+{{/* Of the topic operator and the user operator, from the values of kafka. */}}
+{{- define "data-collection.kafka.operator" -}}
+jvmOptions:
+  -Xms: {{ .entityOperator.heap }}
+  -Xmx: {{ .entityOperator.heap }}
+resources:
+  {{- toYaml .entityOperator.resources | nindent 2 }}
+{{- end }}
+
+{{/* Strimzi has no node selector of its own: it is said as an affinity. */}}
+{{- define "data-collection.kafka.pod" }}
+{{- with .Values.image.pullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.nodeSelector }}
+affinity:
+  nodeAffinity:
+    requiredDuringSchedulingIgnoredDuringExecution:
+      nodeSelectorTerms:
+        - matchExpressions:
+            {{- range $label, $value := . }}
+            - {key: {{ $label }}, operator: In, values: [{{ $value | quote }}]}
+            {{- end }}
+{{- end }}
+{{- end }}

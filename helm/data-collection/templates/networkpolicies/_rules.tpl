@@ -1,0 +1,21 @@
+{{/* A component's rules at one side of its arrows. Takes (list . ARROWS COMPONENT "to" "from") for what comes in, with the
+last two exchanged for what goes out. */}}
+{{- define "data-collection.networkRules" -}}
+{{- $root := index . 0 }}
+{{- $component := index . 2 }}
+{{- $here := index . 3 }}
+{{- $there := index . 4 }}
+{{- range index . 1 }}
+{{- if eq $component (get . $here) }}
+- {{ $there }}:
+    - podSelector:
+        matchLabels:
+          {{- include "data-collection.releaseLabels" $root | nindent 10 }}
+          app.kubernetes.io/component: {{ get . $there }}
+  {{- with .port }}
+  ports:
+    - port: {{ . }}
+  {{- end }}
+{{- end }}
+{{- end }}
+{{- end }}

@@ -1,0 +1,12 @@
+{{/* The beginning of a container that runs one of files/*.py with the operator's Python. Takes (list . FILE). */}}
+{{- define "data-collection.script" -}}
+{{- $root := index . 0 -}}
+name: {{ include "data-collection.component" $root }}
+{{ include "data-collection.image" (list $root $root.Values.operator.image) }}
+command: [/opt/venv/bin/python, /scripts/{{ index . 1 }}]
+securityContext:
+  {{- include "data-collection.containerSecurityContext" $root | nindent 2 }}
+resources:
+  requests: {cpu: 20m, memory: 48Mi}
+  limits: {memory: 128Mi}
+{{- end }}
