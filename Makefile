@@ -6,15 +6,15 @@ RUN := $(VENV)/bin/python -m
 UV := $(shell sed -n 's/.*"\(uv==[0-9.]*\)".*/\1/p' pyproject.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo sql_client test bench docker_build cluster-up cluster-down cluster-clean test-cluster lint lock
+.PHONY: help demo sql_client test bench docker_build docker_up clean package deploy remote_collection_stream remote_aggregation_stream docker_down docker_clean manifests cluster-up cluster-down cluster-clean test-cluster lint lock
 
 help: ## show this list
-	@sed -n 's/^\([a-z_-]*\):.*## /\1: /p' $(MAKEFILE_LIST) | awk -F': ' '{ printf "  make %-14s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z_-]*\):.*## /\1: /p' $(MAKEFILE_LIST) | awk -F': ' '{ printf "  make %-26s %s\n", $$1, $$2 }'
 
 demo: $(VENV)/ready ## the whole pipeline on this machine; Ctrl-C stops it (DOCUMENTS=3 ends by itself, FEED=jetstream reads Bluesky)
 	@$(RUN) local.demo
 
-sql_client: $(VENV)/ready ## Flink's SQL client on the running demo, with twitter_table (SQL="SELECT ..." prints one result)
+sql_client: $(VENV)/ready ## Flink's SQL client on the running demo, else on the cluster, with twitter_table (SQL="SELECT ..." prints one result)
 	@$(RUN) local.sql_client
 
 test: $(VENV)/ready lint ## every test that needs no cluster
@@ -25,6 +25,33 @@ bench: $(VENV)/ready ## both jobs against bare Python loops, side by side, with 
 
 docker_build: ## the container images, with Docker, Podman or buildah
 	@$(PYTHON) -m images.build
+
+docker_up: $(VENV)/ready ## the images onto a cluster (kind, minikube, CONTEXT=NAME or one of its own) and the chart without the jobs
+	@$(RUN) local.release up
+
+clean: ## delete what was packaged
+	@rm -rf dist
+
+package: $(VENV)/ready ## the jobs as a zip in dist/
+	@$(RUN) local.package
+
+deploy: $(VENV)/ready ## the jobs' code into the cluster; jobs that run go on with it
+	@$(RUN) local.release deploy
+
+remote_collection_stream: $(VENV)/ready ## start the collector on the cluster
+	@$(RUN) local.release run collector
+
+remote_aggregation_stream: $(VENV)/ready ## start the aggregator on the cluster
+	@$(RUN) local.release run aggregator
+
+docker_down: $(VENV)/ready ## uninstall it all; a cluster of its own ends
+	@$(RUN) local.release down
+
+docker_clean: $(VENV)/ready ## that, and delete the images and dist/
+	@$(RUN) local.release clean
+
+manifests: $(VENV)/ready ## render k8s/*.yaml from the chart
+	@$(RUN) local.manifests
 
 cluster-up: ## a Kubernetes of its own on this machine, without Docker (needs root; CLUSTER_HOME moves it)
 	@tests/cluster/node/up.sh

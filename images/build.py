@@ -249,6 +249,12 @@ def save(engine: Engine, image: Image) -> Path:
     return archive
 
 
+def remove(engine: Engine, image: Image) -> None:
+    """Delete the image's tags; one that is not there is fine."""
+    for reference in image.references():
+        silently([engine.name, "rmi", reference])
+
+
 def _run(*command: str, seconds: float = MOVE_SECONDS) -> None:
     try:
         result = subprocess.run(

@@ -68,7 +68,11 @@ class Cluster:
     environment: Mapping[str, str] = field(repr=False)
 
     def run(self, *arguments: str, stdin: str | None = None, seconds: float = 60) -> str:
-        command = ["kubectl", "--context", self.target.context, *arguments]
+        return self.program("kubectl", "--context", self.target.context, *arguments, stdin=stdin, seconds=seconds)
+
+    def program(self, *command: str, stdin: str | None = None, seconds: float = 60) -> str:
+        """Run kubectl, helm or the like with the cluster's environment; returns what it prints."""
+        told = " ".join(command[:6])
         try:
             result = subprocess.run(
                 command,
@@ -80,11 +84,11 @@ class Cluster:
                 timeout=seconds,
             )
         except OSError as error:
-            raise ClusterError(f"kubectl cannot be started: {error}") from error
+            raise ClusterError(f"{command[0]} cannot be started: {error}") from error
         except subprocess.TimeoutExpired:
-            raise ClusterError(f"kubectl {' '.join(arguments[:4])}: no answer within {seconds:g} s") from None
+            raise ClusterError(f"{told}: no answer within {seconds:g} s") from None
         if result.returncode != 0:
-            raise ClusterError(f"kubectl {' '.join(arguments[:4])}: {result.stderr.strip()[-1000:]}")
+            raise ClusterError(f"{told}: {result.stderr.strip()[-1000:]}")
         return result.stdout
 
     def apply(self, objects: Iterable[Object], namespace: str) -> None:
@@ -107,6 +111,19 @@ class Cluster:
         limit = f"--timeout={seconds:g}s"
         self.run("delete", kinds, *which, "-n", namespace, "--ignore-not-found", limit, seconds=seconds + 10)
 
+    def await_condition(self, what: str, condition: str, namespace: str, seconds: float) -> None:
+        """Wait for a condition of an object, for example of `job/NAME`; on failure tell the namespace's last events."""
+        limit = f"--timeout={seconds:g}s"
+        try:
+            self.run("wait", f"--for=condition={condition}", what, "-n", namespace, limit, seconds=seconds + 10)
+        except ClusterError as error:
+            events = self.run("get", "events", "-n", namespace, "--sort-by=.lastTimestamp")
+            raise ClusterError(f"{error}\n{events[-2000:]}") from None
+
+    def remove_now(self, pod: str, namespace: str) -> None:
+        """Delete a pod at once, as if its node had died."""
+        self.run("delete", "pod", pod, "-n", namespace, "--grace-period=0", "--force")
+
     def execute(self, pod: str, namespace: str, *command: str, stdin: str | None = None, seconds: float = 60) -> str:
         flags = ["-i"] if stdin is not None else []
         return self.run("exec", pod, "-n", namespace, *flags, "--", *command, stdin=stdin, seconds=seconds)
@@ -116,36 +133,61 @@ class Cluster:
         return self.run("get", "--raw", f"/api/v1/namespaces/{namespace}/pods/{pod}:{port}/proxy{path}")
 
 
-def connect(environment: Mapping[str, str] = os.environ) -> Cluster:
-    """The cluster to use, answering; the repository's own one is started when it is needed. Raises ClusterError."""
+def connect(environment: Mapping[str, str] = os.environ, *, start: bool = True) -> Cluster:
+    """The cluster to use, answering; `start` the repository's own one where that is meant. Raises ClusterError."""
     named, registry = environment.get("CONTEXT", ""), environment.get("IMAGE_REGISTRY", "")
-    current = output(["kubectl", "config", "current-context"]) or ""
+    current = (output(["kubectl", "config", "current-context"]) or "").strip()
     contexts = (output(["kubectl", "config", "get-contexts", "-o", "name"]) or "").split()
-    target = choose(named, current.strip(), contexts, registry)
+    target = choose(named, current, contexts, registry)
     if target is None:
-        if current.strip():
-            sys.stderr.write(f"context {current.strip()} is not touched: CONTEXT={current.strip()} would name it\n")
+        if current:
+            sys.stderr.write(f"context {current} is not touched: CONTEXT={current} would name it\n")
+        if start:
+            start_own_cluster()
         return own_cluster(environment)
     cluster = Cluster(target, dict(environment))
     cluster.run("get", "--raw=/readyz", "--request-timeout=10s", seconds=15)
     return cluster
 
 
+def start_own_cluster() -> None:
+    """Start the cluster of tests/cluster/node, and build it before; its scripts tell what they do."""
+    for command in (["build.sh", "helm"], ["up.sh"]):
+        try:
+            result = subprocess.run(
+                [NODE_SCRIPTS / command[0], *command[1:]], stdin=subprocess.DEVNULL, check=False, timeout=UP_SECONDS
+            )
+        except subprocess.TimeoutExpired:
+            raise ClusterError(f"the test cluster was not up within {UP_SECONDS} s") from None
+        if result.returncode != 0:
+            raise ClusterError("the test cluster could not be started (see above)")
+
+
 def own_cluster(environment: Mapping[str, str]) -> Cluster:
-    """Start the cluster of tests/cluster/node where it does not run already; its scripts tell what they do."""
+    """The repository's own cluster, which must run already. Raises ClusterError."""
+    kubeconfig, _, context, registry = own_settings()
+    variables = {**tools(environment), "KUBECONFIG": kubeconfig}
+    cluster = Cluster(Target(context, registry, own=True), variables)
     try:
-        result = subprocess.run([NODE_SCRIPTS / "up.sh"], stdin=subprocess.DEVNULL, check=False, timeout=UP_SECONDS)
-    except subprocess.TimeoutExpired:
-        raise ClusterError(f"the test cluster was not up within {UP_SECONDS} s") from None
-    if result.returncode != 0:
-        raise ClusterError("the test cluster could not be started (see above)")
+        cluster.run("get", "--raw=/readyz", "--request-timeout=10s", seconds=15)
+    except ClusterError:
+        raise ClusterError("no cluster runs: make docker_up") from None
+    return cluster
+
+
+def tools(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The environment in which kubectl and helm are found: those on PATH, else those built for the own cluster."""
+    _, programs, *_ = own_settings()
+    return {**environment, "PATH": f"{environment['PATH']}:{programs}"}
+
+
+def own_settings() -> list[str]:
+    """The own cluster's kubeconfig, folder of programs, context and registry, from where its scripts have them."""
     script = '. "$0/settings.sh"; echo "$KUBECONFIG $BIN $CLUSTER_NAME localhost:$REGISTRY_PORT"'
     told = output(["bash", "-c", script, str(NODE_SCRIPTS)])
     if told is None:
-        raise ClusterError("the test cluster's settings cannot be read")
-    kubeconfig, programs, context, registry = told.split()
-    variables = {**environment, "KUBECONFIG": kubeconfig, "PATH": f"{programs}:{environment['PATH']}"}
-    return Cluster(Target(context, registry, own=True), variables)
+        raise ClusterError(f"the settings in {NODE_SCRIPTS} cannot be read")
+    return told.split()
 
 
 def output(command: Sequence[str]) -> str | None:

@@ -1,8 +1,10 @@
-"""Packs the jobs into a zip that Flink puts on the PYTHONPATH of its Python processes."""
+"""Packs the jobs into a zip that Flink puts on the PYTHONPATH of its Python processes: ``python -m local.package``."""
 
+import sys
 import zipfile
 from pathlib import Path
 
+from images.build import project_version
 from local.settings import REPOSITORY
 
 SUFFIXES = {".py", ".sql"}
@@ -19,3 +21,12 @@ def package_jobs(target: Path, source: Path = REPOSITORY / "jobs") -> Path:
                 entry.external_attr = 0o644 << 16
                 archive.writestr(entry, path.read_bytes(), zipfile.ZIP_DEFLATED)
     return target
+
+
+def main() -> None:
+    target = package_jobs(REPOSITORY / "dist" / f"data-collection-jobs-{project_version()}.zip")
+    sys.stdout.write(f"{target.relative_to(REPOSITORY)}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,18 +1,26 @@
-"""`make sql_client`: Flink's SQL client on the running demo, with `twitter_table` already created."""
+"""`make sql_client`: Flink's SQL client on the running demo, else on the cluster, with `twitter_table` created."""
 
+import base64
 import os
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
+from images.build import BuildError, image
 from jobs import sql
 from jobs.names import COLLECTION, DATABASE
 from jobs.settings import SettingError
+from local import pods
+from local.cluster import Cluster, ClusterError, connect, load
 from local.flink import FLINK_HOME, Flink
-from local.settings import Settings, read_settings
+from local.release import NAMESPACE, RELEASE, Release
+from local.settings import REPOSITORY, read_settings
 
 QUERY_SECONDS = 120
+POD = "sql-client"
+INIT, QUERY = "/tmp/init.sql", "/tmp/query.sql"  # noqa: S108 - in the pod
 OPTIONS = {
     # Results as a table of plain text, of what is in the collection now.
     "sql-client.execution.result-mode": "tableau",
@@ -26,32 +34,77 @@ def main() -> int:
         settings = read_settings()
     except SettingError as error:
         return fail(str(error))
+    query = os.environ.get("SQL", "").strip().rstrip(";")
     flink = Flink(settings)
     if not flink.get("/overview"):
-        return fail(f"no Flink answers at {settings.flink_url}: start `make demo` in another terminal first")
+        try:
+            return on_cluster(connect(start=False), query)
+        except (ClusterError, BuildError) as error:
+            return fail(f"no demo runs here ({settings.flink_url} does not answer: make demo), and {error}")
     folder = settings.run / "sql-client"
     folder.mkdir(parents=True, exist_ok=True)
-    start = write_statements(folder / "init.sql", init_statements(settings))
+    start = write_statements(folder / "init.sql", init_statements(settings.store_uri, OPTIONS))
     command = [str(FLINK_HOME / "bin" / "sql-client.sh"), "--init", str(start), "--history", str(folder / "history")]
     environment = {**os.environ, **flink.environment}
-    if query := os.environ.get("SQL", "").strip().rstrip(";"):
+    if query:
         script = write_statements(folder / f"query-{os.getpid()}.sql", [query])
         return run_query([*command, "--file", str(script)], environment)
     return subprocess.run(command, env=environment, check=False).returncode
 
 
-def init_statements(settings: Settings) -> list[str]:
+def on_cluster(cluster: Cluster, query: str) -> int:
+    """The client in a pod beside the release; returns its status. Raises ClusterError or BuildError."""
+    Release(cluster).require_installed()
+    flink = image(REPOSITORY / "images" / "flink")
+    pod = pods.idle_pod(POD, load(cluster, [flink])[flink.name], memory="1500Mi")
+    # With these labels the chart's NetworkPolicies let it speak to the database.
+    pod["metadata"]["labels"] = {
+        "app.kubernetes.io/name": "data-collection",
+        "app.kubernetes.io/instance": RELEASE,
+        "app.kubernetes.io/component": POD,
+    }
+    cluster.apply([pod], NAMESPACE)
+    cluster.await_condition(f"pod/{POD}", "Ready", NAMESPACE, 120)
+    statements = init_statements(database_uri(cluster), {**OPTIONS, "execution.target": "local"})
+    write_in_pod(cluster, INIT, statements)
+    command = ["sql-client.sh", "--init", INIT, "--history", f"{INIT}.history"]
+    if not query:
+        terminal = ["kubectl", "--context", cluster.target.context, "exec", "-it", POD, "-n", NAMESPACE, "--"]
+        return subprocess.run([*terminal, *command], env=dict(cluster.environment), check=False).returncode
+    write_in_pod(cluster, QUERY, [query])
+    printed = cluster.execute(POD, NAMESPACE, *command, "--file", QUERY, seconds=QUERY_SECONDS)
+    return show(printed)
+
+
+def database_uri(cluster: Cluster) -> str:
+    """The application user's address of the release's database."""
+    secret = cluster.get("secret", f"{RELEASE}-mongodb", NAMESPACE)
+    if secret is None:
+        raise ClusterError(f"there is no Secret {RELEASE}-mongodb: an external MongoDB is asked at its own address")
+    return base64.b64decode(secret["data"]["uri"]).decode()
+
+
+def write_in_pod(cluster: Cluster, path: str, statements: list[str]) -> None:
+    """Through standard input: an address with a password belongs in no list of processes."""
+    cluster.execute(POD, NAMESPACE, "sh", "-c", f"umask 077; cat > {path}", stdin=script(statements))
+
+
+def init_statements(uri: str, options: Mapping[str, str]) -> list[str]:
     """What the client runs first: its options, and the table over the documents."""
-    values = {"mongodb_uri": settings.store_uri, "database": DATABASE, "collection": COLLECTION}
-    options = [f"SET {sql.literal(name)} = {sql.literal(value)}" for name, value in OPTIONS.items()]
-    return [*options, *sql.statements("twitter_table", values)]
+    values = {"mongodb_uri": uri, "database": DATABASE, "collection": COLLECTION}
+    settings = [f"SET {sql.literal(name)} = {sql.literal(value)}" for name, value in options.items()]
+    return [*settings, *sql.statements("twitter_table", values)]
+
+
+def script(statements: list[str]) -> str:
+    return "".join(f"{statement};\n" for statement in statements)
 
 
 def write_statements(path: Path, statements: list[str]) -> Path:
     """Write a script that only this user can read: the table's URI may hold a password."""
     path.unlink(missing_ok=True)
     path.touch(mode=0o600)
-    path.write_text("".join(f"{statement};\n" for statement in statements))
+    path.write_text(script(statements))
     return path
 
 
@@ -69,10 +122,14 @@ def run_query(command: list[str], environment: dict[str, str]) -> int:
         )
     except subprocess.TimeoutExpired:
         return fail(f"no result came within {QUERY_SECONDS} s")
-    output = result_of(result.stdout)
-    # The client ends with status 0 whatever its statements did.
-    failed = result.returncode != 0 or "[ERROR]" in output
-    (sys.stderr if failed else sys.stdout).write((output or result.stderr.strip()) + "\n")
+    return show(result.stdout) if result.returncode == 0 else fail(result_of(result.stdout) or result.stderr.strip())
+
+
+def show(printed: str) -> int:
+    """Print a result; exit status 1 for an error, which the client itself ends with status 0."""
+    output = result_of(printed)
+    failed = "[ERROR]" in output
+    (sys.stderr if failed else sys.stdout).write(f"{output}\n")
     return int(failed)
 
 

@@ -1,14 +1,55 @@
 """Counts posts by their numbers, wherever they were read."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from jobs.cleaning import clean
-from simulator.posts import post_text
+from simulator.posts import Numbering, post_text
 from simulator.twitter_stream_simulator import Settings
 
-SEED = Settings().seed
+SIMULATOR = Settings()
+
+
+@dataclass(frozen=True)
+class Feed:
+    """What the simulator sends at a rate (posts a second), and into which windows it falls."""
+
+    rate: float
+    window_seconds: int
+
+    @property
+    def numbering(self) -> Numbering:
+        return Numbering(SIMULATOR.epoch, self.rate)
+
+    def numbers_of_window(self, end: str, first: int, final: int | None = None) -> tuple[int, int]:
+        """First and last number whose timestamp lies in the window, none before `first` and none after `final`."""
+        numbering = self.numbering
+        begin_ms, end_ms = (unix(end) - self.window_seconds) * 1000, unix(end) * 1000
+        low, high = numbering.newest(begin_ms / 1000) - 2, numbering.newest(end_ms / 1000) + 2
+        high = high if final is None else min(high, final)
+        inside = [n for n in range(max(first, low), high + 1) if begin_ms <= numbering.timestamp_ms(n) < end_ms]
+        return inside[0], inside[-1]
+
+    def assert_exact(
+        self, found: Sequence[int], stored: Mapping[str, Sequence[Sequence[str]]], final: int | None = None
+    ) -> None:
+        """The simulator's numbers, the topic's and the documents' are the same.
+
+        found: the numbers in the topic, sorted; stored: the contents of the documents by the end of their window, ISO
+        8601; final: the last number that there is.
+        """
+        # A transaction becomes visible partition by partition: only what the documents already hold is complete.
+        _, last = self.numbers_of_window(max(stored), found[0], final)
+        assert_complete([number for number in found if number <= last], last)
+        for end, chunks in sorted(stored.items()):
+            assert len(chunks) == 1, f"{len(chunks)} documents for the window that ends at {end}"
+            expected = expected_texts(*self.numbers_of_window(end, found[0], final))
+            assert sorted(chunks[0]) == expected, f"window {end}"
+        windows = range(unix(min(stored)), unix(max(stored)) + 1, self.window_seconds)
+        assert {unix(end) for end in stored} == set(windows), "a window has no document"
 
 
 def numbers(posts: Sequence[dict[str, Any]]) -> list[int]:
@@ -26,4 +67,12 @@ def assert_complete(found: Sequence[int], last: int) -> None:
 
 def expected_texts(first: int, last: int) -> list[str]:
     """What comes of the simulator's posts with these numbers once they are cleaned, sorted."""
-    return sorted(clean(post_text(SEED, number)) for number in range(first, last + 1))
+    return sorted(clean(post_text(SIMULATOR.seed, number)) for number in range(first, last + 1))
+
+
+def iso(moment: float) -> str:
+    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def unix(timestamp: str) -> int:
+    return int(datetime.fromisoformat(timestamp).timestamp())

@@ -1,19 +1,22 @@
 """One cluster for all its tests, with the images in it and a namespace that is gone at the end."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from images.build import image, project_images
+from images.build import project_images
+from local import pods, standins
 from local.cluster import Cluster, ClusterError, Object, connect, load
-from tests.cluster import pods
 from tests.waiting import await_value
 
 NAMESPACE = "data-collection-test"
 # What carries finalizers goes first: their operators answer for them as long as they live.
 KINDS = ("flinkdeployments.flink.apache.org", "deployments,statefulsets,jobs,pods", "persistentvolumeclaims")
+READ_TOPIC = (Path(__file__).parent / "read_topic.py").read_text()
 
 
 @dataclass(frozen=True)
@@ -34,16 +37,14 @@ class Place:
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.story(pod)}") from None
 
-    def await_condition(self, what: str, condition: str, seconds: float) -> None:
-        """Wait for a condition of any object, for example of `job/NAME`."""
-        limit = f"--timeout={seconds:g}s"
-        self.cluster.run(
-            "wait", f"--for=condition={condition}", what, "-n", self.namespace, limit, seconds=seconds + 10
-        )
-
     def remove_now(self, pod: str) -> None:
-        """Delete a pod whose end does not matter."""
-        self.cluster.run("delete", "pod", pod, "-n", self.namespace, "--grace-period=0", "--force")
+        self.cluster.remove_now(pod, self.namespace)
+
+    def posts(self, topic: str) -> list[dict[str, Any]]:
+        """The committed posts in a topic, read by the pod `reader`; heartbeats have no text."""
+        command = ("python", "-", "kafka:9092", topic)
+        lines = self.cluster.execute("reader", self.namespace, *command, stdin=READ_TOPIC, seconds=120).splitlines()
+        return [post for line in lines if (post := json.loads(line))["text"] is not None]
 
     def ready(self, pod: str) -> bool:
         found = self.cluster.get("pod", pod, self.namespace)
@@ -74,8 +75,7 @@ def cluster() -> Cluster:
 @pytest.fixture(scope="session")
 def images(cluster: Cluster) -> dict[str, str]:
     """Every image of the project and every stand-in, in the cluster's reach."""
-    stand_ins = sorted((Path(__file__).parent / "images").glob("*/Dockerfile"))
-    return load(cluster, [*project_images(), *(image(file.parent, "test-") for file in stand_ins)])
+    return load(cluster, [*project_images(), *standins.images()])
 
 
 @pytest.fixture(scope="session")
@@ -86,6 +86,15 @@ def place(cluster: Cluster, images: dict[str, str]) -> Iterator[Place]:
     await_value(lambda: cluster.get("serviceaccount", "default", NAMESPACE), "the namespace's account", 30)
     yield Place(cluster, NAMESPACE, images)
     remove_namespace(cluster, NAMESPACE)
+
+
+@pytest.fixture(scope="session")
+def parts(place: Place) -> Place:
+    """Kafka with the topics, the Flink operator, and a pod that reads topics and documents."""
+    place.apply(pods.idle_pod("reader", place.images["data-collection/flink"]))
+    standins.install(place.cluster, place.namespace, place.images)
+    place.await_ready("reader")
+    return place
 
 
 def remove_namespace(cluster: Cluster, name: str) -> None:

@@ -4,8 +4,8 @@ import time
 
 import pytest
 
+from local import pods
 from local.cluster import ClusterError
-from tests.cluster import pods
 from tests.cluster.conftest import Place
 
 MAX_FLINK_MEGABYTES = 1_000

@@ -1,4 +1,4 @@
-"""Reads what is to be counted: in the simulator, in the topic, in the documents."""
+"""Reads what is to be counted: in the topic and in the documents."""
 
 import json
 from typing import Any
@@ -7,12 +7,6 @@ from pymongo.errors import PyMongoError
 
 from local.broker import read_topic
 from local.store import client
-from simulator.posts import Numbering
-from simulator.twitter_stream_simulator import Settings as SimulatorSettings
-from tests.local.conftest import RATE
-
-DEFAULTS = SimulatorSettings()
-NUMBERING = Numbering(DEFAULTS.epoch, RATE)
 
 
 def records(bootstrap: str, topic: str) -> list[dict[str, Any]]:

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import psutil
 import pytest
@@ -17,12 +16,13 @@ from jobs.names import COLLECTION, DATABASE, REJECTED_TOPIC, TWEETS_TOPIC
 from local.broker import read_topic
 from local.process import Program
 from local.stack import JOBS, Stack
-from tests.counting import assert_complete, expected_texts, numbers
-from tests.local.conftest import WINDOW_SECONDS
-from tests.local.counting import NUMBERING, documents, newest_end, records
+from tests.counting import Feed, iso, numbers
+from tests.local.conftest import RATE, WINDOW_SECONDS
+from tests.local.counting import documents, newest_end, records
 from tests.waiting import await_value
 
 RECOVERY_SECONDS = 90
+FEED = Feed(RATE, WINDOW_SECONDS)
 
 
 @dataclass
@@ -45,35 +45,10 @@ class Pipeline:
         settings = self.stack.settings
         stored = documents(settings.store_uri, DATABASE, COLLECTION)
         found = numbers(records(settings.kafka, TWEETS_TOPIC))
-        # A transaction becomes visible partition by partition: only what the documents already hold is complete.
-        _, last = numbers_of_window(max(stored), found[0], final)
-        assert_complete([number for number in found if number <= last], last)
-        for end, chunks in sorted(stored.items()):
-            assert len(chunks) == 1, f"{len(chunks)} documents for the window that ends at {end}"
-            assert sorted(chunks[0]["content"]) == expected_texts(*numbers_of_window(end, found[0], final)), (
-                f"window {end}"
-            )
+        contents = {end: [chunk["content"] for chunk in chunks] for end, chunks in stored.items()}
+        FEED.assert_exact(found, contents, final)
         assert len(stored) >= 2
-        windows = range(unix(min(stored)), unix(max(stored)) + 1, WINDOW_SECONDS)
-        assert {unix(end) for end in stored} == set(windows), "a window has no document"
         assert read_topic(settings.kafka, REJECTED_TOPIC) == []
-
-
-def iso(moment: float) -> str:
-    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def unix(timestamp: str) -> int:
-    return int(datetime.fromisoformat(timestamp).timestamp())
-
-
-def numbers_of_window(end: str, first: int, final: int | None = None) -> tuple[int, int]:
-    """First and last number whose timestamp lies in the window, none before `first` and none after `final`."""
-    begin_ms, end_ms = (unix(end) - WINDOW_SECONDS) * 1000, unix(end) * 1000
-    low, high = NUMBERING.newest(begin_ms / 1000) - 2, NUMBERING.newest(end_ms / 1000) + 2
-    high = high if final is None else min(high, final)
-    inside = [n for n in range(max(first, low), high + 1) if begin_ms <= NUMBERING.timestamp_ms(n) < end_ms]
-    return inside[0], inside[-1]
 
 
 @pytest.fixture(scope="module")
@@ -128,11 +103,11 @@ def test_no_post_is_lost_or_doubled_when_it_is_killed(pipeline: Pipeline, part: 
 
 def test_a_quiet_stream_closes_its_last_window_within_seconds(pipeline: Pipeline) -> None:
     stack = pipeline.stack
-    last = NUMBERING.newest(time.time()) + 300
+    last = FEED.numbering.newest(time.time()) + 300
     stack.simulator.stop()
     stack.simulator.environment = {**stack.simulator.environment, "SIMULATOR_STOP_AFTER": str(last)}
     stack.simulator.start()
-    window_end = NUMBERING.timestamp_ms(last) // 1000 // WINDOW_SECONDS * WINDOW_SECONDS + WINDOW_SECONDS
+    window_end = FEED.numbering.timestamp_ms(last) // 1000 // WINDOW_SECONDS * WINDOW_SECONDS + WINDOW_SECONDS
     await_value(lambda: pipeline.documents_end() >= iso(window_end), "the last window", window_end - time.time() + 15)
     delay = time.time() - window_end
     pipeline.assert_exact(final=last)

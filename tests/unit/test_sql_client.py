@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from local.settings import Settings
 from local.sql_client import init_statements, result_of, write_statements
 
 TABLE = "+----+\n|  x |\n+----+\n|  1 |\n+----+\n1 row in set (0.52 seconds)"
@@ -33,9 +32,10 @@ def test_output_that_is_not_known_is_shown_whole() -> None:
 
 
 def test_the_table_is_created_over_the_stacks_store(tmp_path: Path) -> None:
-    settings = Settings(mongodb_uri="mongodb://u:it's@host/")
-    *_, create = init_statements(settings)
+    statements = init_statements("mongodb://u:it's@host/", {"execution.target": "local"})
+    assert statements[0] == "SET 'execution.target' = 'local'"
+    *_, create = statements
     assert create.startswith("CREATE TABLE IF NOT EXISTS twitter_table")
     assert "'uri' = 'mongodb://u:it''s@host/'" in create
-    script = write_statements(tmp_path / "init.sql", init_statements(settings))
+    script = write_statements(tmp_path / "init.sql", statements)
     assert stat.S_IMODE(script.stat().st_mode) == 0o600

@@ -1,16 +1,10 @@
-"""Builds the Kubernetes objects of the tests: pods as PodSecurity `restricted` wants them, and a namespace with it."""
+"""Builds Kubernetes objects: pods as PodSecurity `restricted` wants them, and a namespace with it."""
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any
-
-from ruamel.yaml import YAML
+from collections.abc import Mapping, Sequence
 
 from local.cluster import Object
 
-MANIFESTS = Path(__file__).parent / "manifests"
-OURS = "data-collection.test"  # label of the namespaces that the tests made and may delete
+OURS = "data-collection.namespace"  # label of the namespaces that this project made and may delete
 
 
 def namespace(name: str) -> Object:
@@ -44,7 +38,7 @@ def pod(
             "readOnlyRootFilesystem": True,
             "capabilities": {"drop": ["ALL"]},
         },
-        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],
+        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108 - a volume of the pod alone
     }
     if port is not None:
         container["ports"] = [{"containerPort": port}]
@@ -80,23 +74,3 @@ def service(name: str, port: int) -> Object:
         "metadata": {"name": name},
         "spec": {"selector": {"app": name}, "ports": [{"port": port}]},
     }
-
-
-def manifest(name: str, images: Mapping[str, str]) -> list[Object]:
-    """The objects of a manifest, each image named in it replaced by its reference in the cluster."""
-    objects = list(YAML(typ="safe").load_all(MANIFESTS / f"{name}.yaml"))
-    for holder in holders(objects):
-        holder["image"] = images[re.sub(r"^localhost:5000/|:[^/]*$", "", holder["image"])]
-    return objects
-
-
-def holders(node: Any) -> Iterator[dict[str, Any]]:
-    """Every mapping in a tree that names an image."""
-    if isinstance(node, dict):
-        if isinstance(node.get("image"), str):
-            yield node
-        for value in node.values():
-            yield from holders(value)
-    elif isinstance(node, list):
-        for value in node:
-            yield from holders(value)

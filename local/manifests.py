@@ -1,0 +1,57 @@
+"""Renders the plain manifests of `k8s/` from the chart: ``python -m local.manifests``."""
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from local.chart import copy_without_dependencies
+from local.cluster import ClusterError, tools
+from local.settings import REPOSITORY
+
+FOLDER = REPOSITORY / "k8s"
+RELEASE = "data-collection"
+KUBERNETES = "1.30.0"  # the oldest that the chart takes: what is rendered depends on none newer
+JOBS = ("collector", "aggregator")
+HEADER = """\
+# Rendered from helm/data-collection with its default values by `make manifests`: change the chart, not this file.
+# It needs what the chart installs beside the jobs, as a release named data-collection in the same namespace.
+"""
+
+
+def render(job: str, environment: Mapping[str, str]) -> str:
+    """The job's FlinkDeployment as the chart's default values make it. Raises ClusterError."""
+    with tempfile.TemporaryDirectory() as folder:
+        chart = copy_without_dependencies(Path(folder))
+        show = ("--show-only", f"templates/{job}/flinkdeployment.yaml")
+        command = ["helm", "template", RELEASE, str(chart), "--kube-version", KUBERNETES, *show]
+        try:
+            result = subprocess.run(
+                command,
+                env=dict(environment),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=60,
+            )
+        except OSError as error:
+            raise ClusterError(f"helm cannot be started: {error}") from error
+    if result.returncode != 0:
+        raise ClusterError(f"helm template: {result.stderr.strip()}")
+    return HEADER + result.stdout.removeprefix("---\n")
+
+
+def main() -> int:
+    try:
+        for job in JOBS:
+            (FOLDER / f"{job}.yaml").write_text(render(job, tools()))
+    except ClusterError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,62 @@
+"""What no package registry has, brought to a cluster: the images and manifests of `tests/cluster` stand in for it."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from images.build import Image, image
+from local import pods
+from local.cluster import Cluster, Object
+from local.settings import REPOSITORY
+
+FOLDER = REPOSITORY / "tests" / "cluster"
+MANIFESTS = FOLDER / "manifests"
+VALUES = FOLDER / "values.yaml"  # of the chart, beside them
+KAFKA_SECONDS = 240
+OPERATOR_SECONDS = 120
+
+
+def images() -> list[Image]:
+    return [image(file.parent, "test-") for file in sorted((FOLDER / "images").glob("*/Dockerfile"))]
+
+
+def install(cluster: Cluster, namespace: str, references: Mapping[str, str]) -> None:
+    """Kafka with the topics, and the Flink operator with its definitions, Ready. Raises ClusterError."""
+    definitions = pods.idle_pod("definitions", references["data-collection/test-flink-operator"])
+    cluster.apply([definitions], namespace)
+    cluster.await_condition("pod/definitions", "Ready", namespace, OPERATOR_SECONDS)
+    script = "for file in /opt/flink-operator/crds/*; do echo ---; cat $file; done"
+    told = cluster.execute("definitions", namespace, "sh", "-c", script)
+    cluster.run("apply", "--server-side", "-f", "-", stdin=told)
+    cluster.remove_now("definitions", namespace)
+    cluster.apply([*manifest("flink-operator", references), *manifest("kafka", references)], namespace)
+    cluster.await_condition("job/kafka-topics", "complete", namespace, KAFKA_SECONDS)
+    cluster.await_condition("deployment/flink-kubernetes-operator", "available", namespace, OPERATOR_SECONDS)
+
+
+def values(references: Mapping[str, str]) -> list[str]:
+    """Helm's arguments for a release beside the stand-ins."""
+    repository, _, tag = references["data-collection/test-mongodb"].rpartition(":")
+    images = [f"mongodb.image.repository={repository}", f"mongodb.image.tag={tag}"]
+    return ["--values", str(VALUES), *(part for each in images for part in ("--set", each))]
+
+
+def manifest(name: str, references: Mapping[str, str]) -> list[Object]:
+    """The objects of a manifest, each image named in it replaced by its reference in the cluster."""
+    objects = list(YAML(typ="safe").load_all(MANIFESTS / f"{name}.yaml"))
+    for holder in holders(objects):
+        holder["image"] = references[holder["image"]]
+    return objects
+
+
+def holders(node: Any) -> Iterator[dict[str, Any]]:
+    """Every mapping in a tree that names an image."""
+    if isinstance(node, dict):
+        if isinstance(node.get("image"), str):
+            yield node
+        for value in node.values():
+            yield from holders(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from holders(value)

@@ -1,0 +1,149 @@
+#!/opt/venv/bin/python
+"""The official mongo image's entry point, over SecantusDB: what that cannot do is refused, never left out silently.
+
+The first start makes the user of MONGO_INITDB_ROOT_USERNAME and MONGO_INITDB_ROOT_PASSWORD and runs
+/docker-entrypoint-initdb.d/*.sh against a server on the loopback interface; then this process becomes the server.
+"""
+
+import argparse
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pymongo
+from pymongo.errors import ConnectionFailure, OperationFailure
+
+SERVER = "/opt/venv/bin/secantusd-py"
+SCRIPTS = Path("/docker-entrypoint-initdb.d")
+# Written when the first start is through: one that was killed on its way does everything again.
+DONE = ".initialised"
+USER_EXISTS = 51003
+
+
+def main(arguments: Sequence[str], environment: Mapping[str, str]) -> None:
+    options = parse(arguments[1:] if arguments[:1] == ["mongod"] else arguments)
+    root = root_user(environment)
+    data = Path(options.dbpath)
+    if not os.access(data, os.W_OK):
+        raise SystemExit(f"error: {data} is not writable for user {os.getuid()}")
+    server = [SERVER, "--standalone", "--log-level", "WARNING", "--storage-path", str(data)]
+    server += ["--port", str(options.port), "--cache-size", f"{int(options.wiredTigerCacheSizeGB * 1024)}M"]
+    if not (data / DONE).exists():
+        found = scripts()
+        if options.auth and not root and not found:
+            raise SystemExit("error: --auth without MONGO_INITDB_ROOT_USERNAME: nobody could make the first user")
+        initialise(server, options.port, root, found)
+        (data / DONE).touch()
+    if options.auth or root:
+        server.append("--auth")
+    os.execv(SERVER, [*server, "--host", options.bind_ip, *tls(options)])
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """The options of mongod that have a counterpart; any other one ends the program with its name."""
+    parser = argparse.ArgumentParser(prog="mongod", allow_abbrev=False)
+    parser.add_argument("--dbpath", default="/data/db")
+    parser.add_argument("--port", type=int, default=27017)
+    parser.add_argument("--bind_ip", default="0.0.0.0")
+    parser.add_argument("--bind_ip_all", dest="bind_ip", action="store_const", const="0.0.0.0")
+    parser.add_argument("--auth", action="store_true")
+    parser.add_argument("--wiredTigerCacheSizeGB", type=float, default=0.25)
+    parser.add_argument("--tlsMode", choices=["disabled", "requireTLS"], default="disabled")
+    parser.add_argument("--tlsCertificateKeyFile")
+    parser.add_argument("--tlsCAFile")
+    parser.add_argument("--tlsAllowConnectionsWithoutCertificates", action="store_true")
+    options = parser.parse_args(arguments)
+    if "," in options.bind_ip:
+        parser.error("--bind_ip: one address only")
+    if (options.tlsMode == "requireTLS") != bool(options.tlsCertificateKeyFile):
+        parser.error("--tlsMode requireTLS and --tlsCertificateKeyFile need each other")
+    return options
+
+
+def tls(options: argparse.Namespace) -> list[str]:
+    if options.tlsMode == "disabled":
+        return []
+    # One file holds both, as for mongod.
+    flags = ["--tls-cert-file", options.tlsCertificateKeyFile, "--tls-key-file", options.tlsCertificateKeyFile]
+    if options.tlsCAFile:
+        flags += ["--tls-ca-file", options.tlsCAFile]
+        if not options.tlsAllowConnectionsWithoutCertificates:
+            flags.append("--tls-require-client-cert")
+    return flags
+
+
+def root_user(environment: Mapping[str, str]) -> tuple[str, str] | None:
+    name = setting(environment, "MONGO_INITDB_ROOT_USERNAME")
+    password = setting(environment, "MONGO_INITDB_ROOT_PASSWORD")
+    if bool(name) != bool(password):
+        raise SystemExit("error: MONGO_INITDB_ROOT_USERNAME and MONGO_INITDB_ROOT_PASSWORD need each other")
+    return (name, password) if name and password else None
+
+
+def setting(environment: Mapping[str, str], name: str) -> str:
+    """The variable's value, or what is in the file that NAME_FILE points at."""
+    file = environment.get(f"{name}_FILE")
+    if not file:
+        return environment.get(name, "")
+    if environment.get(name):
+        raise SystemExit(f"error: both {name} and {name}_FILE are set")
+    try:
+        return Path(file).read_text().rstrip("\n")
+    except OSError as error:
+        raise SystemExit(f"error: {name}_FILE: {error}") from None
+
+
+def scripts() -> list[Path]:
+    found = sorted(SCRIPTS.glob("*"))
+    for script in found:
+        if script.suffix == ".js":
+            raise SystemExit(f"error: {script}: this stand-in has no JavaScript shell; use a .sh script")
+    return [script for script in found if script.suffix == ".sh"]
+
+
+def initialise(server: list[str], port: int, root: tuple[str, str] | None, found: list[Path]) -> None:
+    if not root and not found:
+        return
+    with running([*server, "--host", "127.0.0.1"], port) as client:
+        if root:
+            name, password = root
+            roles = [{"role": "root", "db": "admin"}]
+            try:
+                client.admin.command("createUser", name, pwd=password, roles=roles)
+            except OperationFailure as error:
+                if error.code != USER_EXISTS:
+                    raise
+        for script in found:
+            # As in the official image, a script stops at its first error, and the start with it.
+            status = subprocess.run(["bash", "-euo", "pipefail", script], check=False).returncode
+            if status:
+                raise SystemExit(f"error: {script} ended with status {status}")
+
+
+@contextlib.contextmanager
+def running(server: list[str], port: int) -> Iterator[pymongo.MongoClient[dict[str, Any]]]:
+    process = subprocess.Popen(server)
+    try:
+        client: pymongo.MongoClient[dict[str, Any]]
+        with pymongo.MongoClient("127.0.0.1", port, serverSelectionTimeoutMS=500) as client:
+            while True:
+                with contextlib.suppress(ConnectionFailure):
+                    client.admin.command("ping")
+                    break
+                if process.poll() is not None:
+                    raise SystemExit(f"error: the server ended with status {process.returncode}")
+            yield client
+    finally:
+        process.terminate()
+        process.wait()
+
+
+if __name__ == "__main__":
+    # Process 1 of a container has no default handler: without this one, the first start could not be stopped.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    main(sys.argv[1:], os.environ)

@@ -1,0 +1,185 @@
+"""The chart as a user installs it: documents arrive, nothing that dies or changes costs a post, nothing stays behind.
+
+The tests share one release and run in order; each one checks all that was counted since the release began. Kafka,
+MongoDB and the Flink operator are the stand-ins of `images/`; `values.yaml` says what differs.
+"""
+
+import base64
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobs.names import COLLECTION, DATABASE, REJECTED_TOPIC, TWEETS_TOPIC
+from local import standins
+from local.chart import copy_without_dependencies
+from local.cluster import ClusterError
+from local.release import PROFILE, image_settings, settled
+from tests.cluster.conftest import Place
+from tests.counting import Feed, iso, numbers
+from tests.waiting import await_value
+
+HERE = Path(__file__).parent
+READ_DOCUMENTS = (HERE / "read_documents.py").read_text()
+RELEASE = "data-collection"
+FEED = Feed(rate=20, window_seconds=20)
+FIRST_DOCUMENT_SECONDS = 180
+RUNNING_SECONDS = 300
+RECOVERY_SECONDS = 240
+JOBS = ("collector", "aggregator")
+
+
+@dataclass(frozen=True)
+class Release:
+    """The installed chart."""
+
+    place: Place
+    chart: Path
+    begun: float  # Unix time
+
+    def helm(self, *arguments: str, seconds: float = 420) -> str:
+        target = self.place.cluster.target
+        flags = ("--kube-context", target.context, "--namespace", self.place.namespace)
+        return self.place.cluster.program("helm", *arguments, *flags, seconds=seconds)
+
+    def upgrade(self, *settings: str) -> None:
+        """Install or upgrade with the images of this working tree."""
+        values = (*PROFILE, *standins.values(self.place.images), *image_settings(self.place.images))
+        self.helm("upgrade", "--install", RELEASE, str(self.chart), *values, *settings, "--wait", "--timeout=5m")
+
+    def job(self, name: str) -> dict[str, Any]:
+        found = self.place.cluster.get("flinkdeployment", f"{RELEASE}-{name}", self.place.namespace)
+        return dict((found or {}).get("status", {}))
+
+    def settled(self, name: str) -> bool:
+        return settled({"status": self.job(name)})
+
+    def await_settled(self, seconds: float = RUNNING_SECONDS) -> None:
+        def settled() -> bool:
+            return all(self.settled(name) for name in JOBS)
+
+        await_value(settled, "both jobs to be RUNNING and STABLE", seconds, every=1)
+
+    def documents(self) -> list[dict[str, Any]]:
+        """All documents; none while the database does not answer."""
+        secret = self.place.cluster.get("secret", f"{RELEASE}-mongodb", self.place.namespace) or {}
+        uri = base64.b64decode(secret["data"]["uri"]).decode()
+        command = ("env", f"MONGODB_URI={uri}", "python", "-", DATABASE, COLLECTION)
+        try:
+            lines = self.place.cluster.execute("reader", self.place.namespace, *command, stdin=READ_DOCUMENTS)
+        except ClusterError:
+            return []
+        return [json.loads(line) for line in lines.splitlines()]
+
+    def await_window_after(self, moment: float, what: str, seconds: float = RECOVERY_SECONDS) -> None:
+        """Wait until a window that began after `moment` (Unix time) is in the collection."""
+        end = iso(moment + 2 * FEED.window_seconds)
+        await_value(
+            lambda: any(document["timestamp"] >= end for document in self.documents()),
+            f"a document of {end} or later ({what})",
+            seconds,
+            every=1,
+        )
+
+    def assert_exact(self) -> None:
+        stored: dict[str, list[list[str]]] = {}
+        for document in self.documents():
+            stored.setdefault(document["timestamp"], []).append(document["content"])
+        FEED.assert_exact(numbers(self.place.posts(TWEETS_TOPIC)), stored)
+        assert self.place.posts(REJECTED_TOPIC) == []
+
+    def pod(self, component: str) -> str:
+        """The name of the component's pod."""
+        found = self.place.cluster.list("pods", self.place.namespace, component)
+        assert len(found) == 1, [pod["metadata"]["name"] for pod in found]
+        return str(found[0]["metadata"]["name"])
+
+
+@pytest.fixture(scope="module")
+def release(parts: Place, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Release]:
+    release = Release(parts, copy_without_dependencies(tmp_path_factory.mktemp("chart")), time.time())
+    release.upgrade()
+    yield release
+    if RELEASE in release.helm("list", "--short").split():
+        release.helm("uninstall", RELEASE, "--wait")
+
+
+def test_documents_arrive(release: Release) -> None:
+    await_value(release.documents, "the first document", RUNNING_SECONDS, every=1)
+    assert time.time() - release.begun <= FIRST_DOCUMENT_SECONDS
+    release.await_settled()
+    release.await_window_after(time.time(), "the first windows")
+    release.assert_exact()
+    first = release.documents()[0]
+    assert first["total_cases_count"] > 0
+
+
+def test_helm_test(release: Release) -> None:
+    release.helm("test", RELEASE)
+
+
+FAULTS = {
+    "TaskManager of the collector": "app=data-collection-collector,component=taskmanager",
+    "TaskManager of the aggregator": "app=data-collection-aggregator,component=taskmanager",
+    "JobManager of the collector": "app=data-collection-collector,component=jobmanager",
+    "JobManager of the aggregator": "app=data-collection-aggregator,component=jobmanager",
+    "broker": "app=kafka",
+    "database": "app.kubernetes.io/component=mongodb",
+    "simulator": "app.kubernetes.io/component=simulator",
+}
+
+
+@pytest.mark.parametrize("part", FAULTS)
+def test_no_post_is_lost_or_doubled_when_it_is_killed(release: Release, part: str) -> None:
+    await_value(lambda: 8 < time.time() % FEED.window_seconds < 12, "the middle of a window", 30)
+    killed_at = time.time()
+    release.place.remove_now(release.pod(FAULTS[part]))
+    release.await_window_after(killed_at, f"after the kill of the {part}")
+    release.assert_exact()
+
+
+def test_upgrade_goes_through_a_savepoint(release: Release) -> None:
+    before = release.job("aggregator")["jobStatus"]["jobId"]
+    change(release, lambda: release.upgrade("--set", "aggregator.settings.CHECKPOINT_SECONDS=5"), before)
+    assert "savepoint" in json.dumps(release.job("aggregator")).lower()
+
+
+def test_rollback(release: Release) -> None:
+    change(
+        release, lambda: release.helm("rollback", RELEASE, "--wait"), release.job("aggregator")["jobStatus"]["jobId"]
+    )
+
+
+def change(release: Release, act: Callable[[], object], before: str) -> None:
+    """Change the aggregator, wait until it runs anew and has written windows, and count."""
+    act()
+
+    def started_anew() -> bool:
+        return release.settled("aggregator") and release.job("aggregator")["jobStatus"]["jobId"] != before
+
+    await_value(started_anew, "the aggregator to run anew", RUNNING_SECONDS, every=1)
+    release.await_window_after(time.time(), "after the change")
+    release.assert_exact()
+
+
+def test_uninstall_leaves_nothing(release: Release) -> None:
+    release.helm("uninstall", RELEASE, "--wait")
+    kinds = (
+        "pods,deployments,statefulsets,jobs,services,configmaps,secrets,persistentvolumeclaims,serviceaccounts,"
+        "roles,rolebindings,networkpolicies,flinkdeployments"
+    )
+    place = release.place
+
+    def left() -> list[str]:
+        ours = place.cluster.list(kinds, place.namespace, f"app.kubernetes.io/instance={RELEASE}")
+        flinks = [each for name in JOBS for each in place.cluster.list(kinds, place.namespace, f"app={RELEASE}-{name}")]
+        return [f"{each['kind']}/{each['metadata']['name']}" for each in (*ours, *flinks)]
+
+    try:
+        await_value(lambda: not left(), "everything of the release to be gone", 90, every=1)
+    except AssertionError:
+        pytest.fail(f"left behind: {', '.join(left())}")
