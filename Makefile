@@ -63,6 +63,7 @@ cluster-clean: ## delete also what was built for it
 	@tests/cluster/node/down.sh --clean
 
 test-cluster: $(VENV)/ready ## the tests on Kubernetes, on that cluster or on yours (CONTEXT=NAME)
+	@$(RUN) tests.cluster
 	@$(RUN) pytest tests/cluster
 
 lint: $(VENV)/ready ## style, types and layers
@@ -83,7 +84,8 @@ $(VENV)/ready: requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || \
 		{ echo "error: Python 3.11 is needed ('$(PYTHON)' is not it): name it with make PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@echo "installing the Python packages into $(VENV) (once) ..."
-	@$(PYTHON) -m venv --clear $(VENV) || { echo "error: the venv module is missing: install python3-venv" >&2; exit 1; }
+	@$(VENV)/bin/python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || \
+		$(PYTHON) -m venv --clear $(VENV) || { echo "error: the venv module is missing: install python3-venv" >&2; exit 1; }
 	@$(VENV)/bin/pip install --quiet --disable-pip-version-check $(UV)
 	@$(VENV)/bin/uv pip sync --quiet --require-hashes --python $(VENV)/bin/python requirements.lock
 	@touch $@

@@ -91,10 +91,14 @@ class Cluster:
             raise ClusterError(f"{told}: {result.stderr.strip()[-1000:]}")
         return result.stdout
 
-    def apply(self, objects: Iterable[Object], namespace: str) -> None:
-        """Create or change objects; server-side, since some CRDs are too large for an annotation."""
+    def apply(self, objects: Iterable[Object], namespace: str, *, dry_run: bool = False) -> None:
+        """Create or change objects, or with `dry_run` let the API server only check them.
+
+        Server-side, since some definitions are too large for an annotation.
+        """
         items = {"apiVersion": "v1", "kind": "List", "items": list(objects)}
-        self.run("apply", "--server-side", "-n", namespace, "-f", "-", stdin=json.dumps(items))
+        flags = ["--dry-run=server"] if dry_run else []
+        self.run("apply", "--server-side", *flags, "-n", namespace, "-f", "-", stdin=json.dumps(items))
 
     def get(self, kind: str, name: str, namespace: str) -> Object | None:
         """The object, or None when there is none."""

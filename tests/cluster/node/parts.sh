@@ -32,9 +32,12 @@ go_program metrics-server sigs.k8s.io/metrics-server/cmd/metrics-server "$METRIC
 go_program registry github.com/distribution/distribution/v3/cmd/registry "$REGISTRY_VERSION"
 go_program helm helm.sh/helm/v3/cmd/helm "$HELM_VERSION" helm.sh/helm/v3/internal/version.version
 go_program helm4 helm.sh/helm/v4/cmd/helm "$HELM4_VERSION" helm.sh/helm/v4/internal/version.version
-go_program kubeconform github.com/yannh/kubeconform/cmd/kubeconform "$KUBECONFORM_VERSION" main.version
 go_program skaffold github.com/GoogleContainerTools/skaffold/v2/cmd/skaffold "$SKAFFOLD_VERSION" \
   github.com/GoogleContainerTools/skaffold/v2/pkg/skaffold/version.version
+go_program helm-unittest github.com/helm-unittest/helm-unittest/cmd/helm-unittest "$HELM_UNITTEST_VERSION"
+go_program helm-docs github.com/norwoodj/helm-docs/cmd/helm-docs "$HELM_DOCS_VERSION" main.version
+# helm-unittest needs its own version of a library, as its go.mod says.
+GO_REPLACE[helm-unittest]=github.com/vmware-labs/yaml-jsonpath=github.com/helm-unittest/yaml-jsonpath@v0.4.0
 # What skaffold's own go.mod replaces, which counts only in the main module: mergo has moved, docker 28 does not compile.
 GO_REPLACE[skaffold]="
 github.com/alessio/shellescape=github.com/alessio/shellescape@v1.4.2
@@ -46,7 +49,7 @@ github.com/spf13/viper=github.com/spf13/viper@v1.19.0
 "
 CLUSTER=(packages binaries images) # the groups that a running cluster needs
 CLUSTER_PROGRAMS=(kubernetes etcd coredns local-path-provisioner metrics-server registry)
-TOOLS=(helm helm4 kubeconform skaffold)
+TOOLS=(helm helm4 helm-unittest helm-docs skaffold)
 
 # Images, and what is in them: one static program each, or a small Debian.
 declare -A IMAGE_NAME=(

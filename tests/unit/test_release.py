@@ -1,0 +1,60 @@
+"""How a release is told about its images, and how its state is read."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local.release import PROFILE, image_settings, ready, settled, told
+
+
+def test_image_settings() -> None:
+    references = {
+        "data-collection/flink": "localhost:5000/data-collection/flink:0.1.0-abc",
+        "data-collection/other": "x:1",
+    }
+    assert image_settings(references) == [
+        *("--set", "flink.image.repository=localhost:5000/data-collection/flink"),
+        *("--set", "flink.image.tag=0.1.0-abc"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        ({"jobStatus": {"state": "RUNNING"}, "lifecycleState": "STABLE"}, True),
+        ({"jobStatus": {"state": "RUNNING"}, "lifecycleState": "DEPLOYED"}, False),
+        ({"jobStatus": {"state": "RECONCILING"}, "lifecycleState": "STABLE"}, False),
+        ({}, False),
+    ],
+)
+def test_settled(status: dict[str, Any], expected: bool) -> None:
+    assert settled({"status": status}) is expected
+
+
+def test_a_job_that_is_not_there_is_not_settled() -> None:
+    assert not settled(None)
+    assert told(None) == ""
+
+
+def test_told_names_the_error() -> None:
+    status = {"jobManagerDeploymentStatus": "ERROR", "jobStatus": {"state": "FAILED"}, "error": "x" * 1000}
+    assert told({"status": status}).startswith("ERROR, FAILED, xxx")
+    assert len(told({"status": status})) < 350
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        ({"phase": "Succeeded"}, True),
+        ({"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}, True),
+        ({"phase": "Running", "conditions": [{"type": "Ready", "status": "False"}]}, False),
+        ({"phase": "Pending"}, False),
+    ],
+)
+def test_ready(status: dict[str, Any], expected: bool) -> None:
+    assert ready({"status": status}) is expected
+
+
+def test_profile_is_there() -> None:
+    assert Path(PROFILE[1]).is_file()
