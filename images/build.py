@@ -1,4 +1,4 @@
-"""Builds the container images: ``python -m images.build [--push REGISTRY] [FOLDER...]``.
+"""Builds the container images: ``python -m images.build [--push REGISTRY | --push-as REFERENCE] [FOLDER...]``.
 
 An image is built when no image of the same content is there: the tag ``VERSION-CONTENT`` ends with a hash of all that
 its Dockerfile copies; the tag ``VERSION`` names the newest. Docker, Podman or buildah does the work, the first that
@@ -208,20 +208,24 @@ def last_step(log: str) -> str:
 
 
 def push(engine: Engine, image: Image, registry: str, say: Callable[[str], None] = print) -> None:
-    """Push the image's content into a registry, without TLS into one on this machine. Raises BuildError."""
-    start = time.monotonic()
-    target = image.reference(registry)
+    """Push the image's content into a registry, unless it is there already. Raises BuildError."""
     if in_registry(image, registry):
         say(f"{image.name}: in {registry} already")
-        return
+    else:
+        push_as(engine, image, image.reference(registry), say)
+
+
+def push_as(engine: Engine, image: Image, target: str, say: Callable[[str], None] = print) -> None:
+    """Push the image under the name `target`, without TLS into a registry on this machine. Raises BuildError."""
+    start = time.monotonic()
     # Docker itself trusts a registry on the loopback interface.
-    trusting = ["--tls-verify=false"] if engine.name != "docker" and registry.startswith("localhost") else []
+    trusting = ["--tls-verify=false"] if engine.name != "docker" and target.startswith("localhost") else []
     if engine.name == "buildah":
         _run("buildah", "push", "--quiet", *trusting, image.reference(), f"docker://{target}")
     else:
         _run(engine.name, "tag", image.reference(), target)
         _run(engine.name, "push", *trusting, target)
-    say(f"{image.name}: in {registry} after {time.monotonic() - start:.0f} s")
+    say(f"{image.name}: in {target.partition('/')[0]} after {time.monotonic() - start:.0f} s")
 
 
 def in_registry(image: Image, registry: str) -> bool:
@@ -269,6 +273,7 @@ def _run(*command: str, seconds: float = MOVE_SECONDS) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="images.build", description="Build the container images.")
     parser.add_argument("--push", metavar="REGISTRY", help="also push them there, for example to localhost:5000")
+    parser.add_argument("--push-as", metavar="REFERENCE", help="also push the one that is named, under this name")
     parser.add_argument("names", nargs="*", help="folders of images/, all of them when none is named")
     arguments = parser.parse_args()
     try:
@@ -276,6 +281,8 @@ def main() -> int:
         known = [each.folder.name for each in images]
         if wrong := [name for name in arguments.names if name not in known]:
             raise BuildError(f"there is no image {', '.join(wrong)}: there are {', '.join(known)}")
+        if arguments.push_as and len(arguments.names) != 1:
+            raise BuildError("--push-as pushes one image: name it")
         engine = choose_engine(silently)
         print(f"building with {engine.name}")
         for each in images:
@@ -283,6 +290,8 @@ def main() -> int:
                 build(engine, each)
                 if arguments.push:
                     push(engine, each, arguments.push)
+                if arguments.push_as:
+                    push_as(engine, each, arguments.push_as)
     except BuildError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

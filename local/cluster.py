@@ -144,7 +144,7 @@ def connect(environment: Mapping[str, str] = os.environ, *, start: bool = True) 
     contexts = (output(["kubectl", "config", "get-contexts", "-o", "name"]) or "").split()
     target = choose(named, current, contexts, registry)
     if target is None:
-        if current:
+        if current and current != own_settings()[2]:
             sys.stderr.write(f"context {current} is not touched: CONTEXT={current} would name it\n")
         if start:
             start_own_cluster()

@@ -214,7 +214,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def down() -> None:
-    """Uninstall the release; the project's own cluster ends with all that is in it."""
+    """Uninstall the release; the project's own cluster ends then, unless the tests still use it."""
     try:
         cluster = connect(start=False)
     except ClusterError as error:
@@ -222,10 +222,12 @@ def down() -> None:
             raise
         say("no cluster of this project runs")
         return
+    Release(cluster).down()
     if cluster.target.own:
-        subprocess.run([NODE_SCRIPTS / "down.sh"], check=True)
-    else:
-        Release(cluster).down()
+        if cluster.list("namespaces", NAMESPACE, pods.OURS):
+            say("the cluster stays up: tests run on it")
+        else:
+            subprocess.run([NODE_SCRIPTS / "down.sh"], check=True)
 
 
 def clean() -> None:

@@ -1,18 +1,28 @@
-"""What no package registry has, brought to a cluster: the images and manifests of `tests/cluster` stand in for it."""
+"""What no package registry has, brought to a cluster: the images and manifests of `tests/cluster` stand in for it.
 
+``python -m local.standins NAMESPACE`` brings it to the repository's own cluster, for skaffold's profile `buildah`.
+"""
+
+import json
+import os
+import shutil
+import sys
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
 
-from images.build import Image, image
+from images.build import BuildError, Image, image
 from local import pods
-from local.cluster import Cluster, Object
+from local.chart import copy_without_dependencies
+from local.cluster import Cluster, ClusterError, Object, load, own_cluster
 from local.settings import REPOSITORY
 
 FOLDER = REPOSITORY / "tests" / "cluster"
 MANIFESTS = FOLDER / "manifests"
 VALUES = FOLDER / "values.yaml"  # of the chart, beside them
+FOR_SKAFFOLD = REPOSITORY / ".state" / "skaffold"
 KAFKA_SECONDS = 240
 OPERATOR_SECONDS = 120
 
@@ -37,9 +47,13 @@ def install(cluster: Cluster, namespace: str, references: Mapping[str, str]) -> 
 
 def values(references: Mapping[str, str]) -> list[str]:
     """Helm's arguments for a release beside the stand-ins."""
-    repository, _, tag = references["data-collection/test-mongodb"].rpartition(":")
-    images = [f"mongodb.image.repository={repository}", f"mongodb.image.tag={tag}"]
+    images = [f"mongodb.image.{key}={value}" for key, value in mongodb_image(references).items()]
     return ["--values", str(VALUES), *(part for each in images for part in ("--set", each))]
+
+
+def mongodb_image(references: Mapping[str, str]) -> dict[str, str]:
+    repository, _, tag = references["data-collection/test-mongodb"].rpartition(":")
+    return {"repository": repository, "tag": tag}
 
 
 def manifest(name: str, references: Mapping[str, str]) -> list[Object]:
@@ -60,3 +74,31 @@ def holders(node: Any) -> Iterator[dict[str, Any]]:
     elif isinstance(node, list):
         for value in node:
             yield from holders(value)
+
+
+def prepare(cluster: Cluster, namespace: str, folder: Path) -> None:
+    """The stand-ins in the cluster, and in `folder` the chart to install beside them with the values for it.
+
+    Skaffold calls this at each deployment, and deploys again when a file has changed.
+    """
+    references = load(cluster, images())
+    if cluster.get("deployment", "flink-kubernetes-operator", namespace) is None:
+        install(cluster, namespace, references)
+    shutil.rmtree(folder, ignore_errors=True)
+    copy_without_dependencies(folder)
+    values = folder / "values.yaml"
+    values.write_text(json.dumps({"mongodb": {"image": mongodb_image(references)}}))
+    shutil.copystat(VALUES, values)
+
+
+def main(namespace: str) -> int:
+    try:
+        prepare(own_cluster(os.environ), namespace, FOR_SKAFFOLD)
+    except (BuildError, ClusterError) as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

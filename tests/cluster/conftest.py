@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,18 @@ class Place:
     cluster: Cluster
     namespace: str
     images: dict[str, str]
+
+    @contextmanager
+    def made(self) -> Iterator[None]:
+        """The namespace, empty, for as long as the block lasts."""
+        remove_namespace(self.cluster, self.namespace)
+        self.cluster.apply([pods.namespace(self.namespace)], self.namespace)
+        # Pods need the namespace's account, which comes a moment later.
+        await_value(lambda: self.cluster.get("serviceaccount", "default", self.namespace), "the account", 30)
+        try:
+            yield
+        finally:
+            remove_namespace(self.cluster, self.namespace)
 
     def apply(self, *objects: Object) -> None:
         self.cluster.apply(objects, self.namespace)
@@ -80,12 +93,9 @@ def images(cluster: Cluster) -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def place(cluster: Cluster, images: dict[str, str]) -> Iterator[Place]:
-    remove_namespace(cluster, NAMESPACE)
-    cluster.apply([pods.namespace(NAMESPACE)], "default")
-    # Pods need the namespace's account, which comes a moment later.
-    await_value(lambda: cluster.get("serviceaccount", "default", NAMESPACE), "the namespace's account", 30)
-    yield Place(cluster, NAMESPACE, images)
-    remove_namespace(cluster, NAMESPACE)
+    place = Place(cluster, NAMESPACE, images)
+    with place.made():
+        yield place
 
 
 @pytest.fixture(scope="session")

@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 
 from jobs.names import COLLECTION, DATABASE, REJECTED_TOPIC, TWEETS_TOPIC
-from local import standins
+from local import pods, standins
 from local.chart import copy_without_dependencies
 from local.cluster import ClusterError
 from local.release import PROFILE, image_settings, settled
 from tests.cluster.conftest import Place
-from tests.counting import Feed, iso, numbers
+from tests.counting import Feed, assert_complete, iso, numbers
 from tests.waiting import await_value
 
 HERE = Path(__file__).parent
@@ -143,26 +143,39 @@ def test_no_post_is_lost_or_doubled_when_it_is_killed(release: Release, part: st
 
 
 def test_upgrade_goes_through_a_savepoint(release: Release) -> None:
-    before = release.job("aggregator")["jobStatus"]["jobId"]
-    change(release, lambda: release.upgrade("--set", "aggregator.settings.CHECKPOINT_SECONDS=5"), before)
-    assert "savepoint" in json.dumps(release.job("aggregator")).lower()
+    change(release, lambda: release.upgrade("--set", "aggregator.settings.CHECKPOINT_SECONDS=5"))
+    assert release.job("aggregator")["jobStatus"]["savepointInfo"]["lastSavepoint"]["triggerType"] == "UPGRADE"
 
 
 def test_rollback(release: Release) -> None:
-    change(
-        release, lambda: release.helm("rollback", RELEASE, "--wait"), release.job("aggregator")["jobStatus"]["jobId"]
-    )
+    change(release, lambda: release.helm("rollback", RELEASE, "--wait"))
 
 
-def change(release: Release, act: Callable[[], object], before: str) -> None:
+def change(release: Release, act: Callable[[], object]) -> None:
     """Change the aggregator, wait until it runs anew and has written windows, and count."""
+    before = release.job("aggregator")["jobStatus"]["startTime"]
     act()
 
     def started_anew() -> bool:
-        return release.settled("aggregator") and release.job("aggregator")["jobStatus"]["jobId"] != before
+        return release.settled("aggregator") and release.job("aggregator")["jobStatus"]["startTime"] != before
 
     await_value(started_anew, "the aggregator to run anew", RUNNING_SECONDS, every=1)
     release.await_window_after(time.time(), "after the change")
+    release.assert_exact()
+
+
+def test_second_release_in_another_namespace(release: Release) -> None:
+    second = Place(release.place.cluster, f"{release.place.namespace}-2", release.place.images)
+    with second.made():
+        second.apply(pods.idle_pod("reader", second.images["data-collection/flink"]))
+        standins.install(second.cluster, second.namespace, second.images)
+        other = Release(second, release.chart, time.time())
+        other.upgrade("--set", "aggregator.enabled=false,worldometers.enabled=false")
+        await_value(lambda: other.settled("collector"), "the second collector to be RUNNING", RUNNING_SECONDS, every=1)
+        found = await_value(lambda: numbers(second.posts(TWEETS_TOPIC)), "posts of the second release", 120, every=2)
+        assert_complete(found, found[-1])
+        other.helm("uninstall", RELEASE, "--wait")
+    release.await_window_after(time.time(), "beside the second release")
     release.assert_exact()
 
 

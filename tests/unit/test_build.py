@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from images import build
 from images.build import (
     ENGINES,
     REPOSITORY,
@@ -15,8 +16,10 @@ from images.build import (
     copied,
     in_registry,
     last_step,
+    main,
     project_images,
     project_version,
+    push_as,
 )
 
 DOCKERFILE = """\
@@ -153,6 +156,32 @@ def test_last_step() -> None:
 def test_a_registry_that_does_not_answer_has_nothing() -> None:
     assert not in_registry(project_images()[0], "localhost:1")
     assert not in_registry(project_images()[0], "registry.example.com")
+
+
+@pytest.mark.parametrize(
+    ("engine", "target", "commands"),
+    [
+        ("docker", "localhost:5000/a:1", ["docker tag {image} {target}", "docker push {target}"]),
+        ("podman", "localhost:5000/a:1", ["podman tag {image} {target}", "podman push --tls-verify=false {target}"]),
+        ("buildah", "localhost:5000/a:1", ["buildah push --quiet --tls-verify=false {image} docker://{target}"]),
+        ("buildah", "registry.example.com/a:1", ["buildah push --quiet {image} docker://{target}"]),
+    ],
+)
+def test_push_as(monkeypatch: pytest.MonkeyPatch, engine: str, target: str, commands: list[str]) -> None:
+    run: list[str] = []
+    monkeypatch.setattr(build, "_run", lambda *command: run.append(" ".join(command)))
+    image = project_images()[0]
+    push_as(next(each for each in ENGINES if each.name == engine), image, target, lambda _: None)
+    assert run == [command.format(image=image.reference(), target=target) for command in commands]
+
+
+@pytest.mark.parametrize("names", [[], ["flink", "simulator"]])
+def test_push_as_takes_one_image(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], names: list[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["images.build", "--push-as", "localhost:1/a:1", *names])
+    assert main() == 1
+    assert "--push-as pushes one image" in capsys.readouterr().err
 
 
 def test_engines_are_three() -> None:
