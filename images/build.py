@@ -157,12 +157,8 @@ def ensure_base(engine: Engine, say: Callable[[str], None] = print) -> None:
     say(f"no registry answers for {BASE}: making it from Debian's packages")
     scripts = REPOSITORY / "tests" / "cluster" / "node"
     _run(str(scripts / "build.sh"), "packages", "base", seconds=BUILD_SECONDS)
-    _run(
-        "bash",
-        "-c",
-        '. "$0/settings.sh"; unset CONTAINERS_STORAGE_CONF; buildah pull "docker-archive:$IMAGES/base.tar"',
-        str(scripts),
-    )
+    archive = _run("bash", "-c", '. "$0/settings.sh"; echo "$IMAGES/base.tar"', str(scripts)).strip()
+    _run("buildah", "pull", "--quiet", f"docker-archive:{archive}")
 
 
 def build(engine: Engine, image: Image, say: Callable[[str], None] = print) -> None:
@@ -259,7 +255,7 @@ def remove(engine: Engine, image: Image) -> None:
         silently([engine.name, "rmi", reference])
 
 
-def _run(*command: str, seconds: float = MOVE_SECONDS) -> None:
+def _run(*command: str, seconds: float = MOVE_SECONDS) -> str:
     try:
         result = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=seconds
@@ -268,6 +264,7 @@ def _run(*command: str, seconds: float = MOVE_SECONDS) -> None:
         raise BuildError(f"{' '.join(command[:2])} was not done within {seconds:g} s") from None
     if result.returncode != 0:
         raise BuildError(f"{' '.join(command[:2])} failed: {result.stderr.strip()[-400:]}")
+    return result.stdout
 
 
 def main() -> int:
