@@ -20,7 +20,7 @@ SIGTERM_SECONDS = 20  # of the 60 that a pod is given here before it is killed
         (
             "operator",
             "operator",
-            ("--namespace=data-collection-test", "--module=simulator.operator.main"),
+            ("--namespace=data-collection-test", "--module=simulator.watchdog.main"),
             8080,
             "/healthz",
             "",

@@ -18,6 +18,8 @@ from local.broker import Broker, admin
 from local.process import owned_processes
 from local.settings import Ports, Settings
 from local.stack import JOBS, Stack
+from simulator.watchdog import clients as operator_clients
+from simulator.watchdog.settings import read_settings as read_operator_settings
 from tests.counting import assert_complete, numbers
 from tests.local.conftest import RATE, free_ports
 from tests.local.counting import documents
@@ -25,7 +27,7 @@ from tests.local.topics import Topic, topic
 from tests.waiting import await_value
 
 COLLECTION = "secure"
-PASSWORDS = {"collector": "col s3cret $x ${file:/a:b} '#/*", "aggregator": "agg-s3cret"}
+PASSWORDS = {"collector": "col s3cret $x ${file:/a:b} '#/*", "aggregator": "agg-s3cret", "operator": "op-s3cret"}
 GROUPS = ("aggregator", "aggregator-rejections")
 # All that the jobs need: user, kind, name, pattern, what the user may do (either implies DESCRIBE).
 LITERAL, PREFIXED = ACLResourcePatternType.LITERAL, ACLResourcePatternType.PREFIXED
@@ -37,6 +39,7 @@ ACCESS = [
     ("aggregator", ResourceType.TOPIC, TWEETS_TOPIC, LITERAL, ACLOperation.READ),
     ("aggregator", ResourceType.TOPIC, REJECTED_TOPIC, LITERAL, ACLOperation.WRITE),
     *[("aggregator", ResourceType.GROUP, group, LITERAL, ACLOperation.READ) for group in GROUPS],
+    ("operator", ResourceType.TOPIC, TWEETS_TOPIC, LITERAL, ACLOperation.DESCRIBE),
 ]
 
 
@@ -177,6 +180,29 @@ def test_a_wrong_password_is_told_before_the_job_is_submitted(
     assert (
         capsys.readouterr().err == f"SettingError: KAFKA_USERNAME='collector': {told} KAFKA_PASSWORD_FILE={wrong!r}\n"
     )
+
+
+def test_the_operator_sees_the_topic_grow_as_a_user_who_may_read_nothing(kafka: SecureKafka) -> None:
+    end_of = operator_clients.Topic(read_operator_settings(kafka.environment("operator")).kafka)
+    with contextlib.closing(end_of):
+        before = end_of.end()
+        assert before is not None
+        kafka.tweets.publish([b"no JSON"])
+        await_value(lambda: (end_of.end() or 0) > before, "the topic to grow", 10)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"KAFKA_PASSWORD_FILE": "{folder}/aggregator"}, {"KAFKA_PASSWORD_FILE": "/none"}, {"KAFKA_TOPIC": "other"}],
+)
+def test_the_operator_takes_what_it_may_not_see_for_out_of_reach(
+    kafka: SecureKafka, monkeypatch: pytest.MonkeyPatch, changes: dict[str, str]
+) -> None:
+    monkeypatch.setattr(operator_clients, "KAFKA_MS", 2_000)
+    changed = {name: value.replace("{folder}", str(kafka.folder)) for name, value in changes.items()}
+    end_of = operator_clients.Topic(read_operator_settings(kafka.environment("operator", **changed)).kafka)
+    with contextlib.closing(end_of):
+        assert end_of.end() is None
 
 
 UNUSABLE = {

@@ -12,6 +12,7 @@ from images.build import project_version
 from jobs.names import COLLECTION, DATABASE, REJECTED_TOPIC, TWEETS_PARTITIONS, TWEETS_TOPIC
 from jobs.settings import SettingError, read_aggregator_settings, read_collector_settings
 from simulator.twitter_stream_simulator import LIMITS
+from simulator.watchdog.settings import NUMBERS
 from tests.unit.chart import CHART
 
 SCHEMA = json.loads((CHART / "values.schema.json").read_text())["properties"]
@@ -69,6 +70,13 @@ def test_the_schema_has_the_jobs_limits(job: str, name: str, low: int, high: int
     for value in (low - 1, high + 1):
         with pytest.raises(SettingError):
             READERS[job]({name: str(value)})
+
+
+def test_the_schema_has_the_operators_settings_and_limits() -> None:
+    rules = job_settings("operator")
+    assert {name: (rule["minimum"], rule["maximum"]) for name, rule in rules.items()} == {
+        name: (least, most) for name, (least, most, _) in NUMBERS.items()
+    }
 
 
 def test_the_schema_has_the_simulators_settings_and_limits() -> None:

@@ -19,3 +19,20 @@ last two exchanged for what goes out. */}}
 {{- end }}
 {{- end }}
 {{- end }}
+
+{{/* The rule that lets something go out to Kafka. */}}
+{{- define "data-collection.kafkaRule" -}}
+{{- if eq .Values.kafka.mode "strimzi" -}}
+- to:
+    - podSelector:
+        matchLabels:
+          strimzi.io/cluster: {{ include "data-collection.fullname" . }}
+  ports:
+    - port: 9093
+{{- else -}}
+- ports:
+    {{- range regexFindAll ":[0-9]+" (include "data-collection.kafka.bootstrapServers" .) -1 | uniq }}
+    - port: {{ trimPrefix ":" . }}
+    {{- end }}
+{{- end }}
+{{- end }}

@@ -1,1 +1,0 @@
-"""The operator that restarts the simulator when needed."""

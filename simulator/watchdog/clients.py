@@ -1,0 +1,135 @@
+"""The operator's ways to the outside: the Kubernetes API, the simulator's /healthz, Kafka's topic."""
+
+import contextlib
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import aiohttp
+import kopf
+from kafka import KafkaAdminClient, TopicPartition
+from kafka.admin import OffsetSpec
+from kafka.errors import KafkaError
+
+from simulator.watchdog.decisions import Health
+from simulator.watchdog.objects import COMPONENT, read_health
+from simulator.watchdog.settings import Kafka
+from simulator.watchdog.watched import Kind
+
+log = logging.getLogger("simulator.watchdog")
+
+API_SECONDS = 10
+HEALTH_SECONDS = 3
+KAFKA_MS = 5_000
+NOT_FOUND, CONFLICT = 404, 409
+
+
+class Api:
+    """The Kubernetes API. Calls raise aiohttp.ClientError or TimeoutError."""
+
+    def __init__(self, login: Callable[[], kopf.ConnectionInfo], namespace: str) -> None:
+        info = login()
+        self._login, self._namespace, self._server = login, namespace, info.server.rstrip("/")
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(ssl=info.as_ssl_context()), timeout=aiohttp.ClientTimeout(total=API_SECONDS)
+        )
+
+    async def versions(self, kind: Kind) -> dict[str, str]:
+        """The resource version of each object by its name; none of a kind that the API does not know."""
+        url = self._server + kind.path(self._namespace)
+        async with self._session.get(url, params=kind.selector, headers=self._headers()) as response:
+            if response.status == NOT_FOUND:
+                return {}
+            response.raise_for_status()
+            items = (await response.json())["items"]
+        return {item["metadata"]["name"]: item["metadata"]["resourceVersion"] for item in items}
+
+    async def patch(self, kind: Kind, name: str, patch: Mapping[str, Any]) -> bool:
+        """Merge into an object. False when it is no longer the one that the patch's resourceVersion names."""
+        headers = {**self._headers(), "Content-Type": "application/merge-patch+json"}
+        url = self._server + kind.path(self._namespace, name)
+        manager = {"fieldManager": COMPONENT}
+        async with self._session.patch(url, params=manager, json=patch, headers=headers) as response:
+            if response.status in {CONFLICT, NOT_FOUND}:
+                return False
+            response.raise_for_status()
+            return True
+
+    async def post_event(self, event: Mapping[str, Any]) -> None:
+        url = f"{self._server}/api/v1/namespaces/{self._namespace}/events"
+        async with self._session.post(url, json=event, headers=self._headers()) as response:
+            response.raise_for_status()
+
+    async def close(self) -> None:
+        await self._session.close()
+
+    def _headers(self) -> dict[str, str]:
+        # The token is replaced by a new one every hour.
+        return self._login().as_http_headers()
+
+
+class Simulator:
+    """/healthz of the simulator's pods."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=HEALTH_SECONDS))
+
+    async def health(self, pod: str, ip: str) -> Health | None:
+        """None without an answer: a simulator that gives none is the kubelet's to judge."""
+        host = f"[{ip}]" if ":" in ip else ip
+        try:
+            async with self._session.get(f"http://{host}:{self._port}/healthz") as response:
+                return read_health(pod, await response.json())
+        except (aiohttp.ClientError, TimeoutError, ValueError):
+            return None
+
+    async def close(self) -> None:
+        await self._session.close()
+
+
+class Topic:
+    """The end of Kafka's topic. Its methods block, for about KAFKA_MS at most, and are for one thread at a time."""
+
+    def __init__(self, kafka: Kafka) -> None:
+        self._kafka = kafka
+        self._client: Any = None
+        self._reason = ""
+
+    def end(self) -> int | None:
+        """The sum of all partitions' end offsets; None when Kafka or the topic is out of reach, the log says why."""
+        try:
+            if self._client is None:
+                self._client = KafkaAdminClient(
+                    client_id=COMPONENT,
+                    bootstrap_timeout_ms=KAFKA_MS,
+                    request_timeout_ms=KAFKA_MS,
+                    **self._kafka.options(),
+                )
+            topic = self._client.describe_topics([self._kafka.topic])[0]
+            partitions = [TopicPartition(self._kafka.topic, each["partition_index"]) for each in topic["partitions"]]
+            if not partitions:
+                self._lost(f"there is no topic {self._kafka.topic} that may be described")
+                return None
+            ends = self._client.list_partition_offsets(
+                dict.fromkeys(partitions, OffsetSpec.LATEST), timeout_ms=KAFKA_MS
+            )
+        except (KafkaError, OSError) as error:
+            self.close()
+            self._lost(f"{type(error).__name__}: {error}")
+            return None
+        if self._reason:
+            log.info("Kafka answers again")
+        self._reason = ""
+        return sum(int(each.offset) for each in ends.values())
+
+    def close(self) -> None:
+        if self._client is not None:
+            with contextlib.suppress(KafkaError, OSError):
+                self._client.close()
+        self._client = None
+
+    def _lost(self, reason: str) -> None:
+        if not self._reason:
+            log.warning("Kafka at %s is out of reach: %s", self._kafka.bootstrap_servers, reason)
+        self._reason = reason

@@ -1,0 +1,145 @@
+"""The operator's settings, read once from the environment.
+
+The names of the Kafka settings and what they mean are the jobs' own; the simulator's images hold no code of the jobs.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from simulator.watchdog.decisions import Limits
+
+SECURITY_PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
+MECHANISM = "SCRAM-SHA-512"
+DNS_NAME = "[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?"
+# Whole numbers that may be set: name, least, most, default.
+NUMBERS: Mapping[str, tuple[int, int, int]] = {
+    "NOT_READY_SECONDS": (1, 3600, 20),
+    "CRASH_LOOP_SECONDS": (1, 3600, 60),
+    "NO_SEND_SECONDS": (1, 3600, 30),
+    "TOPIC_STALLED_SECONDS": (1, 3600, 60),
+    "COOLDOWN_SECONDS": (1, 3600, 60),
+    "BACK_OFF_MAX_SECONDS": (1, 86_400, 1800),
+    "RECOVERED_SECONDS": (1, 86_400, 300),
+    "RESTARTS_PER_HOUR": (1, 60, 6),
+    "POLL_SECONDS": (1, 60, 5),
+    "WATCH_SILENT_SECONDS": (30, 3600, 120),
+}
+
+
+class SettingError(ValueError):
+    """A setting has a value that is not allowed; the text names the setting, the value and what is allowed."""
+
+
+@dataclass(frozen=True)
+class Kafka:
+    """How Kafka is reached. username, password_file: with a protocol that begins with SASL_; ca_file: PEM, None for
+    whom the system trusts."""
+
+    bootstrap_servers: str = "localhost:9092"
+    topic: str = "tweets"
+    protocol: str = "PLAINTEXT"
+    username: str = ""
+    password_file: str = ""
+    ca_file: str | None = None
+
+    def options(self) -> dict[str, Any]:
+        """For kafka-python. The password is read anew each time, since it may have been changed. Raises OSError."""
+        options: dict[str, Any] = {
+            "bootstrap_servers": self.bootstrap_servers,
+            "security_protocol": self.protocol,
+            "ssl_cafile": self.ca_file,
+        }
+        if self.username:
+            options |= {
+                "sasl_mechanism": MECHANISM,
+                "sasl_plain_username": self.username,
+                "sasl_plain_password": Path(self.password_file).read_text(encoding="utf-8"),
+            }
+        return options
+
+
+@dataclass(frozen=True)
+class Settings:
+    """deployment, configmap, secret: of the simulator, in the namespace; secret "": there is none; selector: labels of
+    its pods; port: of its /healthz; collector: the FlinkDeployment; poll_seconds: between two looks;
+    watch_silent_seconds: how long the watches may miss what the API says before /healthz fails."""
+
+    namespace: str
+    deployment: str
+    selector: str
+    configmap: str
+    secret: str
+    port: int
+    collector: str
+    kafka: Kafka
+    limits: Limits
+    poll_seconds: int
+    watch_silent_seconds: int
+    metrics_port: int
+
+
+def read_settings(environ: Mapping[str, str]) -> Settings:
+    """An unset or empty variable means the default. Raises SettingError."""
+    number = {name: whole(environ, name, *rule) for name, rule in NUMBERS.items()}
+    return Settings(
+        namespace=text(environ, "NAMESPACE", "default", DNS_NAME, "a name"),
+        deployment=text(environ, "SIMULATOR_DEPLOYMENT", "data-collection-simulator", DNS_NAME, "a name"),
+        selector=text(environ, "SIMULATOR_SELECTOR", "app.kubernetes.io/component=simulator", r"\S+=\S+", "a selector"),
+        configmap=text(environ, "SIMULATOR_CONFIGMAP", "data-collection-simulator", DNS_NAME, "a name"),
+        secret=text(environ, "SIMULATOR_SECRET", "", f"({DNS_NAME})?", "a name or nothing"),
+        port=whole(environ, "SIMULATOR_PORT", 1, 65535, 5555),
+        collector=text(environ, "COLLECTOR", "data-collection-collector", DNS_NAME, "a name"),
+        kafka=read_kafka(environ),
+        limits=Limits(
+            not_ready=number["NOT_READY_SECONDS"],
+            crash_loop=number["CRASH_LOOP_SECONDS"],
+            no_send=number["NO_SEND_SECONDS"],
+            topic_stalled=number["TOPIC_STALLED_SECONDS"],
+            cooldown=number["COOLDOWN_SECONDS"],
+            back_off_max=number["BACK_OFF_MAX_SECONDS"],
+            recovered=number["RECOVERED_SECONDS"],
+            restarts_per_hour=number["RESTARTS_PER_HOUR"],
+        ),
+        poll_seconds=number["POLL_SECONDS"],
+        watch_silent_seconds=number["WATCH_SILENT_SECONDS"],
+        metrics_port=whole(environ, "METRICS_PORT", 1, 65535, 9249),
+    )
+
+
+def read_kafka(environ: Mapping[str, str]) -> Kafka:
+    protocol = environ.get("KAFKA_SECURITY_PROTOCOL") or "PLAINTEXT"
+    if protocol not in SECURITY_PROTOCOLS:
+        raise refusal("KAFKA_SECURITY_PROTOCOL", protocol, " or ".join(SECURITY_PROTOCOLS))
+    sasl = protocol.startswith("SASL_")
+    server = r"[^\s:,']+:[0-9]{1,5}"
+    return Kafka(
+        bootstrap_servers=text(
+            environ, "KAFKA_BOOTSTRAP_SERVERS", "localhost:9092", f"{server}(,{server})*", "host:port[,host:port...]"
+        ),
+        topic=text(environ, "KAFKA_TOPIC", "tweets", "[a-zA-Z0-9._-]{1,200}", "a topic's name"),
+        protocol=protocol,
+        username=text(environ, "KAFKA_USERNAME", "", ".+", f"with {protocol} a user's name") if sasl else "",
+        password_file=text(environ, "KAFKA_PASSWORD_FILE", "", "/.+", f"with {protocol} a path") if sasl else "",
+        ca_file=text(environ, "KAFKA_CA_FILE", "", "(/.+)?", "an absolute path") or None,
+    )
+
+
+def text(environ: Mapping[str, str], name: str, default: str, pattern: str, allowed: str) -> str:
+    value = environ.get(name) or default
+    if not re.fullmatch(pattern, value):
+        raise refusal(name, value, allowed)
+    return value
+
+
+def whole(environ: Mapping[str, str], name: str, least: int, most: int, default: int) -> int:
+    value = environ.get(name) or str(default)
+    if not (re.fullmatch("[0-9]{1,18}", value) and least <= int(value) <= most):
+        raise refusal(name, value, f"a whole number from {least} to {most}")
+    return int(value)
+
+
+def refusal(name: str, value: str, allowed: str) -> SettingError:
+    return SettingError(f"{name}={value!r}: {allowed} is allowed")
