@@ -48,7 +48,14 @@ class Release:
             standins.install(self.cluster, NAMESPACE, references)
         values = [*PROFILE, *(standins.values(references) if own else []), *image_settings(references)]
         off = [part for job in JOBS for part in ("--set", f"{job}.enabled=false")]
-        self._helm("upgrade", "--install", RELEASE, str(self._chart()), *values, *off, "--wait", "--timeout=14m")
+        # Helm's own --wait would wait for the jobs' volume, which with many storage classes is made for its first user.
+        self._helm("upgrade", "--install", RELEASE, str(self._chart()), *values, *off)
+        self._await(
+            lambda: not self._unfinished(),
+            "the release to be Ready",
+            READY_SECONDS,
+            lambda: ", ".join(self._unfinished()),
+        )
         say(f"everything but the jobs is Ready in namespace {NAMESPACE}; next: make clean package deploy")
 
     def deploy(self) -> None:
@@ -134,13 +141,17 @@ class Release:
                 try:
                     process.wait(PROGRESS_SECONDS)
                 except subprocess.TimeoutExpired:
-                    say(f"  waiting for: {', '.join(self._not_ready()) or 'helm'}")
+                    say(f"  waiting for: {', '.join(self._unfinished()) or 'helm'}")
             if process.returncode != 0:
                 reason = process.stderr.read() if process.stderr else ""
                 raise ClusterError(f"helm {arguments[0]}: {reason.strip()[-800:]}")
 
-    def _not_ready(self) -> list[str]:
-        return [pod["metadata"]["name"] for pod in self.cluster.list("pods", NAMESPACE) if not ready(pod)]
+    def _unfinished(self) -> list[str]:
+        """What of the release is not Ready, or not done, yet."""
+        kinds = "deployments,statefulsets,jobs"
+        if "kafkas." in self.cluster.run("api-resources", "--api-group=kafka.strimzi.io", "-o", "name"):
+            kinds += ",kafkas"
+        return [each["metadata"]["name"] for each in self.cluster.list(kinds, NAMESPACE) if not ready(each)]
 
     def _await(
         self, read: Callable[[], object], what: str, seconds: float, state: Callable[[], str] = lambda: ""
@@ -178,11 +189,13 @@ def told(job: Object | None) -> str:
     return ", ".join(str(part)[:300] for part in parts if part)
 
 
-def ready(pod: Object) -> bool:
-    status = pod["status"]
-    return status.get("phase") == "Succeeded" or any(
-        each["type"] == "Ready" and each["status"] == "True" for each in status.get("conditions", [])
-    )
+def ready(workload: Object) -> bool:
+    """Whether a Deployment or StatefulSet has all its pods Ready, a Job is done, any other object Ready."""
+    status = workload.get("status", {})
+    if workload["kind"] in {"Deployment", "StatefulSet"}:
+        return bool(status.get("readyReplicas", 0) >= workload["spec"]["replicas"])
+    wanted = "Complete" if workload["kind"] == "Job" else "Ready"
+    return any(each["type"] == wanted and each["status"] == "True" for each in status.get("conditions", []))
 
 
 def say(text: str) -> None:

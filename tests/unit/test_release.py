@@ -44,16 +44,19 @@ def test_told_names_the_error() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "expected"),
+    ("kind", "status", "expected"),
     [
-        ({"phase": "Succeeded"}, True),
-        ({"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}, True),
-        ({"phase": "Running", "conditions": [{"type": "Ready", "status": "False"}]}, False),
-        ({"phase": "Pending"}, False),
+        ("Deployment", {"readyReplicas": 1}, True),
+        ("Deployment", {}, False),
+        ("StatefulSet", {"readyReplicas": 0}, False),
+        ("Job", {"conditions": [{"type": "Complete", "status": "True"}]}, True),
+        ("Job", {"conditions": [{"type": "Failed", "status": "True"}]}, False),
+        ("Kafka", {"conditions": [{"type": "Ready", "status": "True"}]}, True),
+        ("Kafka", {"conditions": [{"type": "Ready", "status": "False"}]}, False),
     ],
 )
-def test_ready(status: dict[str, Any], expected: bool) -> None:
-    assert ready({"status": status}) is expected
+def test_ready(kind: str, status: dict[str, Any], expected: bool) -> None:
+    assert ready({"kind": kind, "spec": {"replicas": 1}, "status": status}) is expected
 
 
 def test_profile_is_there() -> None:
