@@ -172,9 +172,13 @@ class Flow:
         await_value(seen, "posts to flow again", seconds, every=1)
         return time.time()
 
+    def enough_numbers(self) -> list[int]:
+        found = numbers(self.place.posts(TOPICS[0]))
+        return found if len(found) > 10 * RATE else []
+
     def assert_exact(self) -> None:
         """Every post since the first is in the topic once, but for those of the transactions that are now open."""
-        found = numbers(self.place.posts(TOPICS[0]))
+        found = await_value(self.enough_numbers, "ten seconds of posts", 60, every=1)
         last = found[-1] - 4 * RATE
         assert_complete([number for number in found if number <= last], last)
         assert self.place.posts(TOPICS[1]) == []
