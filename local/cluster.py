@@ -22,6 +22,10 @@ class ClusterError(RuntimeError):
     """The cluster cannot be used, or refused something; the text is for the user."""
 
 
+class NoClusterError(ClusterError):
+    """The repository's own cluster does not run."""
+
+
 @dataclass(frozen=True)
 class Target:
     """A cluster: the context that kubectl uses, and the registry from which its nodes pull the project's images.
@@ -72,24 +76,7 @@ class Cluster:
 
     def program(self, *command: str, stdin: str | None = None, seconds: float = 60) -> str:
         """Run kubectl, helm or the like with the cluster's environment; returns what it prints."""
-        told = " ".join(command[:6])
-        try:
-            result = subprocess.run(
-                command,
-                env=dict(self.environment),
-                input=stdin if stdin is not None else "",
-                capture_output=True,
-                text=True,
-                check=False,
-                timeout=seconds,
-            )
-        except OSError as error:
-            raise ClusterError(f"{command[0]} cannot be started: {error}") from error
-        except subprocess.TimeoutExpired:
-            raise ClusterError(f"{told}: no answer within {seconds:g} s") from None
-        if result.returncode != 0:
-            raise ClusterError(f"{told}: {result.stderr.strip()[-1000:]}")
-        return result.stdout
+        return run_program(command, self.environment, stdin=stdin, seconds=seconds)
 
     def apply(self, objects: Iterable[Object], namespace: str, *, dry_run: bool = False) -> None:
         """Create or change objects, or with `dry_run` let the API server only check them.
@@ -137,6 +124,30 @@ class Cluster:
         return self.run("get", "--raw", f"/api/v1/namespaces/{namespace}/pods/{pod}:{port}/proxy{path}")
 
 
+def run_program(
+    command: Sequence[str], environment: Mapping[str, str], *, stdin: str | None = None, seconds: float = 60
+) -> str:
+    """What a program prints. Raises ClusterError, with what it said, when it fails or takes too long."""
+    told = " ".join(command[:6])
+    try:
+        result = subprocess.run(
+            command,
+            env=dict(environment),
+            input=stdin if stdin is not None else "",
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=seconds,
+        )
+    except OSError as error:
+        raise ClusterError(f"{command[0]} cannot be started: {error}") from error
+    except subprocess.TimeoutExpired:
+        raise ClusterError(f"{told}: no answer within {seconds:g} s") from None
+    if result.returncode != 0:
+        raise ClusterError(f"{told}: {result.stderr.strip()[-1000:]}")
+    return result.stdout
+
+
 def connect(environment: Mapping[str, str] = os.environ, *, start: bool = True) -> Cluster:
     """The cluster to use, answering; `start` the repository's own one where that is meant. Raises ClusterError."""
     named, registry = environment.get("CONTEXT", ""), environment.get("IMAGE_REGISTRY", "")
@@ -175,7 +186,7 @@ def own_cluster(environment: Mapping[str, str]) -> Cluster:
     try:
         cluster.run("get", "--raw=/readyz", "--request-timeout=10s", seconds=15)
     except ClusterError:
-        raise ClusterError("no cluster runs: make docker_up") from None
+        raise NoClusterError("no cluster runs: make docker_up") from None
     return cluster
 
 

@@ -1,19 +1,17 @@
 """Renders the plain manifests of `k8s/` from the chart: ``python -m local.manifests``."""
 
-import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 from local.chart import copy_without_dependencies
-from local.cluster import ClusterError, tools
+from local.cluster import ClusterError, run_program, tools
+from local.release import JOBS, RELEASE
 from local.settings import REPOSITORY
 
 FOLDER = REPOSITORY / "k8s"
-RELEASE = "data-collection"
 KUBERNETES = "1.30.0"  # the oldest that the chart takes: what is rendered depends on none newer
-JOBS = ("collector", "aggregator")
 HEADER = """\
 # Rendered from helm/data-collection with its default values by `make manifests`: change the chart, not this file.
 # It needs what the chart installs beside the jobs, as a release named data-collection in the same namespace.
@@ -25,22 +23,8 @@ def render(job: str, environment: Mapping[str, str]) -> str:
     with tempfile.TemporaryDirectory() as folder:
         chart = copy_without_dependencies(Path(folder))
         show = ("--show-only", f"templates/{job}/flinkdeployment.yaml")
-        command = ["helm", "template", RELEASE, str(chart), "--kube-version", KUBERNETES, *show]
-        try:
-            result = subprocess.run(
-                command,
-                env=dict(environment),
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                check=False,
-                timeout=60,
-            )
-        except OSError as error:
-            raise ClusterError(f"helm cannot be started: {error}") from error
-    if result.returncode != 0:
-        raise ClusterError(f"helm template: {result.stderr.strip()}")
-    return HEADER + result.stdout.removeprefix("---\n")
+        command = ("helm", "template", RELEASE, str(chart), "--kube-version", KUBERNETES, *show)
+        return HEADER + run_program(command, environment).removeprefix("---\n")
 
 
 def main() -> int:

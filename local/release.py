@@ -17,7 +17,7 @@ from pathlib import Path
 from images.build import BuildError, choose_engine, image, project_images, remove, silently
 from local import pods, standins
 from local.chart import CHART, copy_without_dependencies
-from local.cluster import NODE_SCRIPTS, Cluster, ClusterError, Object, connect, load
+from local.cluster import NODE_SCRIPTS, Cluster, ClusterError, NoClusterError, Object, connect, load
 from local.settings import REPOSITORY
 
 NAMESPACE = "data-collection"
@@ -64,7 +64,8 @@ class Release:
         for job in JOBS:
             if self._job(job) is not None:
                 patch = json.dumps({"spec": {"image": flink}})
-                self._kubectl("patch", "flinkdeployment", f"{RELEASE}-{job}", "--type=merge", "-p", patch)
+                name = f"{RELEASE}-{job}"
+                self.cluster.run("patch", "flinkdeployment", name, "-n", NAMESPACE, "--type=merge", "-p", patch)
                 say(f"{job}: goes on with the new code")
         say("the jobs' image is there; next: make remote_collection_stream remote_aggregation_stream")
 
@@ -117,9 +118,6 @@ class Release:
         if "flinkdeployments" not in self.cluster.run("api-resources", "--api-group=flink.apache.org", "-o", "name"):
             return None
         return self.cluster.get("flinkdeployment", f"{RELEASE}-{job}", NAMESPACE)
-
-    def _kubectl(self, *arguments: str) -> str:
-        return self.cluster.run(*arguments, "-n", NAMESPACE)
 
     def _helm_output(self, *arguments: str) -> str:
         target = ("--kube-context", self.cluster.target.context, "--namespace", NAMESPACE)
@@ -230,9 +228,7 @@ def down() -> None:
     """Uninstall the release; the project's own cluster ends then, unless the tests still use it."""
     try:
         cluster = connect(start=False)
-    except ClusterError as error:
-        if "make docker_up" not in str(error):
-            raise
+    except NoClusterError:
         say("no cluster of this project runs")
         return
     Release(cluster).down()

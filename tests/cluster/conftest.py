@@ -46,8 +46,8 @@ class Place:
     def await_ready(self, pod: str, seconds: float = 120) -> None:
         """Wait until the pod is Ready; on failure say what it said last."""
         try:
-            await_value(lambda: self.ready(pod), f"pod {pod} to be Ready", seconds, every=0.5)
-        except AssertionError as error:
+            self.cluster.await_condition(f"pod/{pod}", "Ready", self.namespace, seconds)
+        except ClusterError as error:
             raise AssertionError(f"{error}\n{self.story(pod)}") from None
 
     def remove_now(self, pod: str) -> None:
@@ -58,11 +58,6 @@ class Place:
         command = ("python", "-", "kafka:9092", topic)
         lines = self.cluster.execute("reader", self.namespace, *command, stdin=READ_TOPIC, seconds=120).splitlines()
         return [post for line in lines if (post := json.loads(line))["text"] is not None]
-
-    def ready(self, pod: str) -> bool:
-        found = self.cluster.get("pod", pod, self.namespace)
-        conditions = (found or {}).get("status", {}).get("conditions", [])
-        return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
 
     def story(self, pod: str) -> str:
         """Its events and the end of its log."""

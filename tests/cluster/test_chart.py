@@ -19,7 +19,7 @@ from jobs.names import COLLECTION, DATABASE, REJECTED_TOPIC, TWEETS_TOPIC
 from local import pods, standins
 from local.chart import copy_without_dependencies
 from local.cluster import ClusterError
-from local.release import PROFILE, image_settings, settled
+from local.release import JOBS, PROFILE, RELEASE, image_settings, settled
 from tests.cluster.conftest import Place
 from tests.counting import Feed, assert_complete, iso, numbers
 from tests.waiting import await_value
@@ -27,12 +27,10 @@ from tests.waiting import await_value
 HERE = Path(__file__).parent
 READ_DOCUMENTS = (HERE / "read_documents.py").read_text()
 log = logging.getLogger(__name__)
-RELEASE = "data-collection"
 FEED = Feed(rate=20, window_seconds=20)
 FIRST_DOCUMENT_SECONDS = 180
 RUNNING_SECONDS = 300
 RECOVERY_SECONDS = 240
-JOBS = ("collector", "aggregator")
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from ruamel.yaml import YAML
 
 from local.chart import CHART, copy_without_dependencies
 from local.cluster import Cluster, ClusterError, Object
-from local.manifests import FOLDER, JOBS, render
+from local.manifests import FOLDER, render
+from local.release import JOBS
 from local.settings import REPOSITORY
 from tests.cluster import strimzi
 from tests.cluster.conftest import Place
