@@ -45,7 +45,7 @@ def delete(cluster: Cluster, seconds: float = 1.0) -> list[str]:
         nonlocal now
         now += seconds * pause
 
-    order = script.stages("demo", "demo-data-collection")
+    order = script.stages("demo", "demo-data-collection", "demo-test")
     return list(script.delete(cluster, "ns", "demo", order, 240, clock=lambda: now, sleep=sleep))
 
 
@@ -53,14 +53,21 @@ def test_jobs_go_first_then_the_brokers_then_the_topics() -> None:
     cluster = Cluster(flinkdeployments=["collector"], pods=["broker"], kafkatopics=["tweets"])
     assert delete(cluster) == []
     deleted = [kind for method, kind, _ in cluster.calls if method == "DELETE"]
-    assert list(dict.fromkeys(deleted)) == ["flinkdeployments", "kafkas", "kafkanodepools", "kafkatopics", "kafkausers"]
+    assert list(dict.fromkeys(deleted)) == [
+        "flinkdeployments",
+        "kafkas",
+        "kafkanodepools",
+        "kafkatopics",
+        "kafkausers",
+        "pods/demo-test",
+    ]
 
 
 def test_only_this_releases_resources_are_deleted() -> None:
     cluster = Cluster()
     delete(cluster)
     assert {labels for method, _, labels in cluster.calls if method == "DELETE"} == {OWN}
-    assert {kind for method, kind, _ in cluster.calls if method == "DELETE"}.isdisjoint({"pods"})
+    assert "pods" not in {kind for method, kind, _ in cluster.calls if method == "DELETE"}
 
 
 def test_pods_of_the_jobs_and_of_the_brokers_are_waited_for() -> None:
@@ -112,6 +119,14 @@ def test_the_api_is_asked_as_the_pods_account(monkeypatch: pytest.MonkeyPatch) -
     assert api("GET", "/apis/x/namespaces/ns/flinkdeployments?labelSelector=a%2Fb") == ["flinkdeployments/collector"]
     assert requests[0].full_url.startswith("https://[fd00::1]:443/apis/x/")
     assert requests[0].get_header("Authorization") == "Bearer token-of-the-pod"
+
+
+@pytest.mark.usefixtures("account")
+def test_one_object_is_told_like_a_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer_with(monkeypatch, 200, {"kind": "Pod", "metadata": {"name": "demo-test"}})
+    api = script.connect({"KUBERNETES_SERVICE_HOST": "10.0.0.1", "KUBERNETES_SERVICE_PORT": "443"})
+    assert api("GET", "/api/v1/namespaces/ns/pods/demo-test?labelSelector=a") == ["pods/demo-test"]
+    assert api("DELETE", "/api/v1/namespaces/ns/pods/demo-test?labelSelector=a") == []
 
 
 @pytest.mark.usefixtures("account")

@@ -1,6 +1,7 @@
 """Deletes a release's resources that operators manage, while these still run, and waits until their pods are gone too.
+With them goes the pod of `helm test`, which Helm leaves to be read.
 
-Settings: NAMESPACE, RELEASE, KAFKA_CLUSTER, LIMIT_SECONDS. Speaks to the Kubernetes API as the pod's service account.
+Settings: NAMESPACE, RELEASE, KAFKA_CLUSTER, TEST_POD, LIMIT_SECONDS. Speaks to the Kubernetes API as the pod's service account.
 Exit status: 0, or 1 with what is left.
 """
 
@@ -14,7 +15,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -27,29 +28,30 @@ Api = Callable[[str, str], list[str]]
 
 
 class Stage(NamedTuple):
-    """Kinds that are deleted together, and the pods that go with them."""
+    """Resources that are deleted together, each a kind or one object (kind/name), and the pods that go with them."""
 
-    group: str
-    kinds: tuple[str, ...]
-    pods: str
+    api: str
+    resources: tuple[str, ...]
+    pods: str = ""
 
 
-def stages(release: str, cluster: str) -> list[Stage]:
+def stages(release: str, cluster: str, test_pod: str) -> list[Stage]:
     """The jobs go first, since they read from Kafka. The topics go after the cluster: as long as the topic operator
     runs, it takes the deletion of a topic for that of its data, which may be meant to stay."""
-    flink, kafka = "flink.apache.org/v1beta1", "kafka.strimzi.io/v1"
+    flink, kafka = "apis/flink.apache.org/v1beta1", "apis/kafka.strimzi.io/v1"
     jobs = f"app.kubernetes.io/instance={release},app.kubernetes.io/component in (collector,aggregator)"
     return [
         Stage(flink, ("flinkdeployments",), jobs),
         Stage(kafka, ("kafkas", "kafkanodepools"), f"strimzi.io/cluster={cluster}"),
-        Stage(kafka, ("kafkatopics", "kafkausers"), ""),
+        Stage(kafka, ("kafkatopics", "kafkausers")),
+        Stage("api/v1", (f"pods/{test_pod}",)),
     ]
 
 
 def main(environ: Mapping[str, str] = os.environ) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     release, limit = environ["RELEASE"], float(environ["LIMIT_SECONDS"])
-    order = stages(release, environ["KAFKA_CLUSTER"])
+    order = stages(release, environ["KAFKA_CLUSTER"], environ["TEST_POD"])
     left = delete(connect(environ), environ["NAMESPACE"], release, order, limit)
     if left:
         log.error("error: after %.0f s these are left: %s", limit, ", ".join(left))
@@ -70,14 +72,14 @@ def delete(
     own = f"app.kubernetes.io/name=data-collection,app.kubernetes.io/instance={release}"
     start = clock()
     for stage in order:
-        paths = [f"/apis/{stage.group}/namespaces/{namespace}/{kind}{selected(own)}" for kind in stage.kinds]
+        paths = [f"/{stage.api}/namespaces/{namespace}/{resource}{selected(own)}" for resource in stage.resources]
         pods = [f"/api/v1/namespaces/{namespace}/pods{selected(stage.pods)}"] if stage.pods else []
         while left := delete_once(api, paths, pods):
             if clock() - start > limit:
                 return left
             log.info("%3.0f s, waiting for: %s", clock() - start, ", ".join(left))
             sleep(PAUSE_SECONDS)
-        log.info("gone: %s", ", ".join(stage.kinds))
+        log.info("gone: %s", ", ".join(stage.resources))
     return []
 
 
@@ -106,20 +108,19 @@ def connect(environ: Mapping[str, str]) -> Api:
         call = urllib.request.Request(base + path, method=method, headers=headers)  # noqa: S310 - https, see above
         try:
             with urllib.request.urlopen(call, timeout=30, context=context) as answer:  # noqa: S310
-                return names(path, json.load(answer))
+                return names(path, json.load(answer)) if method == "GET" else []
         except urllib.error.HTTPError as error:
-            if error.code == NOT_FOUND:  # the cluster has no such kind
+            if error.code == NOT_FOUND:  # no such object, or the cluster has no such kind
                 return []
             raise OSError(f"{method} {path}: {error.code} {error.read().decode(errors='replace')[:300]}") from error
 
     return request
 
 
-def names(path: str, answer: Mapping[str, object]) -> list[str]:
-    """The items of a list as kind/name; deleting a collection may be answered by a status instead."""
-    kind = path.partition("?")[0].rpartition("/")[2]
-    items = answer.get("items")
-    return [f"{kind}/{item['metadata']['name']}" for item in items] if isinstance(items, list) else []
+def names(path: str, answer: Mapping[str, Any]) -> list[str]:
+    """What was asked for, a list or one object, as kind/name."""
+    kind = path.partition("/namespaces/")[2].partition("?")[0].split("/")[1]
+    return [f"{kind}/{item['metadata']['name']}" for item in answer.get("items", [answer])]
 
 
 if __name__ == "__main__":
