@@ -1,8 +1,8 @@
 """Deletes a release's resources that operators manage, while these still run, and waits until their pods are gone too.
 With them goes the pod of `helm test`, which Helm leaves to be read.
 
-Settings: NAMESPACE, RELEASE, KAFKA_CLUSTER, TEST_POD, LIMIT_SECONDS. Speaks to the Kubernetes API as the pod's service account.
-Exit status: 0, or 1 with what is left.
+Settings: NAMESPACE, RELEASE, KAFKA_CLUSTER, TEST_POD, LIMIT_SECONDS. Speaks to the Kubernetes API as the pod's service
+account. Exit status: 0, or 1 with what is left.
 """
 
 import json
