@@ -77,7 +77,7 @@ LOCK := $(VENV)/bin/uv pip compile --quiet --no-header --generate-hashes --pytho
 lock: $(VENV)/ready ## pin again what the pinned packages need, and from that what each image needs
 	@$(LOCK) --all-extras pyproject.toml --output-file requirements.lock
 	@$(LOCK) --constraint requirements.lock pyproject.toml --output-file images/flink/requirements.txt
-	@for image in images/simulator images/operator tests/cluster/images/mongodb; do \
+	@for image in images/simulator images/operator tests/cluster/images/mongodb tests/cluster/images/s3; do \
 		$(LOCK) --constraint requirements.lock $$image/requirements.in --output-file $$image/requirements.txt || exit 1; done
 
 $(VENV)/ready: requirements.lock

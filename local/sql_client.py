@@ -65,7 +65,7 @@ def on_cluster(cluster: Cluster, query: str) -> int:
     }
     cluster.apply([pod], NAMESPACE)
     cluster.await_condition(f"pod/{POD}", "Ready", NAMESPACE, 120)
-    statements = init_statements(database_uri(cluster), {**OPTIONS, "execution.target": "local"})
+    statements = init_statements(database_uri(cluster, NAMESPACE), {**OPTIONS, "execution.target": "local"})
     write_in_pod(cluster, INIT, statements)
     command = ["sql-client.sh", "--init", INIT, "--history", f"{INIT}.history"]
     if not query:
@@ -76,9 +76,9 @@ def on_cluster(cluster: Cluster, query: str) -> int:
     return show(printed)
 
 
-def database_uri(cluster: Cluster) -> str:
+def database_uri(cluster: Cluster, namespace: str) -> str:
     """The application user's address of the release's database."""
-    secret = cluster.get("secret", f"{RELEASE}-mongodb", NAMESPACE)
+    secret = cluster.get("secret", f"{RELEASE}-mongodb", namespace)
     if secret is None:
         raise ClusterError(f"there is no Secret {RELEASE}-mongodb: an external MongoDB is asked at its own address")
     return base64.b64decode(secret["data"]["uri"]).decode()

@@ -4,9 +4,9 @@ The tests share one release and run in order; each one checks all that was count
 MongoDB and the Flink operator are the stand-ins of `images/`; `values.yaml` says what differs.
 """
 
-import base64
 import json
 import logging
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,8 +18,9 @@ import pytest
 from jobs.names import COLLECTION, DATABASE, REJECTED_TOPIC, TWEETS_TOPIC
 from local import pods, standins
 from local.chart import copy_without_dependencies
-from local.cluster import ClusterError
+from local.cluster import ClusterError, Object
 from local.release import JOBS, PROFILE, RELEASE, image_settings, settled
+from local.sql_client import database_uri
 from tests.cluster.conftest import Place
 from tests.counting import Feed, assert_complete, iso, numbers
 from tests.waiting import await_value
@@ -66,8 +67,7 @@ class Release:
 
     def documents(self) -> list[dict[str, Any]]:
         """All documents; none while the database does not answer."""
-        secret = self.place.cluster.get("secret", f"{RELEASE}-mongodb", self.place.namespace) or {}
-        uri = base64.b64decode(secret["data"]["uri"]).decode()
+        uri = database_uri(self.place.cluster, self.place.namespace)
         command = ("env", f"MONGODB_URI={uri}", "python", "-", DATABASE, COLLECTION)
         try:
             lines = self.place.cluster.execute("reader", self.place.namespace, *command, stdin=READ_DOCUMENTS)
@@ -166,19 +166,62 @@ def change(release: Release, act: Callable[[], object]) -> None:
     release.assert_exact()
 
 
-def test_second_release_in_another_namespace(release: Release) -> None:
+# A store of its own, where a real one stands in values-production.yaml.
+BUCKET = {
+    "flink.storage": {"type": "uri", "uri": "s3://checkpoints/flink", "existingSecret": "s3"},
+    "flink.extraConfiguration": {"s3.endpoint": "http://s3:9000", "s3.path.style.access": "true"},
+}
+MAKE_BUCKET = """
+import urllib.request
+urllib.request.urlopen(urllib.request.Request("http://localhost:9000/checkpoints", method="PUT"))
+"""
+
+
+def test_second_release_in_another_namespace_with_its_state_in_a_bucket(release: Release) -> None:
     second = Place(release.place.cluster, f"{release.place.namespace}-2", release.place.images)
     with second.made():
-        second.apply(pods.idle_pod("reader", second.images["data-collection/flink"]))
+        second.apply(pods.idle_pod("reader", second.images["data-collection/flink"]), *s3(second))
         standins.install(second.cluster, second.namespace, second.images)
+        second.await_ready("s3")
+        second.cluster.execute("s3", second.namespace, "/opt/venv/bin/python", "-", stdin=MAKE_BUCKET)
         other = Release(second, release.chart, time.time())
-        other.upgrade("--set", "aggregator.enabled=false,worldometers.enabled=false")
+        settings = (part for key, value in BUCKET.items() for part in ("--set-json", f"{key}={json.dumps(value)}"))
+        other.upgrade("--set", "aggregator.enabled=false,worldometers.enabled=false", *settings)
         await_value(lambda: other.settled("collector"), "the second collector to be RUNNING", RUNNING_SECONDS, every=1)
-        found = await_value(lambda: numbers(second.posts(TWEETS_TOPIC)), "posts of the second release", 120, every=2)
-        assert_complete(found, found[-1])
+        await_value(lambda: checkpoints(second), "a checkpoint in the bucket", 120, every=1)
+        killed_at = time.time()
+        second.remove_now(other.pod(FAULTS["JobManager of the collector"]))
+
+        # A transaction becomes visible partition by partition: only what is older than the newest is complete.
+        after, newest = (FEED.numbering.newest(killed_at + seconds) for seconds in (5, FEED.window_seconds))
+
+        def read_on() -> list[int]:
+            found = numbers(second.posts(TWEETS_TOPIC))
+            return found if found and found[-1] > newest else []
+
+        found = await_value(read_on, "posts after the kill", RECOVERY_SECONDS, every=2)
+        assert_complete([number for number in found if number <= after], after)
         other.helm("uninstall", RELEASE, "--wait")
     release.await_window_after(time.time(), "beside the second release")
     release.assert_exact()
+
+
+def s3(place: Place) -> list[Object]:
+    """A store, a Service for it and the Secret of who uses it; any key opens it."""
+    meta = {"name": "s3", "namespace": place.namespace}
+    credentials = "[default]\naws_access_key_id = tests\naws_secret_access_key = tests\n"
+    service = {"selector": {"app": "s3"}, "ports": [{"port": 9000}]}
+    return [
+        pods.pod("s3", place.images["data-collection/test-s3"], port=9000, health="/moto-api/", memory="512Mi"),
+        {"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": service},
+        {"apiVersion": "v1", "kind": "Secret", "metadata": meta, "stringData": {"credentials": credentials}},
+    ]
+
+
+def checkpoints(place: Place) -> list[str]:
+    """The completed checkpoints in the bucket."""
+    listed = place.cluster.http("s3", 9000, "/checkpoints?list-type=2", place.namespace)
+    return re.findall(r"<Key>([^<]*/checkpoints/[^<]*/chk-[^<]*/_metadata)</Key>", listed)
 
 
 def test_uninstall_leaves_nothing(release: Release) -> None:

@@ -1,7 +1,4 @@
-"""The chart's templates: its unit tests, every documented combination of values before a real API server, its schema.
-
-Not checked here: PodMonitor and PrometheusRule, whose definitions are in no package registry.
-"""
+"""The chart's templates: unit tests, every documented combination of values before a real API server, its schema."""
 
 import re
 from collections.abc import Iterator
@@ -15,11 +12,10 @@ from local.cluster import Cluster, ClusterError, Object
 from local.manifests import FOLDER, render
 from local.release import JOBS
 from local.settings import REPOSITORY
-from tests.cluster import strimzi
+from tests.cluster import prometheus, strimzi
 from tests.cluster.conftest import Place
 
 COMBINATIONS = sorted((CHART / "ci").glob("*-values.yaml"))
-UNKNOWN_KINDS = {"PodMonitor", "PrometheusRule"}
 # The Flink operator whose definitions are there knows no newer one.
 FLINK = ("--set", "flink.version=v1_19")
 KUBERNETES = ("--kube-version", "1.34.0")
@@ -32,8 +28,8 @@ def chart(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def defined(parts: Place) -> Iterator[Place]:
-    """The namespace of the tests, on a cluster that knows Strimzi's kinds."""
-    definitions = strimzi.definitions(REPOSITORY / ".state" / "tests" / "jars")
+    """The namespace of the tests, on a cluster that knows the kinds of Strimzi and of the Prometheus operator."""
+    definitions = [*strimzi.definitions(REPOSITORY / ".state" / "tests" / "jars"), *prometheus.definitions()]
     parts.cluster.apply(definitions, parts.namespace)
     yield parts
     parts.cluster.delete(
@@ -50,9 +46,8 @@ def test_the_api_server_takes_every_combination(defined: Place, chart: Path, val
     arguments = ("template", "demo", str(chart), "--values", str(values), *KUBERNETES, *FLINK)
     objects, of_helm4 = (rendered(defined.cluster.program(helm, *arguments)) for helm in ("helm", "helm4"))
     assert of_helm4 == objects
-    known = [each for each in objects if each["kind"] not in UNKNOWN_KINDS]
-    assert len(known) > 10
-    dry_run(defined, known)
+    assert len(objects) > 10
+    dry_run(defined, objects)
 
 
 def dry_run(place: Place, objects: list[Object]) -> None:

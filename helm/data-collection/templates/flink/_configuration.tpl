@@ -20,6 +20,11 @@ taskmanager.memory.network.max: 128m
 # Posts go on being read while a window closes; the default of 8 holds 3,000 posts.
 taskmanager.network.memory.floating-buffers-per-gate: "512"
 web.submit.enable: "false"
+{{- if .Values.flink.storage.existingSecret }}
+s3.aws.credentials.provider: com.amazonaws.auth.profile.ProfileCredentialsProvider
+containerized.master.env.AWS_CREDENTIAL_PROFILES_FILE: /etc/s3-client/credentials
+containerized.taskmanager.env.AWS_CREDENTIAL_PROFILES_FILE: /etc/s3-client/credentials
+{{- end }}
 {{- if .Values.metrics.enabled }}
 metrics.reporter.prom.factory.class: org.apache.flink.metrics.prometheus.PrometheusReporterFactory
 metrics.reporter.prom.port: "9249"

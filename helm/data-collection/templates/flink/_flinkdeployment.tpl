@@ -30,11 +30,6 @@ spec:
         - name: flink-main-container
           securityContext:
             {{- include "data-collection.containerSecurityContext" . | nindent 12 }}
-          {{- with .Values.flink.storage.existingSecret }}
-          envFrom:
-            - secretRef:
-                name: {{ . }}
-          {{- end }}
           {{- if .Values.metrics.enabled }}
           ports:
             - name: metrics
@@ -46,6 +41,12 @@ spec:
             {{- if eq .Values.flink.storage.type "volume" }}
             - name: state
               mountPath: /flink-state
+            {{- end }}
+            {{- if .Values.flink.storage.existingSecret }}
+            # A file, and no variables: a failing worker's environment gets into Flink's log.
+            - name: s3
+              mountPath: /etc/s3-client
+              readOnly: true
             {{- end }}
             {{- if $kafkaVolume }}
             - name: kafka
@@ -59,6 +60,13 @@ spec:
         - name: state
           persistentVolumeClaim:
             claimName: {{ include "data-collection.fullname" . }}-flink-state
+        {{- end }}
+        {{- with .Values.flink.storage.existingSecret }}
+        - name: s3
+          secret:
+            secretName: {{ . }}
+            defaultMode: 0440
+            items: [{key: credentials, path: credentials}]
         {{- end }}
         {{- with $kafkaVolume }}
         - name: kafka
