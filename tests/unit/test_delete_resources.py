@@ -14,6 +14,10 @@ from tests.unit.chart import load_script
 
 script = load_script("delete_resources")
 OWN = "app.kubernetes.io/name=data-collection,app.kubernetes.io/instance=demo"
+OF_JOBS = (
+    "job-reference.kind=FlinkDeployment,"
+    "job-reference.name in (demo-data-collection-collector,demo-data-collection-aggregator)"
+)
 
 
 class Cluster:
@@ -45,28 +49,29 @@ def delete(cluster: Cluster, seconds: float = 1.0) -> list[str]:
         nonlocal now
         now += seconds * pause
 
-    order = script.stages("demo", "demo-data-collection", "demo-test")
-    return list(script.delete(cluster, "ns", "demo", order, 240, clock=lambda: now, sleep=sleep))
+    order = script.stages("demo", "demo-data-collection")
+    return list(script.delete(cluster, "ns", order, 240, clock=lambda: now, sleep=sleep))
 
 
-def test_jobs_go_first_then_the_brokers_then_the_topics() -> None:
+def test_the_jobs_go_then_the_brokers_then_the_topics() -> None:
     cluster = Cluster(flinkdeployments=["collector"], pods=["broker"], kafkatopics=["tweets"])
     assert delete(cluster) == []
     deleted = [kind for method, kind, _ in cluster.calls if method == "DELETE"]
     assert list(dict.fromkeys(deleted)) == [
+        "flinkstatesnapshots",
         "flinkdeployments",
         "kafkas",
         "kafkanodepools",
         "kafkatopics",
         "kafkausers",
-        "pods/demo-test",
+        "pods/demo-data-collection-test",
     ]
 
 
 def test_only_this_releases_resources_are_deleted() -> None:
     cluster = Cluster()
     delete(cluster)
-    assert {labels for method, _, labels in cluster.calls if method == "DELETE"} == {OWN}
+    assert {labels for method, _, labels in cluster.calls if method == "DELETE"} == {OWN, OF_JOBS}
     assert "pods" not in {kind for method, kind, _ in cluster.calls if method == "DELETE"}
 
 

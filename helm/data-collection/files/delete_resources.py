@@ -1,8 +1,8 @@
 """Deletes a release's resources that operators manage, while these still run, and waits until their pods are gone too.
 With them goes the pod of `helm test`, which Helm leaves to be read.
 
-Settings: NAMESPACE, RELEASE, KAFKA_CLUSTER, TEST_POD, LIMIT_SECONDS. Speaks to the Kubernetes API as the pod's service
-account. Exit status: 0, or 1 with what is left.
+Settings: NAMESPACE, RELEASE, NAME (which the names of the release's objects begin with), LIMIT_SECONDS. Speaks to the
+Kubernetes API as the pod's service account. Exit status: 0, or 1 with what is left.
 """
 
 import json
@@ -28,31 +28,39 @@ Api = Callable[[str, str], list[str]]
 
 
 class Stage(NamedTuple):
-    """Resources that are deleted together, each a kind or one object (kind/name), and the pods that go with them."""
+    """What is deleted together: all of a kind with these labels, or one object (kind/name). `pods` go with it."""
 
     api: str
-    resources: tuple[str, ...]
+    kinds: tuple[str, ...]
+    labels: str
     pods: str = ""
 
 
-def stages(release: str, cluster: str, test_pod: str) -> list[Stage]:
-    """The jobs go first, since they read from Kafka. The topics go after the cluster: as long as the topic operator
-    runs, it takes the deletion of a topic for that of its data, which may be meant to stay."""
+def stages(release: str, name: str) -> list[Stage]:
+    """The order: savepoints' resources need their job, which may have to dispose of them; the jobs read from Kafka. The
+    topics go after the cluster: as long as the topic operator runs, it takes the deletion of a topic for that of its
+    data, which may be meant to stay."""
     flink, kafka = "apis/flink.apache.org/v1beta1", "apis/kafka.strimzi.io/v1"
-    jobs = f"app.kubernetes.io/instance={release},app.kubernetes.io/component in (collector,aggregator)"
+    of_release = f"app.kubernetes.io/instance={release}"
+    own = f"app.kubernetes.io/name=data-collection,{of_release}"
+    jobs = "collector", "aggregator"
+    # The Flink operator gives its own labels to what it makes.
+    of_jobs = f"job-reference.kind=FlinkDeployment,job-reference.name in ({','.join(f'{name}-{job}' for job in jobs)})"
+    job_pods = f"{of_release},app.kubernetes.io/component in ({','.join(jobs)})"
     return [
-        Stage(flink, ("flinkdeployments",), jobs),
-        Stage(kafka, ("kafkas", "kafkanodepools"), f"strimzi.io/cluster={cluster}"),
-        Stage(kafka, ("kafkatopics", "kafkausers")),
-        Stage("api/v1", (f"pods/{test_pod}",)),
+        Stage(flink, ("flinkstatesnapshots",), of_jobs),
+        Stage(flink, ("flinkdeployments",), own, job_pods),
+        Stage(kafka, ("kafkas", "kafkanodepools"), own, f"strimzi.io/cluster={name}"),
+        Stage(kafka, ("kafkatopics", "kafkausers"), own),
+        Stage("api/v1", (f"pods/{name}-test",), own),
     ]
 
 
 def main(environ: Mapping[str, str] = os.environ) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    release, limit = environ["RELEASE"], float(environ["LIMIT_SECONDS"])
-    order = stages(release, environ["KAFKA_CLUSTER"], environ["TEST_POD"])
-    left = delete(connect(environ), environ["NAMESPACE"], release, order, limit)
+    limit = float(environ["LIMIT_SECONDS"])
+    order = stages(environ["RELEASE"], environ["NAME"])
+    left = delete(connect(environ), environ["NAMESPACE"], order, limit)
     if left:
         log.error("error: after %.0f s these are left: %s", limit, ", ".join(left))
         log.error("see what their operators log; `helm uninstall --no-hooks` goes on without them")
@@ -62,24 +70,22 @@ def main(environ: Mapping[str, str] = os.environ) -> int:
 def delete(
     api: Api,
     namespace: str,
-    release: str,
     order: Sequence[Stage],
     limit: float,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], object] = time.sleep,
 ) -> list[str]:
     """Delete stage by stage; returns what is left when the limit is reached, else nothing."""
-    own = f"app.kubernetes.io/name=data-collection,app.kubernetes.io/instance={release}"
     start = clock()
     for stage in order:
-        paths = [f"/{stage.api}/namespaces/{namespace}/{resource}{selected(own)}" for resource in stage.resources]
+        paths = [f"/{stage.api}/namespaces/{namespace}/{kind}{selected(stage.labels)}" for kind in stage.kinds]
         pods = [f"/api/v1/namespaces/{namespace}/pods{selected(stage.pods)}"] if stage.pods else []
         while left := delete_once(api, paths, pods):
             if clock() - start > limit:
                 return left
             log.info("%3.0f s, waiting for: %s", clock() - start, ", ".join(left))
             sleep(PAUSE_SECONDS)
-        log.info("gone: %s", ", ".join(stage.resources))
+        log.info("gone: %s", ", ".join(stage.kinds))
     return []
 
 

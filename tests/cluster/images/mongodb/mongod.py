@@ -23,6 +23,7 @@ SCRIPTS = Path("/docker-entrypoint-initdb.d")
 # Written when the first start is through: one that was killed on its way does everything again.
 DONE = ".initialised"
 USER_EXISTS = 51003
+STOP_SECONDS = 10
 
 
 def main(arguments: Sequence[str], environment: Mapping[str, str]) -> None:
@@ -139,8 +140,12 @@ def running(server: list[str], port: int) -> Iterator[pymongo.MongoClient[dict[s
                     raise SystemExit(f"error: the server ended with status {process.returncode}")
             yield client
     finally:
-        process.terminate()
-        process.wait()
+        # Python misses a signal that comes just before its main thread goes to sleep: so it is sent again, but not
+        # while the server may still be stopping, which takes it some seconds and would begin anew.
+        while process.poll() is None:
+            process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(STOP_SECONDS)
 
 
 if __name__ == "__main__":
