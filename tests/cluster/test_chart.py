@@ -32,6 +32,7 @@ FEED = Feed(rate=20, window_seconds=20)
 FIRST_DOCUMENT_SECONDS = 180
 RUNNING_SECONDS = 300
 RECOVERY_SECONDS = 240
+METRICS_PORT = 9249
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,8 @@ class Release:
     def upgrade(self, *settings: str) -> None:
         """Install or upgrade with the images of this working tree."""
         values = (*PROFILE, *standins.values(self.place.images), *image_settings(self.place.images))
-        self.helm("upgrade", "--install", RELEASE, str(self.chart), *values, *settings, "--wait", "--timeout=5m")
+        more = ("--set", "metrics.enabled=true", *settings, "--wait", "--timeout=5m")
+        self.helm("upgrade", "--install", RELEASE, str(self.chart), *values, *more)
 
     def job(self, name: str) -> dict[str, Any]:
         found = self.place.cluster.get("flinkdeployment", f"{RELEASE}-{name}", self.place.namespace)
@@ -122,6 +124,22 @@ def test_documents_arrive(release: Release) -> None:
 
 def test_helm_test(release: Release) -> None:
     release.helm("test", RELEASE)
+
+
+def test_what_alerts_and_dashboard_ask_for_is_there(release: Release) -> None:
+    templates = (f"templates/monitoring/{name}.yaml" for name in ("prometheusrule", "dashboard"))
+    show = (part for template in templates for part in ("--show-only", template))
+    flags = ("--set", "metrics.rules=true,metrics.dashboard=true", "--kube-version=1.34.0")
+    rendered = release.helm("template", RELEASE, str(release.chart), *show, *flags)
+    asked = set(re.findall(r"flink_\w+", rendered))
+    pods = [release.pod(FAULTS[f"{part} of the {job}"]) for part in ("TaskManager", "JobManager") for job in JOBS]
+
+    def absent() -> set[str]:
+        pages = (release.place.cluster.http(pod, METRICS_PORT, "/metrics", release.place.namespace) for pod in pods)
+        return asked.difference(*(re.findall(r"^flink_\w+", page, re.MULTILINE) for page in pages))
+
+    assert len(asked) > 8
+    await_value(lambda: not absent(), f"all of {', '.join(sorted(asked))} to be served", 30, every=1)
 
 
 FAULTS = {
@@ -226,16 +244,17 @@ def checkpoints(place: Place) -> list[str]:
 
 def test_uninstall_leaves_nothing(release: Release) -> None:
     release.helm("uninstall", RELEASE, "--wait")
-    kinds = (
-        "pods,deployments,statefulsets,jobs,services,configmaps,secrets,persistentvolumeclaims,serviceaccounts,"
-        "roles,rolebindings,networkpolicies,flinkdeployments"
-    )
-    place = release.place
+    cluster, namespace = release.place.cluster, release.place.namespace
+    known = cluster.run("api-resources", "--namespaced", "--verbs=list", "-o", "name").split()
+    # Events tell of what was, and a pod's metrics outlive it for a while.
+    kinds = [kind for kind in known if not kind.startswith("events") and not kind.endswith(".metrics.k8s.io")]
 
     def left() -> list[str]:
-        ours = place.cluster.list(kinds, place.namespace, f"app.kubernetes.io/instance={RELEASE}")
-        flinks = [each for name in JOBS for each in place.cluster.list(kinds, place.namespace, f"app={RELEASE}-{name}")]
-        return [f"{each['kind']}/{each['metadata']['name']}" for each in (*ours, *flinks)]
+        return [
+            f"{each['kind']}/{each['metadata']['name']}"
+            for each in cluster.list(",".join(kinds), namespace)
+            if RELEASE in each["metadata"]["name"] or RELEASE in each["metadata"].get("labels", {}).values()
+        ]
 
     try:
         await_value(lambda: not left(), "everything of the release to be gone", 90, every=1)
