@@ -6,6 +6,7 @@ Exit status: 0, or 1 with a reason and the next step.
 """
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -48,8 +49,10 @@ class Release:
             standins.install(self.cluster, NAMESPACE, references)
         values = [*PROFILE, *(standins.values(references) if own else []), *image_settings(references)]
         off = [part for job in JOBS for part in ("--set", f"{job}.enabled=false")]
+        chart = str(self._chart())
+        self._apply_kinds(chart)
         # Helm's own --wait would wait for the jobs' volume, which with many storage classes is made for its first user.
-        self._helm("upgrade", "--install", RELEASE, str(self._chart()), *values, *off)
+        self._helm("upgrade", "--install", RELEASE, chart, "--skip-crds", *values, *off)
         self._await(
             lambda: not self._unfinished(),
             "the release to be Ready",
@@ -113,6 +116,15 @@ class Release:
         if not (CHART / "charts").is_dir():
             self.cluster.program("helm", "dependency", "build", str(CHART), seconds=300)
         return CHART
+
+    def _apply_kinds(self, chart: str) -> None:
+        """Make the kinds that the operators bring: Helm never changes those that are there, and Helm 4 without --wait
+        asks for them before it has made them."""
+        # Helm 3 prints them with nothing in between.
+        kinds = re.sub(r"^(?=apiVersion:)", "---\n", self._helm_output("show", "crds", chart), flags=re.MULTILINE)
+        if kinds:
+            self.cluster.run("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=kinds)
+            self.cluster.run("wait", "--for=condition=Established", "-f", "-", "--timeout=50s", stdin=kinds)
 
     def _job(self, job: str) -> Object | None:
         if "flinkdeployments" not in self.cluster.run("api-resources", "--api-group=flink.apache.org", "-o", "name"):
