@@ -120,8 +120,7 @@ class Release:
     def _apply_kinds(self, chart: str) -> None:
         """Make the kinds that the operators bring: Helm never changes those that are there, and Helm 4 without --wait
         asks for them before it has made them."""
-        # Helm 3 prints them with nothing in between.
-        kinds = re.sub(r"^(?=apiVersion:)", "---\n", self._helm_output("show", "crds", chart), flags=re.MULTILINE)
+        kinds = separated(self._helm_output("show", "crds", chart))
         if kinds:
             self.cluster.run("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=kinds)
             self.cluster.run("wait", "--for=condition=Established", "-f", "-", "--timeout=50s", stdin=kinds)
@@ -175,6 +174,11 @@ class Release:
                 say(f"  waiting for {what}: {state() or 'not yet'}")
                 shown = now
             time.sleep(1)
+
+
+def separated(objects: str) -> str:
+    """YAML objects that follow each other, as Helm 3 prints kinds, as documents of their own."""
+    return re.sub(r"^(?=apiVersion:)", "---\n", objects, flags=re.MULTILINE)
 
 
 def image_settings(references: dict[str, str]) -> list[str]:

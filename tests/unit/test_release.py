@@ -4,8 +4,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ruamel.yaml import YAML
 
-from local.release import PROFILE, image_settings, ready, settled, told
+from local.release import PROFILE, image_settings, ready, separated, settled, told
+
+
+@pytest.mark.parametrize("between", ["", "---\n", "# a comment\n", "---\n# a comment\n"])
+def test_separated(between: str) -> None:
+    kind = "apiVersion: v1\nspec:\n  apiVersion: {type: string}\n"
+    documents = YAML(typ="safe").load_all(separated(f"{between}{kind}{between}{kind}"))
+    assert [each["apiVersion"] for each in documents if each] == ["v1", "v1"]
+
+
+def test_nothing_is_separated_into_nothing() -> None:
+    assert separated("") == ""
 
 
 def test_image_settings() -> None:
