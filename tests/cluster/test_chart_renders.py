@@ -1,6 +1,6 @@
 """The chart's templates: unit tests, every documented combination of values before a real API server, its schema.
 
-The API server refuses unknown fields and wrong values by the schemas that kubeconform would read, and by its rules beyond.
+The API server refuses unknown fields and wrong values by the schemas that kubeconform would read, and by more rules.
 """
 
 import re
