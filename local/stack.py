@@ -23,6 +23,7 @@ from local.settings import REPOSITORY, Settings
 from local.store import Store
 
 JOBS = ("collector_stream", "aggregator_stream")
+POLL_SECONDS = 0.2
 
 
 @dataclass
@@ -109,18 +110,25 @@ class Stack:
         with ThreadPoolExecutor(max_workers=len(tasks)) as pool:
             for name, work, needs in tasks:
                 futures[name] = pool.submit(self._run_step, steps[name], work, [futures[need] for need in needs])
-            done, _ = wait(futures.values(), return_when=FIRST_EXCEPTION)
+            left = set(futures.values())
             try:
-                for future in done:
-                    future.result()
+                while left:
+                    done, left = wait(left, timeout=POLL_SECONDS, return_when=FIRST_EXCEPTION)
+                    for future in done:
+                        future.result()
+                    if self._stopping.is_set():
+                        raise StackError("stopped")
             except BaseException:
                 self.abort()
+                # Its steps fail when their programs are gone; until then they may start more.
+                while left:
+                    sweep(self.settings.state)
+                    _, left = wait(left, timeout=POLL_SECONDS)
                 raise
 
     def abort(self) -> None:
-        """Make a `start` that goes on in another thread fail soon: kill what it has started and start no more."""
+        """Make a `start` that goes on in another thread fail soon: it ends what it has started, and starts no more."""
         self._stopping.set()
-        sweep(self.settings.state)
 
     def _run_step(self, step: Step, work: Callable[[], object], needs: list[Future[None]]) -> None:
         """Run a step once the steps that it needs are done; when one of them failed, so does this, with its error."""

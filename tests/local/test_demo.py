@@ -45,10 +45,11 @@ def test_it_cleans_up_after_a_killed_one_shows_documents_and_leaves_nothing(tmp_
         sweep(tmp_path)
 
 
-def test_ctrl_c_stops_it_all(tmp_path: Path) -> None:
+@pytest.mark.parametrize("parts", [1, 3, 5])
+def test_ctrl_c_stops_it_all(tmp_path: Path, parts: int) -> None:
     running = demo(Settings(state=tmp_path, ports=free_ports()))
     try:
-        await_value(lambda: len(owned_processes(tmp_path)) >= 3, "some parts to run", 60)
+        await_value(lambda: len(owned_processes(tmp_path)) >= parts, f"{parts} processes to run", 60)
         os.killpg(running.pid, signal.SIGINT)
         output, _ = running.communicate(timeout=30)
         assert "stopping everything" in output

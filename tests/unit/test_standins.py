@@ -12,6 +12,7 @@ def test_images() -> None:
         "data-collection/test-flink-operator",
         "data-collection/test-kafka",
         "data-collection/test-mongodb",
+        "data-collection/test-s3",
     ]
 
 
