@@ -18,10 +18,10 @@ def test_the_first_document_is_found_after_nothing_and_an_error() -> None:
             raise answer
         return answer
 
-    assert script.wait_for(find, "a window", sleep=lambda _: None) == DOCUMENT
+    assert script.wait_for(find, "a window", 180, sleep=lambda _: None) == DOCUMENT
 
 
 def test_the_wait_ends_with_what_was_missing(caplog: pytest.LogCaptureFixture) -> None:
     times = iter([0.0, 100.0, 181.0])
-    assert script.wait_for(lambda: None, "a window", clock=lambda: next(times), sleep=lambda _: None) is None
+    assert script.wait_for(lambda: None, "a window", 180, clock=lambda: next(times), sleep=lambda _: None) is None
     assert caplog.records[-1].getMessage() == "error: a window did not come within 180 s: none yet"

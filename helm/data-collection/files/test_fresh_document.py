@@ -1,6 +1,6 @@
 """Waits for a document whose window ended after this program began: the pipeline works, now and to its end.
 
-Settings: MONGODB_URI, MONGODB_DATABASE, MONGODB_COLLECTION. Exit status: 0, or 1 with a reason.
+Settings: MONGODB_URI, MONGODB_DATABASE, MONGODB_COLLECTION, LIMIT_SECONDS. Exit status: 0, or 1 with a reason.
 """
 
 import datetime
@@ -14,7 +14,6 @@ from typing import Any
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
-LIMIT_SECONDS = 180
 PAUSE_SECONDS = 5
 
 log = logging.getLogger("test_fresh_document")
@@ -24,13 +23,14 @@ Document = Mapping[str, Any]
 def main(environ: Mapping[str, str] = os.environ) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     name = f"{environ['MONGODB_DATABASE']}.{environ['MONGODB_COLLECTION']}"
+    limit = float(environ["LIMIT_SECONDS"])
     since = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     client: MongoClient[dict[str, Any]] = MongoClient(environ["MONGODB_URI"], serverSelectionTimeoutMS=5000)
     with client:
         collection = client[environ["MONGODB_DATABASE"]][environ["MONGODB_COLLECTION"]]
         # Texts of this form sort like the times that they stand for.
         query = {"timestamp": {"$gt": since}}
-        document = wait_for(lambda: collection.find_one(query), f"a window in {name} that ends after {since}")
+        document = wait_for(lambda: collection.find_one(query), f"a window in {name} that ends after {since}", limit)
     if document is None:
         return 1
     log.info("%s: %d posts until %s", name, len(document["content"]), document["timestamp"])
@@ -40,6 +40,7 @@ def main(environ: Mapping[str, str] = os.environ) -> int:
 def wait_for(
     find: Callable[[], Document | None],
     what: str,
+    limit: float,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], object] = time.sleep,
 ) -> Document | None:
@@ -53,8 +54,8 @@ def wait_for(
         seconds = clock() - start
         if document is not None:
             return document
-        if seconds > LIMIT_SECONDS:
-            log.error("error: %s did not come within %d s: %s", what, LIMIT_SECONDS, reason)
+        if seconds > limit:
+            log.error("error: %s did not come within %g s: %s", what, limit, reason)
             return None
         log.info("%3.0f s, waiting for %s: %s", seconds, what, reason)
         sleep(PAUSE_SECONDS)

@@ -16,7 +16,7 @@
 {{/* Of all that this release makes. */}}
 {{- define "data-collection.releaseLabels" -}}
 app.kubernetes.io/name: {{ .Chart.Name }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{- define "data-collection.selectorLabels" -}}

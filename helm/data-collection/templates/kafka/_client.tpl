@@ -3,8 +3,8 @@
 {{- define "data-collection.kafka.settings" -}}
 {{- $protocol := include "data-collection.kafka.protocol" . -}}
 KAFKA_BOOTSTRAP_SERVERS: {{ include "data-collection.kafka.bootstrapServers" . }}
-KAFKA_TOPIC: {{ .Values.kafka.topics.tweets.name }}
-KAFKA_REJECTED_TOPIC: {{ .Values.kafka.topics.rejected.name }}
+KAFKA_TOPIC: {{ .Values.kafka.topics.tweets.name | quote }}
+KAFKA_REJECTED_TOPIC: {{ .Values.kafka.topics.rejected.name | quote }}
 KAFKA_SECURITY_PROTOCOL: {{ $protocol }}
 {{- if include "data-collection.kafka.caSecret" . }}
 KAFKA_CA_FILE: {{ include "data-collection.kafka.folder" . }}/ca.crt

@@ -1,6 +1,7 @@
+{{/* Strimzi hands them on to its pods: so, as for all pods, none that changes with the chart's version. */}}
 {{- define "data-collection.kafka.labels" -}}
 strimzi.io/cluster: {{ include "data-collection.fullname" . }}
-{{ include "data-collection.labels" . }}
+{{ include "data-collection.podLabels" . }}
 {{- end }}
 
 {{/* Of the topic operator and the user operator, from the values of kafka. */}}

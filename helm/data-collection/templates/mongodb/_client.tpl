@@ -11,6 +11,6 @@ MONGODB_URI:
   secretKeyRef:
     name: {{ include "data-collection.mongodb.secret" . }}
     key: uri
-MONGODB_DATABASE: {{ .Values.mongodb.database }}
-MONGODB_COLLECTION: {{ .Values.mongodb.collection }}
+MONGODB_DATABASE: {{ .Values.mongodb.database | quote }}
+MONGODB_COLLECTION: {{ .Values.mongodb.collection | quote }}
 {{- end }}
