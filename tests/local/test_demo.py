@@ -17,8 +17,9 @@ SECONDS = 240
 
 def demo(settings: Settings, **extra: str) -> subprocess.Popen[str]:
     environment = {**os.environ, **variables(settings), "WINDOW_SECONDS": "2", **extra}
+    # Tests that run in the background of a shell ignore Ctrl-C, and so would the demo.
     return subprocess.Popen(
-        ["make", "--silent", "demo"],
+        ["env", "--default-signal=INT", "make", "--silent", "demo"],
         cwd=REPOSITORY,
         env=environment,
         stdout=subprocess.PIPE,
