@@ -763,12 +763,14 @@ def test_secrets_are_left_out_of_the_log(lab: Lab, caplog: pytest.LogCaptureFixt
             return url
 
     client = lab.read(url, client=WithToken)
-    client.until(lambda: client.reader.connected and len(server.peers) == 3, "the last connection")
+
+    def lines() -> list[str]:
+        return [record.getMessage() for record in caplog.records if record.name == READER]
+
+    client.until(lambda: len(lines()) == 4 and len(server.peers) == 3, "the last connection")
     assert server.peers[0].path == "/?token=hunter3"
     assert server.peers[0].headers["Authorization"].startswith("Basic ")
-    lines = [record.getMessage() for record in caplog.records if record.name == READER]
-    assert len(lines) == 4
-    assert all(line.startswith(f"feed {server.url}: ") for line in lines)
+    assert all(line.startswith(f"feed {server.url}: ") for line in lines())
     assert "hunter" not in caplog.text
 
 
