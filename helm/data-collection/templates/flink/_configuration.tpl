@@ -22,13 +22,17 @@ taskmanager.network.memory.floating-buffers-per-gate: "512"
 web.submit.enable: "false"
 {{- if .Values.flink.storage.existingSecret }}
 s3.aws.credentials.provider: com.amazonaws.auth.profile.ProfileCredentialsProvider
-containerized.master.env.AWS_CREDENTIAL_PROFILES_FILE: /etc/s3-client/credentials
-containerized.taskmanager.env.AWS_CREDENTIAL_PROFILES_FILE: /etc/s3-client/credentials
+containerized.master.env.AWS_CREDENTIAL_PROFILES_FILE: {{ include "data-collection.flink.s3Folder" . }}/credentials
+containerized.taskmanager.env.AWS_CREDENTIAL_PROFILES_FILE: {{ include "data-collection.flink.s3Folder" . }}/credentials
 {{- end }}
 {{- if .Values.metrics.enabled }}
 metrics.reporter.prom.factory.class: org.apache.flink.metrics.prometheus.PrometheusReporterFactory
 metrics.reporter.prom.port: "9249"
 {{- end }}
+{{- end }}
+
+{{- define "data-collection.flink.s3Folder" -}}
+/etc/s3-client
 {{- end }}
 
 {{/* A bucket may be shared by releases, a volume is not. */}}

@@ -45,7 +45,7 @@ spec:
             {{- if .Values.flink.storage.existingSecret }}
             # A file, and no variables: a failing worker's environment gets into Flink's log.
             - name: s3
-              mountPath: /etc/s3-client
+              mountPath: {{ include "data-collection.flink.s3Folder" . }}
               readOnly: true
             {{- end }}
             {{- if $kafkaVolume }}
