@@ -11,13 +11,17 @@ from pyflink.table.udf import FunctionContext, ScalarFunction, TableFunction, ud
 
 from jobs import chunks, sql
 from jobs.collection import HEARTBEAT_PREFIX, MAX_REJECTED_CHARACTERS
-from jobs.entry import define, fail_clearly, submit
+from jobs.entry import TRANSACTION_TIMEOUT_MS, define, fail_clearly, submit
+from jobs.event_time import HEARTBEAT_STEP_MS, MAX_AHEAD_MS, OUT_OF_ORDER_MS
 from jobs.kafka_security import connector_options, read_files
 from jobs.settings import AggregatorSettings, acknowledged_uri, read_aggregator_settings
+from jobs.starting_point import StartingPoint, starting_point
+from jobs.stored_documents import StoredDocuments, patiently
 from jobs.worldometers import CachedCounters, Counters
 
-# A record stamped further ahead of the clock is rejected.
-MAX_AHEAD_MS = 60_000
+# How much further than the newest heartbeat of a partition the collector's posts in it may have advanced event time.
+ORDER_MARGIN_MS = HEARTBEAT_STEP_MS + OUT_OF_ORDER_MS
+RESTORE_OPTIONS = ("execution.state-recovery.path", "execution.savepoint.path")
 ISO_8601 = "yyyy-MM-dd'T'HH:mm:ss'Z'"
 
 
@@ -43,14 +47,55 @@ class WorldCounters(ScalarFunction):  # type: ignore[misc]
         return Row(*(self._cache.get() or [None] * len(Counters._fields)))
 
 
+class MayWrite(TableFunction):  # type: ignore[misc]
+    """One row for a window that may be written, see StoredDocuments, else none.
+
+    Of a window that becomes one document, the other chunks are deleted."""
+
+    def __init__(self, settings: AggregatorSettings) -> None:
+        self._settings = settings
+
+    def open(self, function_context: FunctionContext) -> None:
+        self._stored = stored_documents(self._settings)
+        function_context.get_metric_group().gauge("documents_kept", lambda: self._stored.kept)
+
+    def close(self) -> None:
+        self._stored.close()
+
+    def eval(self, start: str, end: str, posts: int, is_one_document: bool) -> Iterator[bool]:
+        if self._stored.may_write(start, end, posts):
+            if is_one_document:
+                self._stored.delete_chunks(start, end, 1)
+            yield True
+
+
 class SplitContent(TableFunction):  # type: ignore[misc]
     """(chunk number, texts) of a window that may be too large for one document."""
 
-    def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
+    def __init__(self, settings: AggregatorSettings) -> None:
+        self._settings = settings
 
-    def eval(self, content: list[str]) -> Iterator[tuple[int, list[str]]]:
-        yield from chunks.split(content, self._max_bytes)
+    def open(self, function_context: FunctionContext) -> None:  # noqa: ARG002
+        self._stored = stored_documents(self._settings)
+
+    def close(self) -> None:
+        self._stored.close()
+
+    def eval(self, start: str, end: str, content: list[str]) -> Iterator[tuple[int, list[str]]]:
+        number = -1
+        for number, texts in chunks.split(content, self._settings.max_document_bytes):
+            yield number, texts
+        self._stored.delete_chunks(start, end, number + 1)
+
+
+def stored_documents(settings: AggregatorSettings) -> StoredDocuments:
+    return StoredDocuments(
+        acknowledged_uri(settings.mongodb_uri),
+        settings.database,
+        settings.collection,
+        settings.topic,
+        rewrite=bool(settings.replay_from),
+    )
 
 
 def main() -> None:
@@ -63,17 +108,41 @@ def main() -> None:
     for name, value in options(settings).items():
         tables.get_config().set(name, value)
     register_functions(tables, settings)
-    statements = sql.statements("aggregator", sql_values(settings))
+    start = where_to_start(settings, restored=is_restored(tables))
+    statements = sql.statements("aggregator", sql_values(settings, start))
     define(tables, statements)
     submit(tables, statements)
 
 
+def is_restored(tables: StreamTableEnvironment) -> bool:
+    """Whether this submission names a savepoint to start from."""
+    configuration = tables.get_config().get_configuration()
+    return any(configuration.contains_key(option) for option in RESTORE_OPTIONS)
+
+
+def where_to_start(settings: AggregatorSettings, *, restored: bool) -> StartingPoint:
+    stored = stored_documents(settings)
+    try:
+        newest = patiently(stored.newest_window)
+    finally:
+        stored.close()
+    return starting_point(settings, newest and newest.end, newest and newest.seconds, restored=restored)
+
+
 def options(settings: AggregatorSettings) -> dict[str, str]:
+    idle = {"table.exec.source.idle-timeout": f"{settings.idle_seconds} s"} if settings.idle_seconds else {}
     return {
         "pipeline.name": "aggregator_stream",
         "table.local-time-zone": "UTC",
-        # Only a partition without any record for this long, heartbeats included, no longer holds windows open.
-        "table.exec.source.idle-timeout": f"{settings.idle_seconds} s",
+        # A partition without any record for this long, heartbeats included, no longer holds windows open.
+        **idle,
+        # A late post makes its window fire again, with all of its posts; the posts of a second fire together. The window
+        # is kept for longer than `late` posts are let through, so it never drops one (see the view `unordered`).
+        "table.exec.emit.late-fire.enabled": "true",
+        "table.exec.emit.late-fire.delay": "1 s",
+        "table.exec.emit.allow-lateness": f"{settings.allowed_lateness_seconds * 1000 + ORDER_MARGIN_MS} ms",
+        # One task writes all documents of a window, so a second firing is written after the first.
+        "table.exec.sink.upsert-materialize": "NONE",
         # A window goes to its one aggregate at once: collecting texts twice, before and behind the shuffle, is slower.
         "table.optimizer.agg-phase-strategy": "ONE_PHASE",
         # No operator here keeps a row that it has handed on.
@@ -87,23 +156,31 @@ def register_functions(tables: StreamTableEnvironment, settings: AggregatorSetti
     counters = DataTypes.ROW([DataTypes.FIELD(name, DataTypes.BIGINT()) for name in Counters._fields])
     world_counters = udf(WorldCounters(settings.worldometers_url, settings.refresh_seconds), result_type=counters)
     split_content = udtf(
-        SplitContent(settings.max_document_bytes),
+        SplitContent(settings),
         result_types=[DataTypes.INT(), DataTypes.ARRAY(DataTypes.STRING())],
     )
     tables.create_temporary_system_function("world_counters", world_counters)
+    may_write = udtf(MayWrite(settings), result_types=[DataTypes.BOOLEAN()])
+    tables.create_temporary_system_function("may_write", may_write)
     tables.create_temporary_system_function("split_content", split_content)
 
 
-def sql_values(settings: AggregatorSettings) -> dict[str, object]:
+def sql_values(settings: AggregatorSettings, start: StartingPoint) -> dict[str, object]:
     """What the placeholders of aggregator.sql stand for."""
     return {
         "topic": settings.topic,
         "rejected_topic": settings.rejected_topic,
         "kafka": connector_options(settings.bootstrap_servers, settings.security),
+        "start": start.options,
+        "begin_ms": start.begin_ms,
+        "transactions": f"aggregator-{settings.topic}",
+        "transaction_timeout_ms": str(TRANSACTION_TIMEOUT_MS),
         "heartbeats": f"{HEARTBEAT_PREFIX}%",
         "max_ahead_ms": MAX_AHEAD_MS,
         "max_rejected_characters": MAX_REJECTED_CHARACTERS,
         "out_of_order": interval(settings.out_of_order_seconds),
+        "out_of_order_ms": settings.out_of_order_seconds * 1000,
+        "allowed_lateness_ms": settings.allowed_lateness_seconds * 1000,
         "window": interval(settings.window_seconds),
         "window_ms": settings.window_seconds * 1000,
         "element_bytes": chunks.ELEMENT_BYTES,

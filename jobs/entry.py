@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from pyflink.table import StreamTableEnvironment
 
 
+# Kafka's broker aborts a transaction that stays open for more than its own limit, 15 minutes by default.
+TRANSACTION_TIMEOUT_MS = 600_000
+
+
 @contextlib.contextmanager
 def fail_clearly() -> Iterator[None]:
     """Turn a wrong setting into one line and exit status 2."""

@@ -8,6 +8,7 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 from jobs import worldometers
+from jobs.documents import unix
 from jobs.feeds import FEEDS
 from jobs.names import COLLECTION, DATABASE, REJECTED_TOPIC, TWEETS_TOPIC
 
@@ -41,8 +42,10 @@ class KafkaSecurity:
 @dataclass(frozen=True)
 class CollectorSettings:
     """websocket_urls: servers of one feed; max_frame_bytes: a larger frame is skipped and rejected;
-    buffer_frames: how many frames wait for Kafka before the socket is read slower; checkpoint_seconds: how often
-    what was collected is committed, and so how long a reader of the topic waits for it."""
+    buffer_frames: how many frames wait for Kafka before the socket is read slower; max_silence_seconds: a server that
+    sends nothing for longer is left, 0: never; resume_from_topic: whether a collector without state goes on after the
+    newest position in the topic, and not live; checkpoint_seconds: how often what was collected is committed, and so
+    how long a reader of the topic waits for it."""
 
     websocket_urls: tuple[str, ...]
     feed: str
@@ -52,13 +55,17 @@ class CollectorSettings:
     rejected_topic: str
     max_frame_bytes: int
     buffer_frames: int
+    max_silence_seconds: int
+    resume_from_topic: bool
     checkpoint_seconds: int
 
 
 @dataclass(frozen=True)
 class AggregatorSettings:
     """window_seconds: length of a window; out_of_order_seconds: how much older than the newest post of its partition
-    a post may be and still count; idle_seconds: after how long a partition without any record holds no window open;
+    a post may be and still count; allowed_lateness_seconds: for how long, in event time, a late post is still added to
+    its document; idle_seconds: after how long a partition without any record holds no window open, 0: never;
+    replay_from: where a job without state begins to rewrite documents, ISO 8601 or `earliest`, None: behind them;
     max_document_bytes: a larger window becomes several documents; mongodb_uri: may hold a password, never shown;
     writers: how many documents are written at a time, each by a slot of its own; refresh_seconds: how long counters
     are used before the page is asked again."""
@@ -69,6 +76,8 @@ class AggregatorSettings:
     rejected_topic: str
     window_seconds: int
     out_of_order_seconds: int
+    allowed_lateness_seconds: int
+    replay_from: str | None
     idle_seconds: int
     checkpoint_seconds: int
     max_document_bytes: int
@@ -84,15 +93,19 @@ def read_collector_settings(environment: Mapping[str, str]) -> CollectorSettings
     """Raises SettingError."""
     read = Environment(environment)
     topic, rejected_topic = read.topics()
+    feed = read.choice("FEED", "simulator", FEEDS)
     return CollectorSettings(
         websocket_urls=read.urls("WEBSOCKET_URL", "ws://localhost:5555", ("ws", "wss")),
-        feed=read.choice("FEED", "simulator", FEEDS),
+        feed=feed,
         bootstrap_servers=read.servers("KAFKA_BOOTSTRAP_SERVERS", "localhost:9092"),
         security=read.security(),
         topic=topic,
         rejected_topic=rejected_topic,
         max_frame_bytes=read.whole("MAX_FRAME_BYTES", 262_144, 1_024, 524_288),
         buffer_frames=read.whole("BUFFER_FRAMES", 20_000, 100, 1_000_000),
+        # A feed of plain text may well be silent, and cannot be asked for what it sent meanwhile.
+        max_silence_seconds=read.whole("MAX_SILENCE_SECONDS", 0 if feed == "text" else 60, 0, 86_400),
+        resume_from_topic=read.choice("START_FROM", "topic", ("topic", "live")) == "topic",
         checkpoint_seconds=read.whole("CHECKPOINT_SECONDS", 2, 1, 600),
     )
 
@@ -108,7 +121,9 @@ def read_aggregator_settings(environment: Mapping[str, str]) -> AggregatorSettin
         rejected_topic=rejected_topic,
         window_seconds=read.whole("WINDOW_SECONDS", 20, 1, 3_600),
         out_of_order_seconds=read.whole("OUT_OF_ORDER_SECONDS", 1, 0, 3_600),
-        idle_seconds=read.whole("IDLE_SECONDS", 60, 1, 86_400),
+        allowed_lateness_seconds=read.whole("ALLOWED_LATENESS_SECONDS", 60, 0, 3_600),
+        replay_from=read.moment("REPLAY_FROM", "earliest"),
+        idle_seconds=read.whole("IDLE_SECONDS", 0, 0, 86_400),
         checkpoint_seconds=read.whole("CHECKPOINT_SECONDS", 10, 1, 600),
         max_document_bytes=read.whole("MAX_DOCUMENT_BYTES", 12_000_000, 1_000, 16_000_000),
         mongodb_uri=read.secret_url("MONGODB_URI", "mongodb://localhost:27017", MONGODB_SCHEMES),
@@ -142,6 +157,17 @@ class Environment:
             return None
 
         return self._read(name, str(default), parse, f"a number from {low:g} to {high:g}")
+
+    def moment(self, name: str, word: str) -> str | None:
+        """A time of the form 2026-11-24T08:00:00Z, or `word`; None when unset."""
+
+        def parse(value: str) -> str | None:
+            with contextlib.suppress(ValueError):
+                return value if value == word or unix(value) >= 0 else None
+            return None
+
+        allowed = f"a time like 2026-11-24T08:00:00Z, or {word},"
+        return self._read(name, "", parse, allowed) if self._variables.get(name) else None
 
     def name(self, name: str, default: str) -> str:
         """A name as both Kafka and MongoDB allow it."""

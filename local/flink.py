@@ -95,8 +95,12 @@ class Flink:
         except (requests.RequestException, ValueError):
             return {}
 
-    def submit(self, module: str, environment: Mapping[str, str], parallelism: int = 1) -> str:
-        """Run `module`'s main against the cluster; returns the job's id. Raises StackError."""
+    def submit(
+        self, module: str, environment: Mapping[str, str], parallelism: int = 1, savepoint: str | None = None
+    ) -> str:
+        """Run `module`'s main against the cluster, from a savepoint if one is given; returns the job's id.
+
+        Raises StackError."""
         name = module.rpartition(".")[2]
         log = self.settings.logs / f"submit-{name}.log"
         archive = package_jobs(self.home / f"{name}.zip")
@@ -104,6 +108,7 @@ class Flink:
             f"flink run {name}",
             [
                 *(FLINK_HOME / "bin" / "flink", "run", "--detached", "--parallelism", str(parallelism)),
+                *(("--fromSavepoint", savepoint) if savepoint else ()),
                 *("-pyfs", archive, "-pym", module),
             ],
             log,
@@ -136,6 +141,37 @@ class Flink:
 
     def checkpoints(self, job: str) -> dict[str, Any]:
         return self.get(f"/jobs/{job}/checkpoints")
+
+    def metric(self, job: str, name: str) -> float:
+        """The sum of a metric over all operators and subtasks of a job that have it; 0 where none has."""
+        total = 0.0
+        for vertex in self.get(f"/jobs/{job}").get("vertices", []):
+            path = f"/jobs/{job}/vertices/{vertex['id']}/metrics"
+            found = [each["id"] for each in self._list(path) if each["id"].rpartition(".")[2] == name]
+            total += sum(float(each["value"]) for each in self._list(path, get=",".join(found)) if found)
+        return total
+
+    def _list(self, path: str, **query: str) -> list[dict[str, str]]:
+        try:
+            response = requests.get(f"{self.url}{path}", params=query, timeout=5)
+            return list(response.json()) if response.ok else []
+        except (requests.RequestException, ValueError):
+            return []
+
+    def stop_with_savepoint(self, job: str, seconds: float = 60) -> str:
+        """Stop a job; returns the path of the savepoint from which it can go on. Raises StackError."""
+        trigger = requests.post(f"{self.url}/jobs/{job}/stop", json={"drain": False}, timeout=10).json()["request-id"]
+        status: dict[str, Any] = {}
+
+        def completed() -> bool:
+            status.update(self.get(f"/jobs/{job}/savepoints/{trigger}"))
+            return bool(status.get("status", {}).get("id") == "COMPLETED")
+
+        wait_until(completed, f"a savepoint of {job}", seconds, program=self.jobmanager)
+        operation = status["operation"]
+        if "location" not in operation:
+            raise StackError(f"no savepoint of {job}: {operation.get('failure-cause', {}).get('class')}")
+        return str(operation["location"])
 
     def cancel(self, job: str) -> None:
         requests.patch(f"{self.url}/jobs/{job}?mode=cancel", timeout=10)

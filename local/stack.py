@@ -183,9 +183,16 @@ class Stack:
         url = f"http://127.0.0.1:{port}/healthz"
         wait_until(lambda: answers(url), f"{url} to answer", seconds, program=program)
 
-    def submit(self, job: str, environment: Mapping[str, str] | None = None, parallelism: int = 1) -> str:
+    def submit(
+        self,
+        job: str,
+        environment: Mapping[str, str] | None = None,
+        parallelism: int = 1,
+        savepoint: str | None = None,
+    ) -> str:
         """Submit a job, `environment` over its usual one, and wait until all of it runs; returns its id."""
-        identity = self.flink.submit(f"jobs.{job}", {**self.job_environment(), **(environment or {})}, parallelism)
+        settings = {**self.job_environment(), **(environment or {})}
+        identity = self.flink.submit(f"jobs.{job}", settings, parallelism, savepoint)
         wait_until(lambda: self.flink.all_running(identity), f"{job} to run", 120, program=self.flink.jobmanager)
         self.jobs[job] = identity
         return identity

@@ -5,6 +5,10 @@ CREATE TABLE tweets (
   `text` STRING,
   `timestamp` BIGINT,
   `source` STRING,
+  `position` STRING,
+  `partition` INT METADATA VIRTUAL,
+  `offset` BIGINT METADATA VIRTUAL,
+  `read_at` AS PROCTIME(),
   `time` AS CASE
     WHEN `timestamp` BETWEEN 0 AND UNIX_TIMESTAMP() * 1000 + ${max_ahead_ms} THEN TO_TIMESTAMP_LTZ(`timestamp`, 3)
   END,
@@ -13,50 +17,95 @@ CREATE TABLE tweets (
   'connector' = 'kafka',
   'topic' = ${topic},
   ${kafka},
+  ${start},
   'properties.group.id' = 'aggregator',
   'properties.isolation.level' = 'read_committed',
-  -- Without state it reads all there is: a replay replaces the documents that it meets.
-  'scan.startup.mode' = 'earliest-offset',
+  -- A new partition is read before the collector's posts arrive in it (its producer asks every few seconds).
+  'scan.topic-partition-discovery.interval' = '500 ms',
   'format' = 'json',
   'json.ignore-parse-errors' = 'true'
 );
 
--- A heartbeat has no text and only moves event time on. A post is late when the watermark has passed the last
--- millisecond of its window: that window is closed. `hash` and `timestamp` are reserved words, hence the quotes.
-CREATE TEMPORARY VIEW checked AS
-SELECT *, CASE
-  WHEN `id` IS NULL THEN 'no id'
-  WHEN `source` IS NULL THEN 'no source'
-  WHEN `timestamp` IS NULL THEN 'no timestamp'
-  WHEN `time` IS NULL THEN 'timestamp negative or ahead of the clock'
-  WHEN `text` IS NULL THEN CASE WHEN `id` LIKE ${heartbeats} THEN 'heartbeat' ELSE 'no text' END
-  WHEN CURRENT_WATERMARK(`time`) >= TO_TIMESTAMP_LTZ((`timestamp` / ${window_ms} + 1) * ${window_ms} - 1, 3) THEN 'late'
-END AS reason
+-- A heartbeat has no text and only advances event time. `hash` and `timestamp` are reserved words, hence the quotes.
+-- A post can be added to its document until event time reaches `deadline` (ms); then the window's state is dropped.
+-- A post with a position comes from a collector, which writes its posts in the order of event time. It is compared with
+-- Flink's watermark. A watermark is no state: it is unknown or too low for a moment after a restart.
+CREATE TEMPORARY VIEW valid AS
+SELECT
+  *,
+  CASE
+    WHEN `id` IS NULL THEN 'no id'
+    WHEN `source` IS NULL THEN 'no source'
+    WHEN `timestamp` IS NULL THEN 'no timestamp'
+    WHEN `time` IS NULL THEN 'timestamp negative or ahead of the clock'
+    WHEN `text` IS NULL THEN CASE WHEN `id` LIKE ${heartbeats} THEN 'heartbeat' ELSE 'no text' END
+  END AS fault,
+  (`timestamp` / ${window_ms} + 1) * ${window_ms} - 1 + ${allowed_lateness_ms} AS deadline,
+  (`position` IS NOT NULL AND `text` IS NOT NULL AND CURRENT_WATERMARK(`time`) IS NOT NULL) IS TRUE AS in_order
 FROM tweets;
 
+-- All other records are compared with the newest event time of their own partition, which is keyed state and survives
+-- restarts, savepoints and a changed parallelism. The collector's heartbeats keep it close to
+-- the collector's posts (ORDER_MARGIN_MS): the watermark is never further ahead, so no post meets a window without state.
+CREATE TEMPORARY VIEW unordered AS
+SELECT
+  *,
+  MAX(CASE WHEN `time` IS NOT NULL THEN `timestamp` END) OVER (
+    PARTITION BY `partition` ORDER BY `read_at` ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+  ) AS newest
+FROM valid WHERE NOT in_order;
+
+CREATE TEMPORARY VIEW checked AS
+SELECT
+  `id`, `text`, `timestamp`, `source`, `time`, `partition`, `offset`,
+  CASE
+    WHEN fault IS NOT NULL THEN fault
+    WHEN CURRENT_WATERMARK(`time`) >= TO_TIMESTAMP_LTZ(deadline, 3) THEN 'late'
+  END AS reason
+FROM valid WHERE in_order
+UNION ALL
+SELECT
+  `id`, `text`, `timestamp`, `source`, `time`, `partition`, `offset`,
+  CASE
+    WHEN fault IS NOT NULL THEN fault
+    WHEN newest - ${out_of_order_ms} >= deadline THEN 'late'
+    WHEN CURRENT_WATERMARK(`time`) >= TO_TIMESTAMP_LTZ(deadline, 3) THEN 'late'
+  END AS reason
+FROM unordered;
+
 CREATE TEMPORARY VIEW posts AS
-SELECT `text`, `time` FROM checked WHERE reason IS NULL;
+SELECT `text`, `time` FROM checked WHERE reason IS NULL AND `timestamp` >= ${begin_ms};
 
 -- `needed_bytes` is at least what the texts need in a document: a character has at most four bytes in UTF-8, an element of a
 -- BSON array a few beside its text (see chunks.py).
+-- A group window and not TUMBLE as a table function: only group windows fire again for late posts (see `options`).
 CREATE TEMPORARY VIEW windows AS
 SELECT
-  window_start, window_end,
+  TUMBLE_START(`time`, INTERVAL ${window} HOUR TO SECOND) AS begins,
+  TUMBLE_END(`time`, INTERVAL ${window} HOUR TO SECOND) AS ends,
   ARRAY_AGG(`text`) AS content,
+  COUNT(*) AS posts,
   SUM(CAST(CHAR_LENGTH(`text`) AS BIGINT) * 4 + ${element_bytes}) AS needed_bytes
-FROM TABLE(TUMBLE(TABLE posts, DESCRIPTOR(`time`), INTERVAL ${window} HOUR TO SECOND))
-GROUP BY window_start, window_end;
+FROM posts
+GROUP BY TUMBLE(`time`, INTERVAL ${window} HOUR TO SECOND);
 
--- The world's counters as they are when a window closes: one call a window.
-CREATE TEMPORARY VIEW enriched AS
-SELECT window_start, window_end, content, needed_bytes, world_counters(CAST(window_end AS STRING)) AS counters FROM windows;
+CREATE TEMPORARY VIEW named AS
+SELECT
+  DATE_FORMAT(begins, ${iso}) AS window_start, DATE_FORMAT(ends, ${iso}) AS window_end, content, posts, needed_bytes
+FROM windows;
 
--- A window is one chunk, number 0. Only one that may be too large for a document goes through Python and is split.
+-- A window is one chunk, number 0. Only one that may be too large for a document goes through Python and is split. Of both,
+-- `may_write` gives no row for a window whose stored documents hold more posts already. The world's counters are those of
+-- the moment at which the window fires. The first condition stands inside: the planner would ask `may_write` twice.
 CREATE TEMPORARY VIEW chunks AS
-SELECT window_start, window_end, counters, 0 AS chunk, content FROM enriched WHERE needed_bytes <= ${max_document_bytes}
+SELECT window_start, window_end, world_counters(window_end) AS counters, 0 AS chunk, content
+FROM (SELECT * FROM named WHERE needed_bytes <= ${max_document_bytes}),
+  LATERAL TABLE(may_write(window_start, window_end, posts, TRUE)) AS may (be_written)
 UNION ALL
 SELECT window_start, window_end, counters, part.chunk, part.texts
-FROM enriched, LATERAL TABLE(split_content(content)) AS part (chunk, texts) WHERE needed_bytes > ${max_document_bytes};
+FROM (SELECT *, world_counters(window_end) AS counters FROM named WHERE needed_bytes > ${max_document_bytes}),
+  LATERAL TABLE(may_write(window_start, window_end, posts, FALSE)) AS may (be_written),
+  LATERAL TABLE(split_content(window_start, window_end, content)) AS part (chunk, texts);
 
 CREATE TABLE documents (
 ${document_schema}
@@ -72,12 +121,13 @@ ${document_schema}
   'sink.parallelism' = ${writers}
 );
 
--- The key says which chunk of which window it is, so that a replay replaces the document and never makes a second one.
+-- The key says which chunk of which window of which length it is: a replay replaces the document, and windows of another
+-- length do not.
 INSERT INTO documents
 SELECT
-  SHA2(CONCAT(${topic}, '/', DATE_FORMAT(window_start, ${iso}), '/', CAST(chunk AS STRING)), 256),
+  SHA2(CONCAT_WS('/', ${topic}, window_start, window_end, CAST(chunk AS STRING)), 256),
   content,
-  DATE_FORMAT(window_end, ${iso}),
+  window_end,
   chunks.counters.total_cases_count,
   chunks.counters.total_deaths_count,
   chunks.counters.total_recovered_count,
@@ -88,6 +138,7 @@ SELECT
   chunks.counters.critical_cases_count
 FROM chunks;
 
+-- The key names the record that is rejected: "<topic>/<partition>/<offset>".
 CREATE TABLE rejected (`key` STRING, `reason` STRING, `source` STRING, `record` STRING, `bytes` INT) WITH (
   'connector' = 'kafka',
   'topic' = ${rejected_topic},
@@ -96,27 +147,33 @@ CREATE TABLE rejected (`key` STRING, `reason` STRING, `source` STRING, `record` 
   'key.fields' = 'key',
   'value.format' = 'json',
   'value.fields-include' = 'EXCEPT_KEY',
-  'sink.delivery-guarantee' = 'at-least-once'
+  'sink.delivery-guarantee' = 'exactly-once',
+  'sink.transactional-id-prefix' = ${transactions},
+  'properties.transaction.timeout.ms' = ${transaction_timeout_ms}
 );
 
 -- The same topic once more, since a record that is no JSON object never becomes a row of `tweets`.
-CREATE TABLE tweets_raw (`record` STRING) WITH (
+CREATE TABLE tweets_raw (`record` STRING, `partition` INT METADATA VIRTUAL, `offset` BIGINT METADATA VIRTUAL) WITH (
   'connector' = 'kafka',
   'topic' = ${topic},
   ${kafka},
+  ${start},
   'properties.group.id' = 'aggregator-rejections',
   'properties.isolation.level' = 'read_committed',
-  'scan.startup.mode' = 'earliest-offset',
+  'scan.topic-partition-discovery.interval' = '500 ms',
   'format' = 'raw'
 );
 
 CREATE TEMPORARY VIEW refused AS
 SELECT
-  reason,
+  `partition`, `offset`, reason,
   JSON_OBJECT('id' VALUE `id`, 'text' VALUE `text`, 'timestamp' VALUE `timestamp`, 'source' VALUE `source`) AS `record`
 FROM checked WHERE reason <> 'heartbeat'
 UNION ALL
-SELECT 'not a JSON object', `record` FROM tweets_raw WHERE (`record` IS JSON OBJECT) IS NOT TRUE;
+SELECT `partition`, `offset`, 'not a JSON object', `record` FROM tweets_raw WHERE (`record` IS JSON OBJECT) IS NOT TRUE;
 
 INSERT INTO rejected
-SELECT ${topic}, reason, ${topic}, SUBSTRING(`record`, 1, ${max_rejected_characters}), CHAR_LENGTH(`record`) FROM refused;
+SELECT
+  CONCAT_WS('/', ${topic}, CAST(`partition` AS STRING), CAST(`offset` AS STRING)),
+  reason, ${topic}, SUBSTRING(`record`, 1, ${max_rejected_characters}), CHAR_LENGTH(`record`)
+FROM refused;

@@ -18,6 +18,8 @@ CREATE TABLE tweets (`key` STRING, `value` STRING) WITH (
   'sink.delivery-guarantee' = 'exactly-once',
   'sink.transactional-id-prefix' = ${transactions},
   'properties.transaction.timeout.ms' = ${transaction_timeout_ms},
+  -- Within seconds a new partition gets posts and heartbeats; the aggregator looks for new ones more often.
+  'properties.metadata.max.age.ms' = '3000',
   'properties.linger.ms' = '5',
   'properties.batch.size' = '262144'
 );

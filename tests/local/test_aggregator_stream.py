@@ -3,10 +3,9 @@
 They share one job and run in order: each uses windows of its own, later than those before it.
 """
 
-import hashlib
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import count
@@ -15,6 +14,7 @@ from typing import Any
 import pytest
 import requests
 
+from jobs.documents import document_key
 from jobs.names import DATABASE, TWEETS_PARTITIONS
 from jobs.worldometers import Counters
 from local.stack import Stack
@@ -25,6 +25,7 @@ from tests.waiting import await_value
 
 WINDOW_MS = 20_000
 REFRESH_SECONDS = 1
+LATENESS_MS = 2 * WINDOW_MS
 DOCUMENT_LIMIT = 16 * 1024 * 1024
 IDS = count()
 
@@ -51,11 +52,16 @@ class Aggregator:
         }
         return json.dumps(record | fields).encode()
 
-    def close_window(self) -> None:
-        """Move event time of every partition past the window's end."""
+    def close_window(self, windows_later: float = 3) -> None:
+        """Advance event time of every partition past the window's end."""
         for partition in range(TWEETS_PARTITIONS):
-            beat = {"id": "heartbeat-x", "text": None, "timestamp": (self.window + 3) * WINDOW_MS, "source": "test"}
-            self.topic.publish([json.dumps(beat).encode()], partition)
+            self.advance(partition, windows_later)
+
+    def advance(self, partition: int, windows: float) -> None:
+        """Advance event time of a partition to so many windows after the begin of the current one."""
+        timestamp = int((self.window + windows) * WINDOW_MS)
+        heartbeat = {"id": "heartbeat-x", "text": None, "timestamp": timestamp, "source": "test"}
+        self.topic.publish([json.dumps(heartbeat).encode()], partition)
 
     def documents(self) -> list[dict[str, Any]]:
         return documents(self.stack.settings.store_uri, DATABASE, self.collection).get(self.end, [])
@@ -68,8 +74,45 @@ class Aggregator:
         return iso((self.window + 1) * WINDOW_MS)
 
     def key(self, chunk: int) -> str:
-        """The key as the README tells it."""
-        return hashlib.sha256(f"{self.topic.name}/{iso(self.window * WINDOW_MS)}/{chunk}".encode()).hexdigest()
+        return document_key(self.topic.name, iso(self.window * WINDOW_MS), self.end, chunk)
+
+    def run(self, savepoint: str | None = None, parallelism: int = 1, **settings: object) -> None:
+        """Submit the job with these settings over its usual ones."""
+        given = environment(self) | {name: str(value) for name, value in settings.items()}
+        self.stack.submit("aggregator_stream", given, parallelism, savepoint)
+
+    def cancel(self) -> None:
+        job = self.stack.jobs["aggregator_stream"]
+        self.stack.flink.cancel(job)
+        await_value(lambda: self.stack.flink.state(job) == "CANCELED", "the job to be cancelled", 60)
+
+    def stop(self) -> str:
+        """Stop the job; returns its savepoint."""
+        return self.stack.flink.stop_with_savepoint(self.stack.jobs["aggregator_stream"])
+
+    def kill_taskmanager(self) -> None:
+        """Kill it after a checkpoint of all that was published, and wait until the job runs again."""
+        stack, job = self.stack, self.stack.jobs["aggregator_stream"]
+        self.await_checkpoint()
+        stack.flink.taskmanager.kill()
+        await_value(lambda: not stack.flink.all_running(job), "the loss to be noticed", 60)
+        stack.flink.taskmanager.start()
+        await_value(lambda: stack.flink.all_running(job), "the job to run again", 90)
+
+    def await_checkpoint(self) -> None:
+        """Wait for two more checkpoints: the first may have begun before."""
+        stack, job = self.stack, self.stack.jobs["aggregator_stream"]
+
+        def completed() -> int:
+            return int(stack.flink.checkpoints(job).get("counts", {}).get("completed", 0))
+
+        before = completed()
+        await_value(lambda: completed() >= before + 2, "two checkpoints", 60)
+
+    def contents(self) -> dict[str, list[str]]:
+        """The sorted texts of each document by its key."""
+        found = documents(self.stack.settings.store_uri, DATABASE, self.collection)
+        return {chunk["hash"]: sorted(chunk["content"]) for chunks in found.values() for chunk in chunks}
 
 
 def iso(milliseconds: int) -> str:
@@ -94,9 +137,10 @@ def aggregator(stack: Stack) -> Iterator[Aggregator]:
     set_fault(stack, "error")
     with topic(stack.settings.kafka, "aggregated") as records:
         running = Aggregator(stack, records, "aggregated")
-        stack.submit("aggregator_stream", environment(running))
+        running.run()
         yield running
-        stack.flink.cancel(stack.jobs["aggregator_stream"])
+        if stack.flink.state(stack.jobs["aggregator_stream"]) == "RUNNING":
+            running.cancel()
         set_fault(stack, "none")
 
 
@@ -107,6 +151,8 @@ def environment(aggregator: Aggregator) -> dict[str, str]:
         "MONGODB_COLLECTION": aggregator.collection,
         "WINDOW_SECONDS": str(WINDOW_MS // 1000),
         "WORLDOMETERS_REFRESH_SECONDS": str(REFRESH_SECONDS),
+        "CHECKPOINT_SECONDS": "1",
+        "ALLOWED_LATENESS_SECONDS": str(LATENESS_MS // 1000),
     }
 
 
@@ -216,32 +262,154 @@ def test_a_window_too_large_for_one_document_becomes_several(aggregator: Aggrega
     assert len({tuple(values_of(chunk)) for chunk in chunks}) == 1
 
 
-def test_a_replay_replaces_the_documents_and_makes_no_others(aggregator: Aggregator) -> None:
+def late_posts(aggregator: Aggregator) -> list[str]:
+    """The texts of the posts that were rejected as late."""
+    found = [each["record"] for each in aggregator.topic.rejections() if each["reason"] == "late"]
+    return sorted(json.loads(record)["text"] for record in found)
+
+
+def assert_late_posts_are_kept_or_rejected(aggregator: Aggregator, name: str, event: Callable[[], None]) -> None:
+    """A post of a closed window gets into its document, a post of an older one is rejected; `event` comes before both.
+
+    Each comes alone and first: what the job knows of event time is from before the event."""
+    aggregator.next_window()
+    aggregator.topic.publish([aggregator.post(f"{name} too late")])
+    old = (aggregator.window, aggregator.post(f"{name} far too late"))
+    aggregator.close_window(4)
+    assert aggregator.await_document()["content"] == [f"{name} too late"]
+    aggregator.window += 5
+    aggregator.topic.publish([aggregator.post(f"{name} in time")], partition=1)
+    aggregator.close_window(2)
+    aggregator.await_document()
+    late = aggregator.post(f"{name} late")
+    event()
+    aggregator.topic.publish([old[1]], partition=2)
+    aggregator.topic.publish([late], partition=3)
+    both = [f"{name} in time", f"{name} late"]
+    await_value(lambda: sorted(aggregator.await_document()["content"]) == both, "the late post in its document", 60)
+    await_value(lambda: f"{name} far too late" in late_posts(aggregator), "the rejection", 60)
+    assert len(aggregator.documents()) == 1
+    aggregator.window = old[0]
+    assert aggregator.await_document()["content"] == [f"{name} too late"]
+    assert f"{name} late" not in late_posts(aggregator)
+    aggregator.window += 10
+
+
+def test_a_late_post_gets_into_its_document_and_later_it_is_rejected(aggregator: Aggregator) -> None:
+    assert_late_posts_are_kept_or_rejected(aggregator, "running", lambda: None)
+
+
+def test_a_late_post_is_not_lost_behind_a_restart(aggregator: Aggregator) -> None:
+    assert_late_posts_are_kept_or_rejected(aggregator, "restarted", aggregator.kill_taskmanager)
+
+
+def test_a_late_post_is_not_lost_behind_a_savepoint_and_another_parallelism(aggregator: Aggregator) -> None:
+    def rescale() -> None:
+        aggregator.run(aggregator.stop(), parallelism=2)
+
+    assert_late_posts_are_kept_or_rejected(aggregator, "rescaled", rescale)
+
+
+def test_the_window_operator_never_dropped_a_post(aggregator: Aggregator) -> None:
     stack = aggregator.stack
-    uri = stack.settings.store_uri
-    stack.flink.cancel(stack.jobs["aggregator_stream"])
+    job = stack.jobs["aggregator_stream"]
+    assert stack.flink.metric(job, "numRecordsIn") > 0  # metrics are served
+    assert stack.flink.metric(job, "numLateRecordsDropped") == 0
 
-    def contents() -> dict[str, list[str]]:
-        found = documents(uri, DATABASE, aggregator.collection)
-        return {chunk["hash"]: sorted(chunk["content"]) for chunks in found.values() for chunk in chunks}
 
-    before = contents()
+def test_a_replay_replaces_the_documents_and_makes_no_others(aggregator: Aggregator) -> None:
+    uri = aggregator.stack.settings.store_uri
+    aggregator.cancel()
+    before = aggregator.contents()
     with client(uri) as connection:
         # A mark that the replay has to replace, so that the test sees that it came.
-        connection[DATABASE][aggregator.collection].update_many({}, {"$set": {"content": ["old"]}})
-    stack.submit("aggregator_stream", environment(aggregator))
-    await_value(lambda: ["old"] not in contents().values(), "every document to be replaced", 90)
-    assert contents() == before
+        connection[DATABASE][aggregator.collection].update_many({}, {"$set": {"total_cases_count": -1}})
+    aggregator.run(REPLAY_FROM="earliest")
+
+    def marked() -> int:
+        with client(uri) as connection:
+            return connection[DATABASE][aggregator.collection].count_documents({"total_cases_count": -1})
+
+    await_value(lambda: not marked(), "every document to be replaced", 90)
+    assert aggregator.contents() == before
 
 
-def test_a_late_post_is_rejected_and_its_document_stays_as_it_is(aggregator: Aggregator) -> None:
+def test_fewer_chunks_than_before_leave_no_stale_one(aggregator: Aggregator) -> None:
+    def sizes() -> list[int]:
+        """Of the documents that are the chunks of the large window."""
+        return sorted(len(texts) for texts in aggregator.contents().values() if len(texts) > 100)
+
+    before = sizes()
+    aggregator.cancel()
+    aggregator.run(REPLAY_FROM="earliest", MAX_DOCUMENT_BYTES=DOCUMENT_LIMIT // 8)
+    await_value(lambda: len(sizes()) >= 10 and sum(sizes()) == sum(before), "more chunks", 90)
+    aggregator.cancel()
+    aggregator.run(REPLAY_FROM="earliest")
+    await_value(lambda: sizes() == before, "the chunks of before, and no others", 90)
+    aggregator.cancel()
+    aggregator.run()
+
+
+def test_without_state_it_goes_on_after_the_newest_document_and_takes_late_posts(aggregator: Aggregator) -> None:
     aggregator.next_window()
-    aggregator.topic.publish([aggregator.post("in time")])
+    aggregator.topic.publish([aggregator.post(f"before {number}") for number in range(5)])
+    aggregator.close_window(1.5)
+    aggregator.await_document()
+    aggregator.cancel()
+    before = aggregator.contents()
+    aggregator.topic.publish([aggregator.post("late, while nobody reads")])
+    aggregator.run()
+    await_value(lambda: len(aggregator.await_document()["content"]) == 6, "the late post in its document", 60)
+    changed = {key for key, texts in aggregator.contents().items() if before.get(key) != texts}
+    assert changed == {aggregator.key(0)}
+
+
+def test_no_document_is_replaced_by_one_with_fewer_posts(aggregator: Aggregator) -> None:
+    """The topic loses the first half of a partition, and with it a part of many windows."""
+    aggregator.next_window()
+    for _ in range(10):
+        aggregator.window += 1
+        for partition in range(TWEETS_PARTITIONS):
+            aggregator.topic.publish([aggregator.post(f"{partition}/{n}", n) for n in range(10)], partition)
     aggregator.close_window()
-    document = aggregator.await_document()
-    before = len(aggregator.topic.rejections())
-    aggregator.topic.publish([aggregator.post("too late")])
-    rejection = await_value(lambda: aggregator.topic.rejections()[before:], "the rejection", 30)[0]
-    assert rejection["reason"] == "late"
-    assert json.loads(rejection["record"])["text"] == "too late"
-    assert aggregator.documents() == [document]
+    aggregator.await_document()
+    aggregator.cancel()
+    before = aggregator.contents()
+    aggregator.topic.delete_first_half(0)
+    aggregator.run(REPLAY_FROM="earliest")
+    aggregator.window += 10
+    aggregator.topic.publish([aggregator.post("behind the replay")])
+    aggregator.close_window()
+    aggregator.await_document(90)
+    assert aggregator.contents() == {**before, aggregator.key(0): ["behind the replay"]}
+    aggregator.cancel()
+
+
+@pytest.mark.parametrize("by", ["savepoint", "nothing"])
+def test_another_window_length_loses_no_post_and_replaces_no_document(aggregator: Aggregator, by: str) -> None:
+    aggregator.run()
+    aggregator.window = aggregator.window // 6 * 6 + 12  # begins a window of 120 s as well
+    aggregator.topic.publish([aggregator.post(f"{by} closed")])
+    aggregator.advance(0, 1)
+    aggregator.topic.publish([aggregator.post(f"{by} open", WINDOW_MS + 5_000)])
+    for partition in range(TWEETS_PARTITIONS):
+        aggregator.advance(partition, 1.5)
+    aggregator.await_document()
+    before = aggregator.contents()
+    if by == "savepoint":
+        aggregator.run(aggregator.stop(), WINDOW_SECONDS=120)
+    else:
+        aggregator.cancel()
+        aggregator.run(WINDOW_SECONDS=120)
+    aggregator.topic.publish([aggregator.post(f"{by} new", 2 * WINDOW_MS + 5_000)])
+    for partition in range(TWEETS_PARTITIONS):
+        aggregator.advance(partition, 12)
+
+    def texts() -> list[str]:
+        return sorted(text for content in aggregator.contents().values() for text in content if text.startswith(by))
+
+    await_value(lambda: len(texts()) >= 3, "all posts in documents", 60)
+    assert texts() == [f"{by} closed", f"{by} new", f"{by} open"]
+    assert before.items() <= aggregator.contents().items()
+    aggregator.window += 12
+    aggregator.cancel()

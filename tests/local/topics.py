@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from kafka import KafkaProducer
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import NewTopic
 
 from jobs.names import TWEETS_PARTITIONS
@@ -25,6 +25,14 @@ class Topic:
         for value in values:
             self._producer.send(self.name, key=b"test", value=value, partition=partition)
         self._producer.flush(timeout=60)
+
+    def delete_first_half(self, partition: int) -> None:
+        """What retention does: the first half of a partition's records is gone."""
+        with contextlib.closing(KafkaConsumer(bootstrap_servers=self.bootstrap)) as consumer:
+            where = TopicPartition(self.name, partition)
+            end = consumer.end_offsets([where])[where]
+        with contextlib.closing(admin(self.bootstrap)) as client:
+            client.delete_records({where: end // 2})
 
     def rejections(self) -> list[dict[str, Any]]:
         return [json.loads(value) for value in read_topic(self.bootstrap, self.rejected_name)]

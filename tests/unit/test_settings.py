@@ -31,6 +31,8 @@ DEFAULTS: dict[str, CollectorSettings | AggregatorSettings] = {
         rejected_topic="tweets.rejected",
         max_frame_bytes=262_144,
         buffer_frames=20_000,
+        max_silence_seconds=60,
+        resume_from_topic=True,
         checkpoint_seconds=2,
     ),
     "aggregator": AggregatorSettings(
@@ -40,7 +42,9 @@ DEFAULTS: dict[str, CollectorSettings | AggregatorSettings] = {
         rejected_topic="tweets.rejected",
         window_seconds=20,
         out_of_order_seconds=1,
-        idle_seconds=60,
+        allowed_lateness_seconds=60,
+        replay_from=None,
+        idle_seconds=0,
         checkpoint_seconds=10,
         max_document_bytes=12_000_000,
         mongodb_uri="mongodb://localhost:27017",
@@ -55,10 +59,12 @@ DEFAULTS: dict[str, CollectorSettings | AggregatorSettings] = {
 WHOLE = [
     ("collector", "MAX_FRAME_BYTES", "max_frame_bytes", 1_024, 524_288),
     ("collector", "BUFFER_FRAMES", "buffer_frames", 100, 1_000_000),
+    ("collector", "MAX_SILENCE_SECONDS", "max_silence_seconds", 0, 86_400),
     ("collector", "CHECKPOINT_SECONDS", "checkpoint_seconds", 1, 600),
     ("aggregator", "WINDOW_SECONDS", "window_seconds", 1, 3_600),
     ("aggregator", "OUT_OF_ORDER_SECONDS", "out_of_order_seconds", 0, 3_600),
-    ("aggregator", "IDLE_SECONDS", "idle_seconds", 1, 86_400),
+    ("aggregator", "ALLOWED_LATENESS_SECONDS", "allowed_lateness_seconds", 0, 3_600),
+    ("aggregator", "IDLE_SECONDS", "idle_seconds", 0, 86_400),
     ("aggregator", "CHECKPOINT_SECONDS", "checkpoint_seconds", 1, 600),
     ("aggregator", "MAX_DOCUMENT_BYTES", "max_document_bytes", 1_000, 16_000_000),
     ("aggregator", "MONGODB_WRITERS", "writers", 1, 64),
@@ -85,7 +91,9 @@ GOOD: list[tuple[str, str, str, str, Any]] = [
         for job in READERS
         for protocol in ("PLAINTEXT", "SSL")
     ],
-    *[("collector", "FEED", "feed", feed, feed) for feed in ("simulator", "text", "jetstream")],
+    *[("collector", "FEED", "feed", feed, feed) for feed in ("simulator", "jetstream")],
+    *[("collector", "START_FROM", "resume_from_topic", n, n == "topic") for n in ("topic", "live")],
+    *[("aggregator", "REPLAY_FROM", "replay_from", n, n) for n in ("earliest", "2026-11-24T08:00:00Z")],
     ("collector", "WEBSOCKET_URL", "websocket_urls", "wss://a/b?c=d", ("wss://a/b?c=d",)),
     ("collector", "WEBSOCKET_URL", "websocket_urls", WEBSOCKETS, ("ws://a:5555/x?y=z", "wss://b")),
     ("aggregator", "MONGODB_URI", "mongodb_uri", SRV, SRV),
@@ -111,6 +119,7 @@ NO_NAME = [" ", "a b", "a/b", "a$b", "a,b", "ä", "a'b", "a\n", "x" * 201]
 NO_SERVERS = ["a", "a:", ":1", "a:b", "a:1,", ",a:1", "a:1,,b:2", "a:1, b:2", "a:1;b:2", "a:1 ", "'a':1", "http://a:1"]
 NO_WEBSOCKET = ["a:5555", "a", "http://a", "ws://", "ws:a", "ws:///b", "ws://a:b", "ws://a:99999", "ws://[::1", ","]
 NO_WEBSOCKET += ["ws://a,", "ws://a,,ws://b", "ws://a,http://b"]
+NO_MOMENT = ["latest", "2026-11-24", "2026-11-24T08:00:00", "2026-11-24T08:00:00+01:00", "2026-13-24T08:00:00Z", "0"]
 NO_PROTOCOL = ["ssl", "TLS", "SASL", "SASL_SSL ", "SASL_SSL,SSL", "SCRAM-SHA-512"]
 PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 NO_PAGE = ["a", "www.a.b", "ws://a", "ftp://a", "http://", "https:///b", "http://a:b", "file:///etc/passwd"]
@@ -124,6 +133,8 @@ BAD = [
         ("collector", "FEED", n, ("simulator", "text", "jetstream"))
         for n in ("twitter", "Text", "text ", "simulator,text")
     ],
+    *[("collector", "START_FROM", n, ("topic", "live")) for n in ("latest", "Topic", "earliest")],
+    *[("aggregator", "REPLAY_FROM", n, ("earliest", "2026-11-24T08:00:00Z")) for n in NO_MOMENT],
     *[("collector", "WEBSOCKET_URL", n, ("ws", "wss://")) for n in NO_WEBSOCKET],
     *[("aggregator", "WORLDOMETERS_URL", n, ("http", "https://")) for n in NO_PAGE],
 ]
@@ -148,6 +159,12 @@ def test_defaults(job: str) -> None:
 )
 def test_setting(job: str, name: str, field: str, text: str, value: Any) -> None:
     assert READERS[job]({name: text}) == replace(DEFAULTS[job], **{field: value})
+
+
+def test_a_feed_of_plain_text_may_be_silent() -> None:
+    expected = replace(DEFAULTS["collector"], feed="text", max_silence_seconds=0)
+    assert READERS["collector"]({"FEED": "text"}) == expected
+    assert READERS["collector"]({"FEED": "text", "MAX_SILENCE_SECONDS": "9"}) == replace(expected, max_silence_seconds=9)
 
 
 @pytest.mark.parametrize("job", READERS)

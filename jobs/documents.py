@@ -1,0 +1,35 @@
+"""The keys of the documents of a window, and what they say about it. No I/O."""
+
+import hashlib
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+MAX_WINDOW_SECONDS = 3_600
+
+
+def iso(seconds: int) -> str:
+    """Seconds since 1970 UTC as ISO 8601, as the documents have it: `2026-11-24T08:00:00Z`."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def unix(timestamp: str) -> int:
+    """Seconds since 1970 UTC of such a timestamp. Raises ValueError."""
+    return int(datetime.strptime(timestamp, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC).timestamp())
+
+
+def document_key(topic: str, start: str, end: str, chunk: int) -> str:
+    """The `hash` of a document: SHA-256 in hex. start, end: of the window, ISO 8601; the same as in aggregator.sql."""
+    return hashlib.sha256(f"{topic}/{start}/{end}/{chunk}".encode()).hexdigest()
+
+
+def window_seconds_of(key: str, topic: str, end: str, chunks: Iterable[int] = range(8)) -> int | None:
+    """The length of the window to which a document belongs, found by trying; None when it is no document of the topic.
+
+    Raises ValueError when `end` is no such timestamp.
+    """
+    end_seconds = unix(end)
+    for seconds in range(1, MAX_WINDOW_SECONDS + 1):
+        start = iso(end_seconds - seconds)
+        if any(document_key(topic, start, end, chunk) == key for chunk in chunks):
+            return seconds
+    return None

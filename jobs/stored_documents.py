@@ -1,0 +1,95 @@
+"""What MongoDB holds already: asked before a window's documents are written, and where a job without state begins."""
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import pymongo
+from pymongo.errors import PyMongoError
+
+from jobs.documents import document_key, window_seconds_of
+
+log = logging.getLogger(__name__)
+
+# How many chunks of a window are asked for at once: nearly every window has one.
+CHUNKS_AT_ONCE = 16
+NEWEST = 20
+RETRY_SECONDS = 5.0
+
+
+class Window(NamedTuple):
+    """The newest window that has a document. end: ISO 8601; seconds: its length."""
+
+    end: str
+    seconds: int
+
+
+class StoredDocuments:
+    """The documents of one topic in one collection. The methods raise PyMongoError.
+
+    rewrite: whether documents with as many posts as the new ones are written again (a replay that the user asked for).
+    """
+
+    def __init__(self, uri: str, database: str, collection: str, topic: str, *, rewrite: bool = False) -> None:
+        self._documents = pymongo.MongoClient[dict[str, Any]](uri)[database][collection]
+        self._topic = topic
+        self._rewrite = rewrite
+        self.kept = 0
+
+    def close(self) -> None:
+        self._documents.database.client.close()
+
+    def may_write(self, start: str, end: str, posts: int) -> bool:
+        """Whether `posts` posts may become the content of this window.
+
+        A window that was rebuilt from a part of its posts never replaces a document that holds more of them. That
+        happens to a job without state, where the topic no longer holds the whole window or the job began inside it.
+        """
+        stored = sum(size for _, size in self._chunks(start, end))
+        if not stored or posts > stored or (self._rewrite and posts == stored):
+            return True
+        self.kept += 1
+        if posts < stored:
+            log.info("window %s: the stored documents hold %d posts and stay, these are %d", end, stored, posts)
+        return False
+
+    def delete_chunks(self, start: str, end: str, first: int) -> int:
+        """Delete the chunks of this window from number `first` on; returns how many there were."""
+        stale = [key for key, _ in self._chunks(start, end, first)]
+        if stale:
+            self._documents.delete_many({"_id": {"$in": stale}})
+        return len(stale)
+
+    def newest_window(self) -> Window | None:
+        """The newest window of this topic that has a document."""
+        for document in self._documents.find({}, {"timestamp": 1}).sort("timestamp", -1).limit(NEWEST):
+            try:
+                seconds = window_seconds_of(document["_id"], self._topic, document["timestamp"])
+            except (KeyError, TypeError, ValueError):
+                continue  # not written by this job
+            if seconds is not None:
+                return Window(document["timestamp"], seconds)
+        return None
+
+    def _chunks(self, start: str, end: str, first: int = 0) -> Iterator[tuple[str, int]]:
+        """(key, number of posts) of the window's chunks from number `first` on."""
+        while True:
+            keys = [document_key(self._topic, start, end, first + number) for number in range(CHUNKS_AT_ONCE)]
+            sizes = [{"$match": {"_id": {"$in": keys}}}, {"$project": {"posts": {"$size": "$content"}}}]
+            found = [(str(each["_id"]), int(each["posts"])) for each in self._documents.aggregate(sizes)]
+            yield from found
+            if len(found) < CHUNKS_AT_ONCE:
+                return
+            first += CHUNKS_AT_ONCE
+
+
+def patiently(read: Callable[[], Window | None], sleep: Callable[[float], None] = time.sleep) -> Window | None:
+    """Call `read` until the database answers; each failure is logged."""
+    while True:
+        try:
+            return read()
+        except PyMongoError as error:
+            # Only the kind of error: the driver's text may name the address.
+            log.warning("waiting for MongoDB (%s); trying again in %g s", type(error).__name__, RETRY_SECONDS)
+            sleep(RETRY_SECONDS)
