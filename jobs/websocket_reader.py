@@ -8,18 +8,17 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Any, cast
-from urllib.parse import parse_qsl, urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
-from websockets.frames import DATA_OPCODES, CloseCode, Opcode
+from websockets.frames import CloseCode, Opcode
 from websockets.frames import Frame as WireFrame
 
 from jobs.collection import Frame
+from jobs.websocket_connection import Ending, FrameConnection, Step, redacted, refusal, step_after, without_secrets
 
 log = logging.getLogger(__name__)
 
@@ -28,19 +27,18 @@ PING_SECONDS = 1.0
 PONG_SECONDS = 15.0
 # As websockets' own limit: the protocol layer limits a message's bytes, but not how many empty parts it has.
 MAX_FRAGMENTS = 4_096
-# The server's answers to a request that asks for a position it does not have.
-# The parameters of feeds.py; another one may be somebody's token.
-HARMLESS = {"format", "since", "shard", "cursor", "wantedCollections"}
-REFUSALS_IN_A_ROW = 3  # one may come from a proxy
-REFUSALS = {HTTPStatus.BAD_REQUEST, HTTPStatus.GONE, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE}
 
 
+@dataclass(frozen=True)
 class Asked:
-    """The feed is asked to go on after the position; what follows is its answer."""
+    """The feed is asked for its frames; what follows is its answer. resumed: whether the position was asked for."""
+
+    resumed: bool
 
 
+@dataclass(frozen=True)
 class Refused:
-    """The server refused the position that it was asked to go on after."""
+    """The server refuses the position, and serves the same request without it; the next request has no position."""
 
 
 @dataclass(frozen=True)
@@ -57,19 +55,25 @@ class Reader:
     """Reads frames into a buffer of at most `capacity` events: when it is full, the socket is not read.
 
     urls: the servers of the feed, asked in turn when one fails.
-    address: gives a server's address, with the position to go on after; called once the buffer is handled.
+    address: gives the address to ask for from a server's and from whether to ask for the position; called once the
+    buffer is handled. A request has a position when its address differs from the one without.
     capacity: of the buffer, in frames; max_frame: largest frame in bytes; back_off: first and largest pause in s.
+    jitter: random numbers from 0 to 1, for the pauses.
+    max_silence: seconds without a frame after which a server is left although it answers pings; None: never.
+    clock: gives seconds since 1970 UTC.
     """
 
     def __init__(
         self,
         urls: Sequence[str],
-        address: Callable[[str], str],
+        address: Callable[[str, bool], str],
         *,
         capacity: int = 20_000,
         max_frame: int = 262_144,
         back_off: tuple[float, float] = (0.2, 10.0),
         jitter: Callable[[], float] = random.random,
+        max_silence: float | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._urls = urls
         self._address = address
@@ -77,18 +81,26 @@ class Reader:
         self._max_frame = max_frame
         self._back_off = back_off
         self._jitter = jitter
+        self._max_silence = max_silence
+        self._clock = clock
         self._events: deque[Event] = deque()
         # Each is written by one thread only; when they are equal, everything that came is in effect.
         self._put = self._taken = self._handled = 0
         self._fragments: list[WireFrame] = []
-        self._refusals = 0
+        self._step = Step.RESUME
+        # The server to ask next, and for each the monotonic time before which it wants no request.
+        self._turn = 0
+        self._free_at = [0.0] * len(urls)
         self._stopping = threading.Event()
         self._paused: asyncio.Transport | None = None
+        self._pauses = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[Any] | None = None
         self._thread = threading.Thread(target=self._main, name="websocket-reader", daemon=True)
         self.connected = False
+        # Attempts that have ended, and how many of them because the server had been silent for too long.
         self.connects = 0
+        self.silences = 0
         # Monotonic time up to which the server is known to have sent everything it had.
         self.alive_until = time.monotonic()
         self.connected_at: float | None = None
@@ -125,10 +137,10 @@ class Reader:
         """Whether something came that is not yet in effect."""
         return self._handled != self._put
 
-    def receive(self, frame: WireFrame, transport: asyncio.Transport) -> None:
+    def _receive(self, frame: WireFrame, transport: asyncio.Transport) -> None:
         """Append a data frame, and stop reading the socket while the buffer is full; on the reader's thread."""
         if frame.fin and frame.opcode is not Opcode.CONT:
-            self._append(Frame(bytes(frame.data), frame.opcode is Opcode.TEXT, int(time.time() * 1000)))
+            self._append(Frame(bytes(frame.data), frame.opcode is Opcode.TEXT, int(self._clock() * 1000)))
         else:
             # The protocol layer has checked the order of the fragments and the size of the whole message.
             if frame.opcode is not Opcode.CONT:
@@ -146,7 +158,7 @@ class Reader:
         if len(fragments) > MAX_FRAGMENTS:
             return TooLarge(self._max_frame)
         data = b"".join(bytes(fragment.data) for fragment in fragments)
-        return Frame(data, fragments[0].opcode is Opcode.TEXT, int(time.time() * 1000))
+        return Frame(data, fragments[0].opcode is Opcode.TEXT, int(self._clock() * 1000))
 
     def _append(self, event: Event) -> None:
         self._put += 1
@@ -155,6 +167,7 @@ class Reader:
     def _resume(self) -> None:
         if self._paused is not None:
             transport, self._paused = self._paused, None
+            self._pauses += 1
             if not transport.is_closing():
                 transport.resume_reading()
 
@@ -176,73 +189,83 @@ class Reader:
             if self.pending():
                 await asyncio.sleep(0.01)
                 continue
-            url = self._urls[self.connects % len(self._urls)]
+            url = self._urls[self._turn]
             self.connected_at = None
-            reason = await self._read(url)
+            ending = await self._attempt(url)
             if self._stopping.is_set():
                 return
             self.connects += 1
             # A connection that held was no failure: the next attempt comes soon again.
             held = self.connected_at is not None and time.monotonic() - self.connected_at > self._back_off[1]
             pause = self._back_off[0] if held else pause
-            seconds = pause * (0.5 + self._jitter())
-            log.warning("feed %s: %s; the next attempt comes in %.1f s", without_secrets(url), reason, seconds)
+            self._plan(ending)
+            seconds = max(pause * (0.5 + self._jitter()), self._free_at[self._turn] - time.monotonic())
+            shown = without_secrets(url), redacted(ending.reason, url), seconds, self._step.value
+            log.warning("feed %s: %s; the next attempt comes in %.1f s and %s", *shown)
             await self._sleep(seconds)
             pause = min(pause * 2, self._back_off[1])
 
-    async def _read(self, url: str) -> str:
-        """Read one connection until it ends; returns why it ended."""
-        address = self._address(url)
-        self._append(Asked())
+    def _plan(self, ending: Ending) -> None:
+        """Decide on the next attempt: what it asks for, and which server."""
+        self._step = step_after(self._step, ending)
+        if self._step is Step.LIVE:
+            self._append(Refused())
+        now = time.monotonic()
+        self._free_at[self._turn] = now + ending.wait
+        if self._step is Step.RESUME:  # the other steps are about the same server
+            in_turn = [(self._turn + number) % len(self._urls) for number in range(1, len(self._urls) + 1)]
+            # The first one that may be asked now, or the one that may be asked first.
+            self._turn = min(in_turn, key=lambda number: max(now, self._free_at[number]))
+
+    async def _attempt(self, url: str) -> Ending:
+        """Ask once, and read the answer until it ends; returns why it ended."""
+        without = self._address(url, False)
+        address = without if self._step in (Step.PROBE, Step.LIVE) else self._address(url, True)
+        probe = self._step is Step.PROBE
+        if not probe:
+            self._append(Asked(resumed=address != without))
         try:
-            async with connect(
-                address,
-                create_connection=cast(Any, functools.partial(FrameConnection, reader=self)),
-                compression=None,
-                max_size=self._max_frame,
-                open_timeout=OPEN_SECONDS,
-                ping_interval=None,
-                close_timeout=2,
-            ) as connection:
+            async with self._connect(address, _ignore if probe else self._receive) as connection:
+                if probe:
+                    return Ending("it serves the request without the position", served=True)
                 self.connected_at = time.monotonic()
                 self.connected = True
-                self._refusals = 0
                 log.info("feed %s: connected", without_secrets(address))
-                return await self._keep(connection)
+                return Ending(await self._keep(connection), served=True)
         except InvalidStatus as error:
-            self._refusals = self._refusals + 1 if error.response.status_code in REFUSALS else 0
-            if self._refusals == REFUSALS_IN_A_ROW:
-                self._refusals = 0
-                self._append(Refused())
-            body = bytes(error.response.body or b"")[:200].decode(errors="replace").strip()
-            return f"refused with HTTP {error.response.status_code} {body}"
+            return refusal(error.response, address != without, self._clock())
         except Exception as error:  # noqa: BLE001 - whatever it is, the next attempt may work
-            self._refusals = 0
-            return f"{type(error).__name__}: {error}".replace(address, without_secrets(address))
+            return Ending(f"{type(error).__name__}: {error}")
         finally:
             self.connected = False
             self._paused = None
 
+    def _connect(self, address: str, receive: Callable[[WireFrame, asyncio.Transport], None]) -> connect:
+        return connect(
+            address,
+            create_connection=cast(Any, functools.partial(FrameConnection, receive=receive)),
+            compression=None,
+            max_size=self._max_frame,
+            open_timeout=OPEN_SECONDS,
+            ping_interval=None,
+            close_timeout=2,
+        )
+
     async def _keep(self, connection: ClientConnection) -> str:
         """Ping the server each second, since a frozen one looks like a quiet one; returns why the connection ended."""
+        heard, heard_at = self._heard(), time.monotonic()
         try:
             while not self._stopping.is_set():
                 sent = time.monotonic()
-                pong = await connection.ping()
-                while True:
-                    frames = self._put
-                    with contextlib.suppress(TimeoutError):
-                        async with asyncio.timeout(PONG_SECONDS):
-                            await asyncio.shield(pong)
-                        break
-                    if connection.protocol.close_sent is not None:  # the peer does not end it
-                        connection.transport.abort()
-                        await connection.wait_closed()
-                    elif self._paused is None and self._put == frames:
-                        connection.transport.abort()
-                        return f"no answer to a ping within {PONG_SECONDS:g} s"
+                if not await self._answered(connection, await connection.ping()):
+                    return f"no answer to a ping within {PONG_SECONDS:g} s"
                 # Frames come in order: all that the server sent before the pong is in the buffer.
                 self.alive_until = sent
+                if self._paused is not None or heard != self._heard():
+                    heard, heard_at = self._heard(), time.monotonic()
+                elif self._max_silence is not None and sent - heard_at >= self._max_silence:
+                    self.silences += 1
+                    return f"no frame for {self._max_silence:g} s although it answers pings"
                 await self._sleep(PING_SECONDS)
         except ConnectionClosed as error:
             if error.sent is not None and error.sent.code == CloseCode.MESSAGE_TOO_BIG and not error.rcvd_then_sent:
@@ -256,33 +279,30 @@ class Reader:
             task.uncancel()
         return "stopped"
 
+    async def _answered(self, connection: ClientConnection, pong: Awaitable[float]) -> bool:
+        """Wait for the pong, and on while something is heard or nothing can be; False: none came."""
+        while True:
+            heard = self._heard()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(PONG_SECONDS):
+                    await asyncio.shield(pong)
+                return True
+            if connection.protocol.close_sent is not None:  # the peer does not end it
+                connection.transport.abort()
+                await connection.wait_closed()
+            elif self._paused is None and heard == self._heard():
+                connection.transport.abort()
+                return False
+
+    def _heard(self) -> tuple[int, int, int]:
+        """Differs from an earlier one when data came meanwhile, or could not come: the buffer was full."""
+        return self._put, len(self._fragments), self._pauses
+
     async def _sleep(self, seconds: float) -> None:
         end = time.monotonic() + seconds
         while not self._stopping.is_set() and (left := end - time.monotonic()) > 0:
             await asyncio.sleep(min(left, 0.1))
 
 
-class FrameConnection(ClientConnection):
-    """A connection whose data frames go straight into the reader's buffer.
-
-    `recv()` would cost each message an asyncio future and a queue, would close the connection at invalid UTF-8, and
-    would not tell text frames from binary ones once decoding is off.
-    """
-
-    def __init__(self, *args: Any, reader: Reader, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._reader = reader
-
-    def process_event(self, event: Any) -> None:
-        if isinstance(event, WireFrame) and event.opcode in DATA_OPCODES:
-            self._reader.receive(event, self.transport)
-        else:
-            super().process_event(event)
-
-
-def without_secrets(url: str) -> str:
-    """The address as it may be logged: no user, no password, and only parameters that are known to be harmless."""
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    shown = [f"{name}={value}" for name, value in parse_qsl(parts.query) if name in HARMLESS]
-    return f"{parts.scheme}://{host}{parts.path}{'?' if shown else ''}{'&'.join(shown)}"
+def _ignore(frame: WireFrame, transport: asyncio.Transport) -> None:
+    """The frames of a request that is made for its handshake."""

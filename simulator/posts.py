@@ -2,7 +2,7 @@
 
 Post number ``n`` (1, 2, 3, ...) always has the same text for the same seed and the same timestamp for the same
 epoch and rate, in every process and on every machine. So a restarted simulator goes on where time is, a replay
-sends what was sent before, and a test can tell from a number alone what must have been stored.
+sends what was sent before, and a test knows from a number alone what must have been stored.
 """
 
 # ruff: noqa: RUF001 - letters of other scripts that look like Latin ones are what posts are made of
@@ -11,7 +11,7 @@ import math
 from bisect import bisect
 from collections.abc import Sequence
 from fractions import Fraction
-from hashlib import blake2b
+from hashlib import blake2b, sha256
 from itertools import accumulate
 
 # The share of posts that have at least one of each. Rounded to 1/256, because one byte of the hash decides.
@@ -139,6 +139,14 @@ def post_text(seed: int, n: int) -> str:
         f"{_RETWEET[h[3]]}{_MENTION[h[4]]}{phrase[h[5]]}{_JOINT[h[6]]}{phrase[h[7]]}{middle}"
         f"{_THIRD[language][h[8]]}{_EMOJI[h[9]]}{_HASHTAG[h[10]]}{end}"
     )
+
+
+def feed_id(epoch: float, rate: float, seed: int) -> str:
+    """Return the name of a numbering: 8 hexadecimal digits, others for another epoch (s since 1970 UTC), rate or seed.
+
+    A number alone does not say which post is meant, the name and the number together do.
+    """
+    return sha256(f"{float(epoch)!r}/{float(rate)!r}/{seed}".encode()).hexdigest()[:8]
 
 
 class Numbering:

@@ -1,10 +1,14 @@
 """Publishes an endless stream of tweet-like posts on a WebSocket: ``python simulator/twitter_stream_simulator.py``.
 
 ``ws://localhost:5555`` sends one post's text per text frame, from now on. Keys in the query change that:
-``format=json``: frames are ``{"seq": n, "timestamp": milliseconds since 1970 UTC, "text": "..."}``;
+``format=json``: frames are ``{"seq": n, "timestamp": milliseconds since 1970 UTC, "text": "...", "feed": "ID"}``;
 ``since=N``: begins with post N + 1, as fast as the client reads, then goes on live without gap or repeat;
+``since=N&feed=ID``: the same, if the numbers are those of ID. With N above the newest post it waits until N + 1 exists;
 ``shard=i/n``: only the posts whose number modulo ``n`` is ``i``. ``GET /healthz`` on the same port answers in JSON.
-Anything else is refused with 400 or 404 and the reason in plain text. A client that stops reading is waited for.
+Anything else is refused with the reason in plain text: with 410 another ID, with 400 or 404 the rest. A client that
+stops reading is waited for.
+
+ID, 8 hexadecimal digits, names the numbering: another epoch, rate or seed gives the numbers to other posts or times.
 
 Settings come from the environment, an empty one counts as absent: ``SIMULATOR_HOST``, ``_PORT``, ``_RATE`` (posts per
 second), ``_SEED``, ``_EPOCH`` (seconds since 1970 UTC) and ``_STOP_AFTER`` (the last post's number, 0: there is none).
@@ -35,7 +39,7 @@ from websockets.http11 import Request, Response
 if not __package__:  # started as a file: Python looks for modules next to it, not in the folder above
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from simulator.posts import Numbering, post_text
+from simulator.posts import Numbering, feed_id, post_text
 
 log = logging.getLogger("simulator")
 
@@ -57,6 +61,20 @@ encode_json_string = json.JSONEncoder(ensure_ascii=False).encode
 
 class BadRequest(ValueError):  # noqa: N818 - HTTP's own name for it
     """The request is for nothing that is served; the message is the reason in plain text."""
+
+    status = 400
+
+
+class NotFound(BadRequest):
+    """The path is none that is served."""
+
+    status = 404
+
+
+class OtherNumbering(BadRequest):
+    """The position that is asked for belongs to another numbering."""
+
+    status = 410
 
 
 @dataclass(frozen=True)
@@ -84,37 +102,48 @@ class Settings:
                     raise ValueError(f"{key} is {text!r}, it must be {noun} from {low} to {high}")
         return cls(**values)
 
+    @property
+    def feed(self) -> str:
+        """The name of the numbering."""
+        return feed_id(self.epoch, self.rate, self.seed)
+
 
 @dataclass(frozen=True)
 class StreamRequest:
-    """What a client asked for: posts after ``since`` (None: from now on) with number % ``shards`` == ``shard``."""
+    """What a client asked for: posts after ``since`` (None: from now on) with number % ``shards`` == ``shard``.
+
+    ``feed``: the numbering to which ``since`` belongs, or None when the client does not say.
+    """
 
     since: int | None = None
     as_json: bool = False
     shard: int = 0
     shards: int = 1
+    feed: str | None = None
 
 
 def parse_request(path: str) -> StreamRequest:
     """Parse a request's path and query, such as ``/?since=41&shard=0/2``. Raises ``BadRequest``."""
     path, _, query = path.partition("?")
     if path != "/":
-        raise BadRequest(f"unknown path {path!r}, there are only / and /healthz")
+        raise NotFound(f"unknown path {path!r}, there are only / and /healthz")
     pairs = parse_qsl(query, keep_blank_values=True)
     values = dict(pairs)
     if len(values) < len(pairs):
         raise BadRequest(f"repeated key in {query!r}")
-    if unknown := values.keys() - {"format", "since", "shard"}:
-        raise BadRequest(f"unknown key {min(unknown)!r}, there are only format, since and shard")
+    if unknown := values.keys() - {"feed", "format", "since", "shard"}:
+        raise BadRequest(f"unknown key {min(unknown)!r}, there are only feed, format, since and shard")
     if values.get("format", "json") != "json":
         raise BadRequest(f"format={values['format']!r} must be json; for plain text leave it out")
     if not re.fullmatch("[0-9]{1,18}", values.get("since", "0")):
         raise BadRequest(f"since={values['since']!r} must be an integer >= 0 of at most 18 digits")
+    if "feed" in values and "since" not in values:
+        raise BadRequest("feed is only for since, which is missing")
     shard = re.fullmatch("([0-9]{1,9})/([0-9]{1,9})", values.get("shard", "0/1"))
     if not shard or int(shard[1]) >= int(shard[2]):
         raise BadRequest(f"shard={values['shard']!r} must be i/n with 0 <= i < n, such as 0/2")
     since = int(values["since"]) if "since" in values else None
-    return StreamRequest(since, as_json="format" in values, shard=int(shard[1]), shards=int(shard[2]))
+    return StreamRequest(since, "format" in values, int(shard[1]), int(shard[2]), values.get("feed"))
 
 
 async def send_texts(connection: ServerConnection, texts: Sequence[bytes]) -> None:
@@ -140,6 +169,7 @@ class Simulator:
         self._settings = settings
         self._clock = clock
         self._numbering = Numbering(settings.epoch, settings.rate)
+        self._json_end = f', "feed": "{settings.feed}"}}'  # of each frame
         self._clients: set[ServerConnection] = set()
         self._sent = 0
         self._last_send: float | None = None
@@ -161,7 +191,7 @@ class Simulator:
     async def __aexit__(self, *exc_info: object) -> None:
         self._server.close()
         closed = asyncio.create_task(self._server.wait_closed())
-        # A client that doesn't read gets no closing handshake through, and the library would wait for it for ever.
+        # A client that doesn't read gets no closing handshake through, and the library would wait for it without end.
         await asyncio.wait([closed], timeout=CLOSE_SECONDS)
         for connection in self._clients:
             connection.transport.abort()
@@ -186,17 +216,26 @@ class Simulator:
             response.headers["Content-Type"] = "application/json"
             return response
         try:
-            since, newest = parse_request(request.path).since, self.newest()
-            if since is not None and since > newest:  # this client would wait, and miss what is sent meanwhile
-                raise BadRequest(f"since={since} is above the newest post, {newest}: the numbering went back")
+            self._check(parse_request(request.path))
         except BadRequest as error:
-            return connection.respond(400 if path == "/" else 404, f"{error}\n")
+            return connection.respond(error.status, f"{error}\n")
         return None
+
+    def _check(self, request: StreamRequest) -> None:
+        """Raise ``BadRequest`` when this simulator can't go on after the position that is asked for."""
+        since, feed, newest = request.since, request.feed, self.newest()
+        if feed is not None and feed != self._settings.feed:
+            why = "its epoch, rate or seed is another one"
+            raise OtherNumbering(f"feed={feed!r} is not this numbering, {self._settings.feed}: {why}")
+        # With the right feed all up to `since` was served by a clock that is ahead of this one: the client waits.
+        # Without, it may be another numbering: the client would wait, and miss what is sent meanwhile.
+        if feed is None and since is not None and since > newest:
+            raise BadRequest(f"since={since} is above the newest post, {newest}: the numbering went back")
 
     def _health(self) -> dict[str, object]:
         age = None if self._last_send is None else round(self._clock() - self._last_send, 3)
         counts = {"newest": self.newest(), "clients": len(self._clients), "sent": self._sent}
-        return {"status": "ok", **counts, "last_send_age_seconds": age}
+        return {"status": "ok", "feed": self._settings.feed, **counts, "last_send_age_seconds": age}
 
     async def _serve_client(self, connection: ServerConnection) -> None:
         path = cast(Request, connection.request).path
@@ -237,7 +276,7 @@ class Simulator:
         text = post_text(self._settings.seed, n)
         if as_json:
             timestamp = self._numbering.timestamp_ms(n)
-            text = f'{{"seq": {n}, "timestamp": {timestamp}, "text": {encode_json_string(text)}}}'
+            text = f'{{"seq": {n}, "timestamp": {timestamp}, "text": {encode_json_string(text)}{self._json_end}'
         return text.encode()
 
 

@@ -37,7 +37,7 @@ async def collect(url: str, kafka: str, topic: str, posts: str) -> None:
         for number in range(int(posts)):
             frame = json.loads(await connection.recv())
             record = {
-                "id": f"simulator-{frame['seq']}",
+                "id": f"simulator-{frame['feed']}-{frame['seq']}",
                 "text": clean(frame["text"]),
                 "timestamp": frame["timestamp"],
                 "source": "simulator",

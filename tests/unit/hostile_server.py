@@ -5,7 +5,7 @@ import contextlib
 import socket
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Self
 
 from websockets.frames import Close, Frame, Opcode
@@ -66,8 +66,10 @@ class Peer:
         self.write(b"".join([*self._protocol.data_to_send(), *map(wire, items)]))
         await self._writer.drain()
 
-    async def refuse(self, status: int, body: str = "no\n") -> None:
-        self._protocol.send_response(self._protocol.reject(status, body))
+    async def refuse(self, status: int, body: str = "no\n", headers: Mapping[str, str] | None = None) -> None:
+        response = self._protocol.reject(status, body)
+        response.headers.update(headers or {})
+        self._protocol.send_response(response)
         self._flush()
         await self._writer.drain()
 
@@ -217,9 +219,12 @@ async def frozen(peer: Peer) -> None:
     await peer.freeze()
 
 
-def refusing(status: int) -> Script:
+def refusing(status: int, body: str = "no\n", **headers: str) -> Script:
+    """Refuse the request. headers: with underscores for hyphens, such as Retry_After."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+
     async def script(peer: Peer) -> None:
-        await peer.refuse(status)
+        await peer.refuse(status, body, named)
 
     return script
 

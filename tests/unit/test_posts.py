@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simulator import posts
-from simulator.posts import Numbering, post_text
+from simulator.posts import Numbering, feed_id, post_text
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = [post_text(1, n) for n in range(1, 20_001)]
@@ -155,3 +155,23 @@ def test_a_decimal_rate_is_meant_as_it_is_written(rate: float, n: int, seconds: 
     numbering = Numbering(1767225600.0, rate)
     assert numbering.timestamp_ms(n) == 1767225600_000 + round(seconds * 1000)
     assert numbering.newest(1767225600 + seconds + 1e-6) == n
+
+
+@given(EPOCHS, RATES, st.integers(0, 2**63 - 1))
+def test_a_numbering_has_a_name_of_eight_hexadecimal_digits(epoch: float, rate: float, seed: int) -> None:
+    assert re.fullmatch("[0-9a-f]{8}", feed_id(epoch, rate, seed))
+
+
+def test_the_name_of_a_numbering_is_fixed() -> None:
+    """State and topics hold it: another one would be taken for another numbering."""
+    assert feed_id(1767225600.0, 20.0, 1) == "e7215393"
+
+
+def test_each_setting_of_a_numbering_gives_it_another_name() -> None:
+    settings = [(1767225600.0, 20.0, 1), (1767225601.0, 20.0, 1), (1767225600.0, 21.0, 1), (1767225600.0, 20.0, 2)]
+    settings += [(0.5, 5.0, 1), (1.0, 0.4, 1), (1.0, 0.1, 11), (1.0, 0.11, 1), (1.0, 1.0, 0), (11.0, 1.0, 0)]
+    assert len({feed_id(*setting) for setting in settings}) == len(settings)
+
+
+def test_a_numbering_has_one_name_however_it_is_written() -> None:
+    assert feed_id(1767225600, 20, 1) == feed_id(float("1.7672256e9"), float("2e1"), 1)

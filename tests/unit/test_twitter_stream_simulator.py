@@ -14,6 +14,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +23,14 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
-from simulator.posts import Numbering, post_text
+from simulator.posts import Numbering, feed_id, post_text
 from simulator.twitter_stream_simulator import BadRequest, Settings, Simulator, StreamRequest, parse_request
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = str(ROOT / "simulator" / "twitter_stream_simulator.py")
 EPOCH = 1_000_000.0
 RATE = 1000.0
+FEED = feed_id(EPOCH, RATE, 1)
 EVERYTHING = {"SIMULATOR_RATE": "100000", "SIMULATOR_EPOCH": "0"}  # a backlog that nobody reads to the end
 
 
@@ -120,12 +122,12 @@ def test_a_plain_client_gets_the_texts_from_now_on() -> None:
     run(test())
 
 
-def test_json_frames_have_number_timestamp_and_text() -> None:
+def test_json_frames_have_number_timestamp_text_and_numbering() -> None:
     async def test() -> None:
         async with simulator(Clock(newest=400)) as running, stream(running.port, "?format=json&since=0") as client:
             timestamp = Numbering(EPOCH, RATE).timestamp_ms
             for n, frame in enumerate(await receive(client, 400), start=1):
-                post = {"seq": n, "timestamp": timestamp(n), "text": post_text(1, n)}
+                post = {"seq": n, "timestamp": timestamp(n), "text": post_text(1, n), "feed": FEED}
                 assert frame == json.dumps(post, ensure_ascii=False)
 
     run(test())
@@ -141,6 +143,81 @@ def test_since_replays_what_was_missed_then_goes_on_live_without_gap_or_repeat(s
                 clock.set(newest)
                 numbers += await receive_numbers(client, newest - since - len(numbers))
             assert numbers == list(range(since + 1, 1301))
+
+    run(test())
+
+
+def test_the_numbering_may_be_named() -> None:
+    async def test() -> None:
+        clock = Clock(newest=1000)
+        async with simulator(clock) as running:
+            async with stream(running.port, f"?format=json&since=990&feed={FEED}") as client:
+                clock.set(1002)
+                assert await receive_numbers(client, 12) == list(range(991, 1003))
+            async with stream(running.port, f"?since=1000&feed={FEED}") as client:
+                assert await receive(client, 2) == [post_text(1, n) for n in (1001, 1002)]
+
+    run(test())
+
+
+async def assert_refused(port: int, query: str, status: int, reason: str) -> None:
+    with pytest.raises(InvalidStatus) as refused:
+        await stream(port, query)
+    response = refused.value.response
+    assert (response.status_code, response.headers["Content-Type"]) == (status, "text/plain; charset=utf-8")
+    assert reason in bytes(response.body or b"").decode()
+
+
+@pytest.mark.parametrize("change", [{"epoch": EPOCH - 1}, {"rate": RATE / 2}, {"rate": RATE * 2}, {"seed": 2}])
+def test_a_position_of_another_numbering_is_gone(change: dict[str, Any]) -> None:
+    async def test() -> None:
+        before = Settings(host="127.0.0.1", port=0, rate=RATE, epoch=EPOCH, seed=1)
+        after = replace(before, **change)
+        async with Simulator(before, Clock(newest=1000)) as old, stream(old.port, "?format=json&since=9") as client:
+            feed = json.loads(await client.recv())["feed"]
+        async with Simulator(after, Clock(newest=1000)) as new:
+            for since in (0, 10, 10**17):  # whether or not it has such a number
+                await assert_refused(new.port, f"?format=json&since={since}&feed={feed}", 410, f"feed='{feed}' is not")
+            async with stream(new.port, "?format=json") as live, stream(new.port, "?format=json&since=0") as all_posts:
+                frames = [json.loads(await all_posts.recv())]
+                assert {frame["feed"] for frame in frames}.isdisjoint({feed})
+                with pytest.raises(TimeoutError):  # nothing of the past is replayed
+                    await asyncio.wait_for(live.recv(), timeout=0.1)
+            async with stream(new.port, f"?format=json&since=0&feed={frames[0]['feed']}") as client:
+                assert json.loads(await client.recv()) == frames[0]
+
+    run(test())
+
+
+@pytest.mark.parametrize("query", ["", "&shard=0/1", "&shard=0/3", "&shard=1/3", "&shard=2/3", "&shard=77/700"])
+def test_a_node_whose_clock_is_behind_waits_until_the_post_exists(query: str) -> None:
+    """All up to `since` was delivered before, by another node: nothing is sent twice, and nothing is missed."""
+    shard, shards = map(int, query.partition("=")[2].split("/")) if query else (0, 1)
+
+    async def test() -> None:
+        clock = Clock(newest=700)
+        path = f"?format=json&since=1000&feed={FEED}{query}"
+        async with simulator(clock) as running, stream(running.port, path) as client:
+            for newest in (701, 999, 1000):
+                clock.set(newest)
+                with pytest.raises(TimeoutError):
+                    await asyncio.wait_for(client.recv(), timeout=0.05)
+            clock.set(2500)
+            expected = [n for n in range(1001, 2501) if n % shards == shard]
+            assert await receive_numbers(client, len(expected)) == expected
+
+    run(test())
+
+
+def test_waiting_for_a_post_of_a_clock_that_is_ahead_is_no_busy_loop() -> None:
+    async def test() -> None:
+        clock = Clock(newest=10)
+        path = f"?since={10**18 - 1}&feed={FEED}"
+        async with simulator(clock) as running, stream(running.port, path) as client:
+            await (await client.ping())
+            before = clock.reads
+            await asyncio.sleep(0.5)  # what is measured
+            assert clock.reads - before <= 5
 
     run(test())
 
@@ -308,7 +385,15 @@ def test_healthz() -> None:
     async def test() -> None:
         clock = Clock(newest=5, rate=0.01)
         async with simulator(clock) as running:
-            expected = {"status": "ok", "newest": 5, "clients": 0, "sent": 0, "last_send_age_seconds": None}
+            feed = feed_id(EPOCH, 0.01, 1)
+            expected = {
+                "status": "ok",
+                "feed": feed,
+                "newest": 5,
+                "clients": 0,
+                "sent": 0,
+                "last_send_age_seconds": None,
+            }
             assert await health(running.port) == expected
             async with stream(running.port, "?since=2") as client:
                 await receive(client, 3)
@@ -335,7 +420,13 @@ def test_healthz() -> None:
         ("/?shard=-1/2", 400, "shard='-1/2' must be"),
         ("/?shard=1", 400, "shard='1' must be"),
         ("/?shard=0/2/3", 400, "shard='0/2/3' must be"),
-        ("/?until=7", 400, "unknown key 'until', there are only format, since and shard"),
+        ("/?until=7", 400, "unknown key 'until', there are only feed, format, since and shard"),
+        (f"/?feed={FEED}", 400, "feed is only for since, which is missing"),
+        (f"/?since=101&feed={FEED}&feed={FEED}", 400, "repeated key"),
+        ("/?since=1&feed=", 410, f"feed='' is not this numbering, {FEED}: its epoch, rate or seed is another one"),
+        ("/?since=1&feed=%0A", 410, "feed='\\n' is not this numbering"),
+        (f"/?since=1&feed={FEED.upper()}", 410, "is not this numbering"),
+        (f"/?since=1x&feed={FEED}", 400, "since='1x' must be an integer"),
         ("/?Since=1", 400, "unknown key 'Since'"),
         ("/?since=101", 400, "since=101 is above the newest post, 100: the numbering went back"),
         ("/nowhere", 404, "unknown path '/nowhere', there are only / and /healthz"),
@@ -346,12 +437,9 @@ def test_healthz() -> None:
 def test_a_bad_request_is_refused_with_the_reason(path: str, status: int, reason: str) -> None:
     async def test() -> None:
         async with simulator(Clock(newest=100)) as running:
-            with pytest.raises(InvalidStatus) as refused:
-                await stream(running.port, path[1:])
-            response = refused.value.response
-            assert (response.status_code, response.headers["Content-Type"]) == (status, "text/plain; charset=utf-8")
-            assert reason in bytes(response.body or b"").decode()
-            with pytest.raises(BadRequest) if "above" not in reason else contextlib.nullcontext():
+            await assert_refused(running.port, path[1:], status, reason)
+            is_well_formed = "above" in reason or status == 410
+            with contextlib.nullcontext() if is_well_formed else pytest.raises(BadRequest):
                 parse_request(path)
 
     run(test())
@@ -366,6 +454,7 @@ def test_a_bad_request_is_refused_with_the_reason(path: str, status: int, reason
         ("/?since=0", StreamRequest(since=0)),
         ("/?shard=1/3&since=41&format=json", StreamRequest(since=41, as_json=True, shard=1, shards=3)),
         ("/?shard=1%2F3", StreamRequest(shard=1, shards=3)),
+        ("/?since=7&feed=a1", StreamRequest(since=7, feed="a1")),
     ],
 )
 def test_parse_request(path: str, request_: StreamRequest) -> None:
@@ -512,7 +601,8 @@ def test_a_restarted_simulator_goes_on_where_time_is(start: Start) -> None:
         assert new[:10] == old
         numbering = Numbering(Settings.epoch, 500)
         for n, post in enumerate(new, start=old[0]["seq"]):
-            assert post == {"seq": n, "timestamp": numbering.timestamp_ms(n), "text": post_text(9, n)}
+            expected = {"seq": n, "timestamp": numbering.timestamp_ms(n), "text": post_text(9, n)}
+            assert post == {**expected, "feed": feed_id(Settings.epoch, 500, 9)}
 
     run(test())
 

@@ -7,15 +7,19 @@ import logging
 import socket
 import threading
 import time
+from base64 import b64encode
 from collections.abc import Callable, Iterator, Sequence
+from email.utils import formatdate
 from typing import Any
 
 import pytest
+from websockets.datastructures import Headers
 from websockets.frames import Frame as WireFrame
 from websockets.frames import Opcode
 
 from jobs.collection import Frame
-from jobs.websocket_reader import Asked, Event, Reader, Refused, TooLarge, without_secrets
+from jobs.websocket_connection import MAX_LOGGED, MAX_WAIT, redacted, retry_after, without_secrets
+from jobs.websocket_reader import Asked, Event, Reader, Refused, TooLarge
 from tests.unit.hostile_server import (
     HostileServer,
     Peer,
@@ -30,6 +34,7 @@ from tests.unit.hostile_server import (
 )
 
 READER = "jobs.websocket_reader"
+CONNECTION = "jobs.websocket_connection"
 SOCKET_READ = 256 * 1024  # the most that asyncio reads at once
 
 
@@ -50,26 +55,33 @@ def assert_stays(condition: Callable[[], object], seconds: float, what: str) -> 
 class Client:
     """A reader and its consumer. Positions count what was consumed: frames, and frames that were too large.
 
-    asked: the server and the position of each address that the reader asked for.
+    first: the position at the start; asked: the server and the position of each address with one that was asked for.
     """
 
-    def __init__(self, urls: Sequence[str], **options: Any) -> None:
+    def __init__(self, urls: Sequence[str], *, first: int = 0, **options: Any) -> None:
         self.events: list[Event] = []
         self.asked: list[tuple[str, int]] = []
-        self.position = 0
+        self.position = self._first = first
         quick = {"back_off": (0.01, 0.04), "jitter": lambda: 0.5}
         self.reader = Reader(urls, self.address, **{**quick, **options})
 
-    def address(self, url: str) -> str:
+    def address(self, url: str, resume: bool) -> str:
+        if not resume or self.given_up:
+            return url
         self.asked.append((url, self.position))
         return f"{url}?since={self.position}"
+
+    @property
+    def given_up(self) -> bool:
+        """Whether the position was refused, and no frame has come since."""
+        return Refused in self.types and Frame not in self.types[self.types.index(Refused) :]
 
     def take(self, most: int = 1_000) -> None:
         self.events += self.reader.take(most)
 
     def consume(self, most: int = 1_000) -> None:
         self.take(most)
-        self.position = sum(isinstance(event, Frame | TooLarge) for event in self.events)
+        self.position = self._first + sum(isinstance(event, Frame | TooLarge) for event in self.events)
         self.reader.handled()
 
     def until(self, condition: Callable[[], object], what: str, most: int = 1_000) -> None:
@@ -91,7 +103,7 @@ class Client:
         return [frame.data.decode() for frame in self.frames]
 
     @property
-    def kinds(self) -> list[type[Event]]:
+    def types(self) -> list[type[Event]]:
         return [type(event) for event in self.events]
 
 
@@ -137,6 +149,11 @@ def fragments(opcode: Opcode, *parts: bytes) -> list[WireFrame]:
     return frames
 
 
+def paths(server: HostileServer) -> list[str]:
+    """What was asked for in each request."""
+    return [peer.path for peer in server.peers if peer.asked_at]
+
+
 def gaps(server: HostileServer) -> list[float]:
     """The times between requests in seconds. None can be shorter than the reader's pause."""
     times = [peer.asked_at for peer in server.peers if peer.asked_at]
@@ -147,7 +164,7 @@ def gaps(server: HostileServer) -> list[float]:
 
 
 def test_frames_arrive_in_order_complete_and_with_their_kind(lab: Lab) -> None:
-    lengths = [*range(130), *range(65_530, 65_540), 262_143, 262_144]  # a frame tells its length in three ways
+    lengths = [*range(130), *range(65_530, 65_540), 262_143, 262_144]  # a frame has three forms of its length
     items = [("\u20ac" * (n // 3) + "." * (n % 3), f"{n}".encode().zfill(n))[n % 2] for n in lengths]
 
     async def script(peer: Peer) -> None:
@@ -158,7 +175,7 @@ def test_frames_arrive_in_order_complete_and_with_their_kind(lab: Lab) -> None:
     before = int(time.time() * 1000)
     client = lab.read(server)
     client.until(lambda: len(client.frames) >= len(items), "all frames")
-    assert client.kinds == [Asked] + [Frame] * len(items)
+    assert client.types == [Asked] + [Frame] * len(items)
     assert [(frame.data, frame.is_text) for frame in client.frames] == [
         (item.encode(), True) if isinstance(item, str) else (item, False) for item in items
     ]
@@ -247,12 +264,12 @@ def test_a_frame_above_the_limit_is_reported_and_the_consumer_says_where_to_go_o
 
     def take() -> bool:
         client.take()
-        return TooLarge in client.kinds
+        return TooLarge in client.types
 
     await_until(take, 5, "the report")
     assert_stays(lambda: len(client.asked) == 1, 0.2, "not asked again before the consumer moved on")
     client.until(lambda: "last" in client.texts, "the frame after the large one")
-    assert client.kinds == [Asked, Frame, Frame, Frame, TooLarge, Asked, Frame]
+    assert client.types == [Asked, Frame, Frame, Frame, TooLarge, Asked, Frame]
     assert client.events[4] == TooLarge(1_000)
     assert client.asked == [(server.url, 0), (server.url, 4)]
     assert [peer.close_code for peer in server.peers] == [1009, None]
@@ -263,7 +280,7 @@ def test_a_frame_above_the_limit_again_and_again_is_no_tight_loop(lab: Lab) -> N
     client = lab.read(server, max_frame=10, back_off=(0.05, 0.1))
     client.until(lambda: len(gaps(server)) >= 4, "more attempts")
     assert all(gap >= pause for gap, pause in zip(gaps(server), [0.05, 0.1, 0.1, 0.1], strict=False)), gaps(server)
-    assert client.kinds[:8] == [Asked, TooLarge] * 4
+    assert client.types[:8] == [Asked, TooLarge] * 4
     assert client.asked[:5] == [(server.url, position) for position in range(5)]
 
 
@@ -350,7 +367,7 @@ def test_an_address_is_asked_for_only_when_everything_is_in_effect(lab: Lab) -> 
     assert_stays(lambda: len(client.asked) == 1, 0.15, "one event of three is in effect")
     assert client.reader.pending()
     client.take()
-    assert client.kinds == [Asked, Frame, Frame]
+    assert client.types == [Asked, Frame, Frame]
     assert_stays(lambda: len(client.asked) == 1, 0.15, "all is taken, but not all is in effect")
     assert client.reader.pending()
     client.position = 2
@@ -359,7 +376,7 @@ def test_an_address_is_asked_for_only_when_everything_is_in_effect(lab: Lab) -> 
     assert client.asked == [(server.url, 0), (server.url, 2)]
     client.until(lambda: client.reader.connected, "the next connection")
     assert server.peers[1].path == "/?since=2"
-    assert client.kinds == [Asked, Frame, Frame, Asked]
+    assert client.types == [Asked, Frame, Frame, Asked]
     assert not client.reader.pending()
 
 
@@ -384,7 +401,7 @@ def test_pauses_double_up_to_the_largest_with_jitter(lab: Lab, script: Script, l
     factor = 0.5 + jitter
     pauses = [min(0.05 * 2**n, largest) * factor for n in range(5)]
     assert all(gap >= pause for gap, pause in zip(gaps(server), pauses, strict=False)), gaps(server)
-    # A busy machine only makes gaps longer, so the shortest tells the most.
+    # A busy machine only makes gaps longer, so the shortest says the most.
     assert gaps(server)[0] < largest * factor, gaps(server)
     assert min(gaps(server)[3:5]) < 2 * largest * factor, gaps(server)
 
@@ -431,7 +448,7 @@ def test_a_server_that_never_answers_the_request_is_left(lab: Lab, monkeypatch: 
     client = lab.read(black_hole, good)
     client.until(lambda: client.texts == ["a"], "the other server")
     assert good.peers[0].asked_at - black_hole.peers[0].asked_at > 0.25
-    assert client.kinds == [Asked, Asked, Frame]
+    assert client.types == [Asked, Asked, Frame]
 
 
 async def hanging_up(peer: Peer) -> None:
@@ -497,7 +514,7 @@ def test_whatever_ends_a_connection_the_next_one_comes(
     server = lab.serve(in_turn(ending, sending("a")))
     client = lab.read(server)
     client.until(lambda: client.texts == ["a"], "the next connection's frame")
-    assert client.kinds == [Asked, Asked, Frame]
+    assert client.types == [Asked, Asked, Frame]
     assert client.reader.connected
     assert client.reader.connects == 1
     assert [record.levelname for record in caplog.records if record.name == READER] == ["WARNING"]
@@ -514,34 +531,338 @@ def test_it_is_not_connected_between_connections(lab: Lab) -> None:
 # Refusals
 
 
+LIVE = "/"
+RESUMED = "/?since=100"
+
+
+def serving(last: int) -> Script:
+    """Sends the numbers after `since` up to the last one, or without `since` the last one."""
+
+    async def script(peer: Peer) -> None:
+        since = int(peer.path.partition("since=")[2] or last - 1)
+        await peer.accept(*(str(number) for number in range(since + 1, last + 1)))
+
+    return script
+
+
+def depending(with_position: Script, without: Script) -> Script:
+    """Runs the one for requests with a position, the other for those without."""
+
+    async def script(peer: Peer) -> None:
+        await (with_position if "since=" in peer.path else without)(peer)
+
+    return script
+
+
 @pytest.mark.parametrize("status", [400, 410, 416])
-def test_three_refusals_of_the_position_in_a_row_are_reported_once(
+@pytest.mark.parametrize("refusals", range(1, 7))
+def test_a_gateway_that_refuses_whatever_it_is_asked_costs_no_position(lab: Lab, status: int, refusals: int) -> None:
+    server = lab.serve(in_turn(*[refusing(status)] * refusals, serving(110)))
+    client = lab.read(server, first=100)
+    client.until(lambda: len(client.frames) == 10, "all after the position")
+    assert client.texts == [str(number) for number in range(101, 111)]
+    assert Refused not in client.types
+    assert {event for event in client.events if isinstance(event, Asked)} == {Asked(resumed=True)}
+    assert paths(server)[: refusals + 1] == ([RESUMED, LIVE] * 4)[: refusals + 1]
+    assert paths(server)[-1] == RESUMED
+
+
+@pytest.mark.parametrize("status", [400, 410, 416])
+def test_a_position_that_alone_is_refused_is_reported_once_then_it_goes_on_live(
     lab: Lab, caplog: pytest.LogCaptureFixture, status: int
 ) -> None:
-    server = lab.serve(in_turn(*[refusing(status)] * 5, sending("a")))
-    client = lab.read(server)
-    client.until(lambda: client.texts == ["a"], "the connection")
-    assert client.kinds == [Asked, Asked, Asked, Refused, Asked, Asked, Asked, Frame]
+    server = lab.serve(depending(refusing(status), serving(200)))
+    client = lab.read(server, first=100)
+    client.until(lambda: client.texts == ["200"], "the live frame")
+    assert client.events[:-1] == [Asked(resumed=True), Asked(resumed=True), Refused(), Asked(resumed=False)]
+    assert paths(server) == [RESUMED, LIVE, RESUMED, LIVE]
+    assert_stays(lambda: client.reader.connected and len(server.peers) == 4, 0.2, "live")
     assert f"refused with HTTP {status} no; the next attempt" in caplog.text
 
 
-@pytest.mark.parametrize(
-    "scripts",
-    [
-        [refusing(400)],
-        [refusing(400)] * 2,
-        [*[refusing(400)] * 2, closing(1001), *[refusing(400)] * 2],
-        [refusing(503)] * 4,
-        [refusing(403)] * 4,
-        [not_speaking_http] * 4,
-    ],
-    ids=["400 once", "400 twice", "400 twice, and twice", "503", "403", "not HTTP"],
-)
-def test_other_answers_are_no_refusal_of_the_position(lab: Lab, scripts: list[Script]) -> None:
-    server = lab.serve(in_turn(*scripts, sending("a")))
-    client = lab.read(server)
+def test_a_position_behind_the_one_that_was_given_up_is_asked_for(lab: Lab) -> None:
+    server = lab.serve(in_turn(refusing(410), quiet, refusing(410), closing(1001, "a"), serving(103)))
+    client = lab.read(server, first=100)
+    client.until(lambda: client.texts == ["a", "102", "103"], "the frames of both connections")
+    assert client.types.count(Refused) == 1
+    assert paths(server) == [RESUMED, LIVE, RESUMED, LIVE, "/?since=101"]
+
+
+def test_the_live_request_comes_when_the_refusal_is_in_effect(lab: Lab) -> None:
+    server = lab.serve(depending(refusing(410), quiet))
+    client = lab.read(server, first=100)
+
+    def refused() -> bool:
+        client.take()
+        if Refused not in client.types:
+            client.reader.handled()
+        return Refused in client.types
+
+    await_until(refused, 5, "the refusal")
+    assert_stays(lambda: len(server.peers) == 3, 0.2, "no request before it is in effect")
+    client.until(lambda: client.reader.connected, "the live connection")
+    assert client.events[-1] == Asked(resumed=False)
+
+
+@pytest.mark.parametrize("script", [refusing(400), refusing(410), refusing(416)])
+def test_a_request_without_a_position_has_none_to_be_refused(lab: Lab, script: Script) -> None:
+    class Live(Client):
+        def address(self, url: str, resume: bool) -> str:  # noqa: ARG002
+            return url
+
+    server = lab.serve(in_turn(*[script] * 5, sending("a")))
+    client = lab.read(server, client=Live)
     client.until(lambda: client.texts == ["a"], "the connection")
-    assert client.kinds == [Asked] * (len(scripts) + 1) + [Frame]
+    assert client.events[:-1] == [Asked(resumed=False)] * 6
+
+
+@pytest.mark.parametrize(
+    "other", [refusing(503), refusing(403), closing(1001), hanging_up, not_speaking_http, hanging_up_on_the_request]
+)
+def test_another_outcome_of_the_second_request_starts_the_check_over(lab: Lab, other: Script) -> None:
+    check = [refusing(400), quiet]
+    server = lab.serve(in_turn(*check, other, *check, other, *check, refusing(400), sending("a")))
+    client = lab.read(server, first=100)
+    client.until(lambda: client.texts == ["a"], "the live frame")
+    assert client.events[:-1] == [Asked(resumed=True)] * 6 + [Refused(), Asked(resumed=False)]
+    assert paths(server) == [RESUMED, LIVE, RESUMED] * 3 + [LIVE]
+
+
+@pytest.mark.parametrize("other", [refusing(503), refusing(403), hanging_up_on_the_request, not_speaking_http])
+def test_a_request_without_the_position_that_is_not_served_starts_the_check_over(lab: Lab, other: Script) -> None:
+    server = lab.serve(in_turn(*[refusing(400), other] * 3, serving(101)))
+    client = lab.read(server, first=100)
+    client.until(lambda: client.texts == ["101"], "the connection")
+    assert client.types == [Asked] * 4 + [Frame]
+    assert paths(server) == [RESUMED, LIVE] * 3 + [RESUMED]
+
+
+@pytest.mark.parametrize(
+    "script", [refusing(503), refusing(429), refusing(403), not_speaking_http], ids=["503", "429", "403", "not HTTP"]
+)
+def test_other_answers_are_no_refusal_of_the_position(lab: Lab, script: Script) -> None:
+    server = lab.serve(in_turn(*[script] * 4, serving(101)))
+    client = lab.read(server, first=100)
+    client.until(lambda: client.texts == ["101"], "the connection")
+    assert client.events[:-1] == [Asked(resumed=True)] * 5
+    assert paths(server) == [RESUMED] * 5
+
+
+def test_the_check_is_about_one_server(lab: Lab) -> None:
+    failing, good = lab.serve(refusing(400)), lab.serve(serving(101))
+    client = lab.read(failing, good, first=100)
+    client.until(lambda: client.texts == ["101"], "the other server")
+    assert (paths(failing), paths(good)) == ([RESUMED, LIVE], [RESUMED])
+
+    refusing_position = lab.serve(depending(refusing(410), serving(200)))
+    client = lab.read(refusing_position, good, first=100)
+    client.until(lambda: client.texts == ["200"], "the live connection to the first server")
+    assert paths(refusing_position) == [RESUMED, LIVE, RESUMED, LIVE]
+    assert paths(good) == [RESUMED]
+
+
+def test_the_request_that_checks_a_refusal_takes_no_frames_and_is_ended_properly(lab: Lab) -> None:
+    connected = []
+
+    async def talking(peer: Peer) -> None:
+        await peer.accept(*["live"] * 100)
+        while True:  # until the client closes
+            await peer.send("live")
+            connected.append(client.reader.connected)
+            await asyncio.sleep(0.001)
+
+    server = lab.serve(in_turn(refusing(400), talking, serving(101)))
+    client = lab.read(server, first=100)
+    client.until(lambda: client.texts == ["101"], "the connection")
+    assert client.types == [Asked, Asked, Frame]
+    assert connected
+    assert not any(connected)
+    assert server.peers[1].close_code == 1000
+    assert server.peers[2].asked_at - server.peers[1].asked_at < 2
+
+
+# Servers that ask to wait
+
+
+@pytest.mark.parametrize("status", [429, 503, 400])
+def test_retry_after_is_waited_for_and_logged(lab: Lab, caplog: pytest.LogCaptureFixture, status: int) -> None:
+    server = lab.serve(in_turn(refusing(status, Retry_After="1"), serving(101)))
+    client = lab.read(server, first=100)
+    client.until(lambda: client.texts == ["101"], "the connection")
+    assert 1 <= gaps(server)[0] < 5, gaps(server)
+    assert f"refused with HTTP {status}, Retry-After 1 s, no; the next attempt comes in " in caplog.text
+
+
+def test_retry_after_may_be_a_date(lab: Lab) -> None:
+    now = 1_790_000_000.0
+    server = lab.serve(in_turn(refusing(503, Retry_After=formatdate(now + 1, usegmt=True)), serving(101)))
+    client = lab.read(server, first=100, clock=lambda: now)
+    client.until(lambda: client.texts == ["101"], "the connection")
+    assert 1 <= gaps(server)[0] < 5, gaps(server)
+    assert client.frames[0].received == now * 1000
+
+
+def test_retry_after_is_waited_for_up_to_a_limit(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(f"{CONNECTION}.MAX_WAIT", 0.5)
+    date = formatdate(time.time() + 86_400, usegmt=True)
+    busy = [refusing(503, Retry_After="86400"), refusing(503, Retry_After=date)]
+    server = lab.serve(in_turn(*busy, serving(101)))
+    client = lab.read(server, first=100)
+    client.until(lambda: client.texts == ["101"], "the connection")
+    assert min(gaps(server)) >= 0.5, gaps(server)
+
+
+def test_stop_while_a_server_is_left_alone(lab: Lab) -> None:
+    server = lab.serve(refusing(503, Retry_After="300"))
+    client = lab.read(server)
+    client.until(lambda: client.reader.connects == 1, "the answer")
+    assert_stays(lambda: len(server.peers) == 1, 0.2, "one request")
+    assert stopped(client) < 2
+
+
+def test_a_pause_is_at_least_the_readers_own(lab: Lab) -> None:
+    server = lab.serve(in_turn(*[refusing(503, Retry_After="0")] * 2, serving(101)))
+    client = lab.read(server, first=100, back_off=(0.2, 0.2))
+    client.until(lambda: client.texts == ["101"], "the connection")
+    assert min(gaps(server)) >= 0.2, gaps(server)
+
+
+@pytest.mark.parametrize("status", [400, 410, 416])
+def test_a_refusal_that_asks_to_wait_is_no_refusal_of_the_position(lab: Lab, status: int) -> None:
+    busy = depending(refusing(status, Retry_After="0"), quiet)
+    server = lab.serve(in_turn(*[busy] * 5, serving(101)))
+    client = lab.read(server, first=100)
+    client.until(lambda: client.texts == ["101"], "the connection")
+    assert client.events[:-1] == [Asked(resumed=True)] * 6
+    assert paths(server) == [RESUMED] * 6
+
+
+def test_the_other_servers_are_asked_while_one_is_left_alone(lab: Lab) -> None:
+    busy = lab.serve(refusing(503, Retry_After="300"))
+    good = lab.serve(in_turn(closing(1001, "a"), closing(1001, "b"), sending("c")))
+    client = lab.read(busy, good)
+    client.until(lambda: client.texts == ["a", "b", "c"], "the good server")
+    assert len(busy.peers) == 1
+
+
+def test_of_servers_that_are_all_busy_the_first_that_may_be_asked_is_asked(lab: Lab) -> None:
+    busy = lab.serve(refusing(503, Retry_After="300"))
+    other = lab.serve(in_turn(refusing(503, Retry_After="1"), sending("a")))
+    client = lab.read(busy, other)
+    client.until(lambda: client.texts == ["a"], "the server that is free first")
+    assert gaps(other)[0] >= 1
+    assert len(busy.peers) == 1
+
+
+NOW = 1_790_000_000.0
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("0", 0),
+        ("120", 120),
+        ("300", 300),
+        ("301", MAX_WAIT),
+        ("9" * 5_000, MAX_WAIT),
+        (formatdate(NOW + 90, usegmt=True), 90),
+        (formatdate(NOW + 86_400, usegmt=True), MAX_WAIT),
+        (formatdate(NOW - 90, usegmt=True), 0),
+        (time.strftime("%A, %d-%b-%y %H:%M:%S GMT", time.gmtime(NOW + 90)), 90),  # two older forms, RFC 9110 5.6.7
+        (time.strftime("%a %b %d %H:%M:%S %Y", time.gmtime(NOW + 90)), 90),
+        ("", None),
+        ("-1", None),
+        ("1.5", None),
+        ("soon", None),
+        ("Mon, 99 Nov 2026 08:00:00 GMT", None),
+        ("Tue, 24 Nov 99999999999 08:00:00 GMT", None),
+    ],
+)
+def test_retry_after(text: str, seconds: float | None) -> None:
+    assert retry_after(Headers({"Retry-After": text}), NOW) == seconds
+
+
+def test_retry_after_that_is_absent_or_doubled() -> None:
+    assert retry_after(Headers(), NOW) is None
+    assert retry_after(Headers([("Retry-After", "soon"), ("retry-after", "7")]), NOW) == 7
+
+
+# Servers that answer pings and send nothing
+
+
+async def pinging(peer: Peer) -> None:
+    """Send pings and no data."""
+    await peer.accept()
+    while True:
+        await peer.send(WireFrame(Opcode.PING, b""))
+        await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize("silent", [quiet, pinging])
+def test_a_server_that_is_silent_for_too_long_is_left(
+    lab: Lab, caplog: pytest.LogCaptureFixture, silent: Script
+) -> None:
+    first, second = lab.serve(in_turn(sending("a", "b"), silent)), lab.serve(in_turn(silent, silent, sending("c")))
+    client = lab.read(first, second, max_silence=0.3)
+    client.until(lambda: client.texts == ["a", "b", "c"], "the next server's frame")
+    assert client.asked[:2] == [(first.url, 0), (second.url, 2)]
+    assert {peer.close_code for peer in (first.peers[0], second.peers[0])} == {1000}
+    assert second.peers[0].asked_at - first.peers[0].asked_at >= 0.3
+    assert client.reader.connects >= 4
+    assert client.reader.silences - client.reader.connects in {0, 1}  # counted a moment earlier
+    assert "no frame for 0.3 s although it answers pings; the next attempt" in caplog.text
+
+
+def test_without_a_limit_a_silent_server_is_kept(lab: Lab) -> None:
+    server, other = lab.serve(sending("a")), lab.serve(quiet)
+    client = lab.read(server, other)
+    client.until(lambda: client.texts == ["a"], "the frame")
+    assert_stays(lambda: client.reader.connected and not other.peers, 0.6, "the connection")
+    assert client.reader.silences == 0
+
+
+def test_a_server_that_sends_now_and_then_is_kept(lab: Lab) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        for number in range(10):
+            await peer.send(str(number))
+            await asyncio.sleep(0.1)
+
+    server = lab.serve(script)
+    client = lab.read(server, max_silence=0.5)
+    client.until(lambda: len(client.frames) == 10, "all frames")
+    assert client.reader.silences == 0
+    assert len(server.peers) == 1
+
+
+def test_a_message_that_comes_in_parts_is_no_silence(lab: Lab) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        for part in fragments(Opcode.TEXT, *[b"x"] * 10):
+            await peer.send(part)
+            await asyncio.sleep(0.1)
+
+    server = lab.serve(script)
+    client = lab.read(server, max_silence=0.5)
+    client.until(lambda: client.texts == ["x" * 10], "the message")
+    assert client.reader.silences == 0
+    assert len(server.peers) == 1
+
+
+def test_no_silence_is_counted_while_the_buffer_is_full(lab: Lab) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.accept(*["x"] * 12)  # in one piece, so that nothing is left to be read later
+
+    server = lab.serve(script)
+    client = lab.read(server, capacity=10, max_silence=0.5)
+    await_until(lambda: client.reader.connected, 5, "the connection")
+    assert_stays(lambda: client.reader.connected and not client.reader.silences, 1.2, "one connection")
+    emptied_at = time.monotonic()
+    client.until(lambda: client.reader.silences, "silence since then")
+    await_until(lambda: server.peers[0].ended_at, 5, "the end of the connection")
+    assert server.peers[0].ended_at is not None
+    assert server.peers[0].ended_at - emptied_at >= 0.5
+    assert len(client.frames) >= 12
 
 
 # Servers that are frozen, and servers that are quiet
@@ -571,7 +892,7 @@ def test_a_frozen_server_is_given_up(
     client.until(lambda: client.texts == ["a"], "the next connection")
     assert 0.3 < server.peers[1].asked_at - frozen_at[0] < 3
     assert "no answer to a ping within 0.5 s" in caplog.text
-    assert client.kinds == [Asked, Asked, Frame]
+    assert client.types == [Asked, Asked, Frame]
 
 
 def test_a_frozen_server_is_not_known_to_be_alive(lab: Lab) -> None:
@@ -600,7 +921,7 @@ def test_a_quiet_server_is_known_to_be_alive(lab: Lab, monkeypatch: pytest.Monke
     await_until(lambda: client.reader.alive_until > start + 0.9, 5, "later than a pong may take it is alive")
     assert client.reader.alive_until <= time.monotonic() < start + 3
     assert len(server.peers) == 1
-    assert client.kinds == [Asked]
+    assert client.types == [Asked]
 
 
 def test_alive_until_vouches_for_the_frames_before_it_only(lab: Lab) -> None:
@@ -695,17 +1016,17 @@ def test_stop_while_something_is_not_yet_in_effect(lab: Lab) -> None:
     assert_stays(client.reader.alive, 0.1, "waiting for the consumer")
     assert stopped(client) < 2
     client.take()
-    assert client.kinds == [Asked, Frame]
+    assert client.types == [Asked, Frame]
     assert len(client.asked) == 1
 
 
 class Failing(Client):
-    """Its second address cannot be told."""
+    """Raises when it is called for its second address."""
 
-    def address(self, url: str) -> str:
+    def address(self, url: str, resume: bool) -> str:
         if self.asked:
             raise LookupError("no position")
-        return super().address(url)
+        return super().address(url, resume)
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
@@ -717,7 +1038,7 @@ def test_a_thread_that_dies_says_so(lab: Lab, caplog: pytest.LogCaptureFixture) 
     client.consume()
     await_until(lambda: not client.reader.alive(), 5, "the end of the thread")
     client.take()
-    assert client.kinds == [Asked, Frame]
+    assert client.types == [Asked, Frame]
     assert not client.reader.connected
     (record,) = (record for record in caplog.records if record.levelno >= logging.ERROR)
     assert (record.name, record.getMessage()) == (READER, "the WebSocket reader died")
@@ -727,7 +1048,7 @@ def test_a_thread_that_dies_says_so(lab: Lab, caplog: pytest.LogCaptureFixture) 
 def test_nothing_is_left_of_a_reader(lab: Lab) -> None:
     server = lab.serve(in_turn(closing(1001), hanging_up, refusing(400), quiet))
     client = lab.read(server)
-    client.until(lambda: client.reader.connected and len(server.peers) == 4, "the last connection")
+    client.until(lambda: client.reader.connected and len(server.peers) == 5, "the last connection")
     stopped(client)
     await_until(lambda: all(peer.ended_at for peer in server.peers), 2, "the end of all connections")
     assert not [thread for thread in threading.enumerate() if thread.name == "websocket-reader"]
@@ -740,12 +1061,19 @@ def test_nothing_is_left_of_a_reader(lab: Lab) -> None:
     ("url", "shown"),
     [
         ("ws://localhost:5555", "ws://localhost:5555"),
-        ("wss://feed.example/a/b?format=json&since=7", "wss://feed.example/a/b?format=json&since=7"),
-        ("wss://me:hunter2@feed.example:8443/a?since=7", "wss://feed.example:8443/a?since=7"),
-        ("wss://hunter2@feed.example/a", "wss://feed.example/a"),
-        ("wss://feed.example/a?since=7&token=hunter2", "wss://feed.example/a?since=7"),
-        ("wss://feed.example/a?Access_Token=hunter2", "wss://feed.example/a"),
-        ("wss://me:hunter2@feed.example/a#hunter2", "wss://feed.example/a"),
+        (
+            "wss://feed.example/v1/ws?format=json&since=7&feed=a1",
+            "wss://feed.example/v1/ws?format=json&since=7&feed=a1",
+        ),
+        ("wss://me:hunter2@feed.example:8443/ws?since=7", "wss://feed.example:8443/ws?since=7"),
+        ("wss://hunter2@feed.example/ws", "wss://feed.example/ws"),
+        ("wss://feed.example/ws?since=7&token=hunter2", "wss://feed.example/ws?since=7"),
+        ("wss://feed.example/ws?Access_Token=hunter2", "wss://feed.example/ws"),
+        ("wss://feed.example/ws?hunter2", "wss://feed.example/ws"),
+        ("wss://me:hunter2@feed.example/ws#hunter2", "wss://feed.example/ws"),
+        ("wss://feed.example/v1/hunter2/ws", "wss://feed.example/v1/***/ws"),
+        ("wss://feed.example/subscribe;key=hunter2", "wss://feed.example/***"),
+        ("wss://[feed.example/hunter2", "***"),
     ],
 )
 def test_secrets_are_left_out_of_addresses(url: str, shown: str) -> None:
@@ -758,8 +1086,7 @@ def test_secrets_are_left_out_of_the_log(lab: Lab, caplog: pytest.LogCaptureFixt
     url = server.url.replace("ws://", "ws://me:hunter2@") + "?token=hunter3"
 
     class WithToken(Client):
-        def address(self, url: str) -> str:
-            super().address(url)
+        def address(self, url: str, resume: bool) -> str:  # noqa: ARG002
             return url
 
     client = lab.read(url, client=WithToken)
@@ -794,14 +1121,7 @@ def test_a_message_of_very_many_fragments_costs_neither_time_nor_memory_without_
 
     server = lab.serve(in_turn(script, sending("next")))
     client = lab.read(server)
-    client.until(lambda: client.frames or TooLarge in client.kinds, "the message, or that it is refused")  # 10 s
-
-
-def test_refusals_with_other_answers_between_them_are_not_in_a_row(lab: Lab) -> None:
-    server = lab.serve(in_turn(*[refusing(400), refusing(503)] * 3, sending("a")))
-    client = lab.read(server)
-    client.until(lambda: client.texts == ["a"], "the connection")
-    assert client.kinds == [Asked] * 7 + [Frame]
+    client.until(lambda: client.frames or TooLarge in client.types, "the message, or that it is refused")  # 10 s
 
 
 def test_attempts_that_time_out_are_no_connections_that_held(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -815,7 +1135,7 @@ def test_attempts_that_time_out_are_no_connections_that_held(lab: Lab, monkeypat
 def test_a_server_that_closes_with_1009_sent_no_frame_that_is_too_large(lab: Lab) -> None:
     client = lab.read(lab.serve(in_turn(closing(1009, "a"), sending("b"))))
     client.until(lambda: client.texts == ["a", "b"], "both frames")
-    assert client.kinds == [Asked, Frame, Asked, Frame]
+    assert client.types == [Asked, Frame, Asked, Frame]
 
 
 def test_a_frame_above_the_limit_is_reported_even_if_the_server_does_not_end_the_connection(
@@ -834,7 +1154,7 @@ def test_a_frame_above_the_limit_is_reported_even_if_the_server_does_not_end_the
 
     client = lab.read(lab.serve(script))
     client.until(lambda: len(client.asked) == 2, "the next attempt")
-    assert client.kinds[:2] == [Asked, TooLarge]
+    assert client.types[:2] == [Asked, TooLarge]
 
 
 def test_a_server_whose_frames_keep_coming_is_not_given_up(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -887,6 +1207,45 @@ def test_secrets_are_left_out_of_the_reasons_for_failures(lab: Lab, caplog: pyte
     client = lab.read("ws://hunter2@127.0.0.1:1/")
     client.until(lambda: client.reader.connects, "a failure")
     assert "hunter2" not in caplog.text
+
+
+def test_secrets_are_left_out_of_what_a_refusal_says(lab: Lab, caplog: pytest.LogCaptureFixture) -> None:
+    login, token, path = "me:hunter2pw", "hunter2 token/+", "hunter2path"
+
+    async def script(peer: Peer) -> None:
+        said = [peer.path, token, peer.headers["Authorization"], "hunter2%20token%2F%2B", path, "since=7 is gone"]
+        await peer.refuse(400 if peer.number % 2 else 503, "\n".join(said))
+
+    class WithToken(Client):
+        def address(self, url: str, resume: bool) -> str:
+            return f"{url}&since={self.position}" if resume else url
+
+    server = lab.serve(script)
+    url = server.url.replace("ws://", f"ws://{login}@") + f"{path}?token=hunter2%20token%2f%2B"
+    client = lab.read(url, client=WithToken, first=7)
+    client.until(lambda: caplog.text.count("since=7 is gone") >= 2, "two refusals in the log")
+    assert server.peers[0].path == f"/{path}?token=hunter2%20token%2f%2B&since=7"
+    assert "hunter2" not in caplog.text
+    assert b64encode(login.encode()).decode() not in caplog.text
+
+
+def test_what_a_server_says_is_logged_in_one_short_line() -> None:
+    url = "wss://a:b@feed.example/ws?x=1&y=22&since=7"
+    assert redacted("one\r\n\ttwo \x1b[31m three", url) == "one two ?[31m three"
+    assert redacted("no " * 1_000, url) == ("no " * 1_000)[:MAX_LOGGED] + "..."
+    assert redacted("since=7 and y=22: HTTP 122", url) == "since=7 and y=22: HTTP 122"  # too short for secrets
+
+
+def test_an_address_that_is_none_ends_an_attempt_and_not_the_reader(lab: Lab, caplog: pytest.LogCaptureFixture) -> None:
+    client = lab.read("ws://[hunter2/", sending_server := lab.serve(sending("a")))
+    client.until(lambda: client.texts == ["a"], "the other server")
+    assert len(sending_server.peers) == 1
+    assert "hunter2" not in caplog.text
+
+
+def test_addresses_in_what_is_logged_are_shown_without_secrets() -> None:
+    said = "cannot follow redirect to 'https://u:hunter2@other.example/hunter2?token=hunter2&since=7'"
+    assert redacted(said, "wss://feed.example/") == "cannot follow redirect to 'https://other.example/***?since=7'"
 
 
 def test_an_ipv6_address_is_shown_as_one() -> None:
