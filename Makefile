@@ -6,7 +6,7 @@ RUN := $(VENV)/bin/python -m
 UV := $(shell sed -n 's/.*"\(uv==[0-9.]*\)".*/\1/p' pyproject.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo sql_client test bench docker_build docker_up clean package deploy remote_collection_stream remote_aggregation_stream docker_down docker_clean manifests cluster-up cluster-down cluster-clean test-cluster lint lock
+.PHONY: help demo sql_client audit test bench docker_build docker_up clean package deploy remote_collection_stream remote_aggregation_stream docker_down docker_clean manifests cluster-up cluster-down cluster-clean test-cluster lint lock
 
 help: ## show this list
 	@sed -n 's/^\([a-z_-]*\):.*## /\1: /p' $(MAKEFILE_LIST) | awk -F': ' '{ printf "  make %-26s %s\n", $$1, $$2 }'
@@ -16,6 +16,9 @@ demo: $(VENV)/ready ## the whole pipeline on this machine; Ctrl-C stops it (DOCU
 
 sql_client: $(VENV)/ready ## Flink's SQL client on the running demo, else on the cluster, with twitter_table (SQL="SELECT ..." prints one result)
 	@$(RUN) local.sql_client
+
+audit: $(VENV)/ready ## whether each post is in the topic and in a document, on the running demo, else on the cluster
+	@$(RUN) local.audit
 
 test: $(VENV)/ready lint ## every test that needs no cluster
 	@$(RUN) pytest --ignore tests/cluster

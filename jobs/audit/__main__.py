@@ -1,0 +1,241 @@
+"""The audit as a command: `python -m jobs.audit`, with the aggregator's environment. See ledger.py.
+
+Exit status: 0 when everything balances, 1 when it does not, 2 when Kafka or MongoDB cannot be read or a setting is
+wrong, 130 after Ctrl-C. `AUDIT_WAIT_SECONDS` (60): for how long what is not there yet is awaited.
+"""
+
+import contextlib
+import itertools
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from bson.codec_options import CodecOptions
+from kafka import KafkaConsumer, TopicPartition
+from kafka.errors import KafkaError, SaslAuthenticationFailedError, TopicAuthorizationFailedError
+from pymongo import MongoClient
+from pymongo.collection import Collection
+from pymongo.errors import OperationFailure, PyMongoError
+
+from jobs.audit.ledger import Document, Range, Record, Span, Terms, audit
+from jobs.audit.report import Report
+from jobs.kafka_security import client_options, read_files
+from jobs.kafka_topic import RECONNECT_BACKOFF_MS, retried_errors
+from jobs.settings import AggregatorSettings, Environment, SettingError, read_aggregator_settings
+
+TIMEOUT_MS = 15_000
+PROGRESS_SECONDS = 3.0
+STALLED_SECONDS = 30.0  # without any record of those that are committed
+POLL_RECORDS = 5_000
+Say = Callable[[str], None]
+Stored = Collection[dict[str, Any]]
+
+
+class UnreachableError(RuntimeError):
+    """Kafka or MongoDB cannot be read; the text is one line for the user and shows no URI."""
+
+
+class Progress:
+    """Says how much was read, every few seconds."""
+
+    def __init__(self, say: Say, clock: Callable[[], float] = time.monotonic) -> None:
+        self._say = say
+        self._clock = clock
+        self._said = clock()
+
+    def __call__(self, what: str, done: int, total: int | None = None) -> None:
+        if self._clock() - self._said >= PROGRESS_SECONDS:
+            self._said = self._clock()
+            self._say(f"reading {what}: {done:,}{'' if total is None else f' of at most {total:,}'}")
+
+
+class Source:
+    """A Reader (see ledger.py) of Kafka and MongoDB. Raises UnreachableError."""
+
+    def __init__(self, consumer: KafkaConsumer, stored: Stored, progress: Progress) -> None:
+        self._consumer = consumer
+        self._stored = stored
+        self._progress = progress
+
+    def spans(self, topic: str) -> Mapping[int, Span]:
+        with kafka_errors(topic):
+            numbers = self._consumer.partitions_for_topic(topic)
+            if not numbers:
+                raise UnreachableError(f"Kafka has no topic {topic!r} that this user may describe")
+            partitions = [TopicPartition(topic, number) for number in sorted(numbers)]
+            begins, ends = self._consumer.beginning_offsets(partitions), self._consumer.end_offsets(partitions)
+        return {each.partition: Span(begins[each], max(begins[each], ends[each])) for each in partitions}
+
+    def records(self, topic: str, ranges: Sequence[Range]) -> Iterator[Record]:
+        """The first range of every partition, then the second of every partition, and so on."""
+        parts = itertools.groupby(sorted(ranges), lambda each: each.partition)
+        done, total = 0, sum(each.end - each.begin for each in ranges)
+        for wave in itertools.zip_longest(*[list(group) for _, group in parts]):
+            wanted = {TopicPartition(topic, each.partition): each for each in wave if each}
+            for batch in self._batches(topic, wanted):
+                yield from map(as_record, batch)
+                done += len(batch)
+                self._progress(f"topic {topic}, records", done, total)
+
+    def _batches(self, topic: str, wanted: Mapping[TopicPartition, Range]) -> Iterator[list[Any]]:
+        """The records of one range of each partition, as Kafka sends them; an empty batch while it sends none."""
+        consumer, left = self._consumer, set(wanted)
+        moved_at, before = time.monotonic(), -1
+        with kafka_errors(topic):
+            consumer.assign(list(wanted))
+            for partition, part in wanted.items():
+                consumer.seek(partition, part.begin)
+        while left:
+            with kafka_errors(topic):
+                polled = consumer.poll(timeout_ms=500, max_records=POLL_RECORDS)
+            yield [each for of, records in polled.items() for each in records if each.offset < wanted[of].end]
+            with kafka_errors(topic):
+                left -= {partition for partition in left if consumer.position(partition) >= wanted[partition].end}
+                consumer.pause(*(set(wanted) - left))
+                position = sum(map(consumer.position, wanted))
+            if position > before:
+                moved_at, before = time.monotonic(), position
+            elif time.monotonic() - moved_at > STALLED_SECONDS:
+                raise UnreachableError(f"Kafka sent nothing of topic {topic!r} for {STALLED_SECONDS:g} s")
+
+    def keys(self, after: str) -> Iterator[tuple[str, str]]:
+        for each in self._find({"$gt": after}, {"hash": 1, "timestamp": 1}, "keys of documents"):
+            yield each.hash, each.timestamp
+
+    def documents(self, after: str, until: str) -> Iterator[Document]:
+        fields = {"hash": 1, "timestamp": 1, "content": 1}
+        yield from self._find({"$gt": after, "$lte": until}, fields, "documents")
+
+    def _find(self, when: Mapping[str, str], fields: Mapping[str, int], what: str) -> Iterator[Document]:
+        with mongodb_errors():
+            for number, each in enumerate(self._stored.find({"timestamp": when}, fields)):
+                yield Document(str(each.get("hash", each.get("_id"))), each["timestamp"], each.get("content", ()))
+                self._progress(what, number + 1)
+
+
+def as_record(record: Any) -> Record:
+    return Record(record.partition, record.offset, record.key, record.value, record.timestamp)
+
+
+@contextlib.contextmanager
+def kafka_errors(topic: str) -> Iterator[None]:
+    try:
+        yield
+    except TopicAuthorizationFailedError as error:
+        raise UnreachableError(f"this user may not read topic {topic!r}: it needs the ACL Read") from error
+    except (KafkaError, OSError) as error:
+        raise UnreachableError(f"Kafka cannot be read: {error}") from error
+
+
+@contextlib.contextmanager
+def mongodb_errors() -> Iterator[None]:
+    """The driver's texts may hold parts of the URI: only what the server said is shown."""
+    try:
+        yield
+    except OperationFailure as error:
+        said = str((error.details or {}).get("errmsg", type(error).__name__))
+        raise UnreachableError(f"MongoDB refuses to be read: {said[:200]}") from error
+    except (PyMongoError, ValueError) as error:
+        raise UnreachableError(f"no MongoDB answers at MONGODB_URI (not shown): {type(error).__name__}") from error
+
+
+@contextlib.contextmanager
+def opened(settings: AggregatorSettings, say: Say) -> Iterator[Source]:
+    with consumer(settings) as client, database(settings) as stored:
+        yield Source(client, stored, Progress(say))
+
+
+@contextlib.contextmanager
+def consumer(settings: AggregatorSettings) -> Iterator[KafkaConsumer]:
+    """Raises UnreachableError when no Kafka answers or it refuses the user, SettingError for files."""
+    options = {
+        "bootstrap_servers": settings.bootstrap_servers,
+        "bootstrap_timeout_ms": TIMEOUT_MS,
+        "reconnect_backoff_max_ms": RECONNECT_BACKOFF_MS,
+        "isolation_level": "read_committed",
+        "auto_offset_reset": "earliest",
+        "enable_auto_commit": False,
+        # In Python alone they take two thirds of the time; a record that has changed would not balance.
+        "check_crcs": False,
+        **client_options(settings.security, read_files(settings.security)),
+    }
+    with retried_errors() as retried:
+        try:
+            client = KafkaConsumer(**options)
+        except (KafkaError, OSError) as error:
+            where = f"KAFKA_BOOTSTRAP_SERVERS={settings.bootstrap_servers!r}"
+            if any(isinstance(reason, SaslAuthenticationFailedError) for reason in retried):
+                user = settings.security.username
+                raise UnreachableError(f"{where} refuses KAFKA_USERNAME={user!r} with its password") from error
+            raise UnreachableError(f"no Kafka answers at {where}: {retried[-1] if retried else error}") from error
+    with contextlib.closing(client):
+        yield client
+
+
+@contextlib.contextmanager
+def database(settings: AggregatorSettings) -> Iterator[Stored]:
+    with contextlib.ExitStack() as stack:
+        with mongodb_errors():
+            client: MongoClient[dict[str, Any]] = MongoClient(
+                settings.mongodb_uri, serverSelectionTimeoutMS=TIMEOUT_MS, connectTimeoutMS=TIMEOUT_MS
+            )
+            stack.enter_context(client)
+            client.admin.command("ping")
+        # A text that no UTF-8 reader takes is a text that differs, and no end of the audit.
+        codec = CodecOptions[dict[str, Any]](unicode_decode_error_handler="replace")
+        yield client[settings.database].get_collection(settings.collection, codec_options=codec)
+
+
+def run(environment: Mapping[str, str], say: Say = lambda _: None) -> Report:
+    """The report on the aggregator with this environment; `say` takes lines about how far it is.
+
+    Raises SettingError, and UnreachableError when Kafka or MongoDB cannot be read.
+    """
+    settings = read_aggregator_settings(environment)
+    terms = Terms(
+        topic=settings.topic,
+        rejected_topic=settings.rejected_topic,
+        window_seconds=settings.window_seconds,
+        out_of_order_ms=settings.out_of_order_seconds * 1000,
+        idle_ms=settings.idle_seconds * 1000,
+        now_ms=int(time.time() * 1000),
+        wait_seconds=Environment(environment).whole("AUDIT_WAIT_SECONDS", 60, 0, 86_400),
+    )
+    with opened(settings, say) as source:
+        return audit(source, terms, clock=time.monotonic, sleep=time.sleep, say=say)
+
+
+def main(environment: Mapping[str, str] = os.environ) -> int:
+    # kafka-python logs each attempt to connect; what matters is in the errors.
+    logging.getLogger("kafka").addHandler(logging.NullHandler())
+    logging.getLogger("kafka").propagate = False
+    try:
+        report = run(environment, lambda line: write(sys.stderr, [line]))
+        write(sys.stdout, report.lines)
+    except KeyboardInterrupt:
+        write(sys.stderr, ["stopped"])
+        return 130
+    except (SettingError, UnreachableError) as error:
+        write(sys.stderr, [f"error: {error}"])
+        return 2
+    return 0 if report.balanced else 1
+
+
+def interruptible() -> None:
+    """Let SIGINT and SIGTERM end the audit; a shell starts what runs in the background with SIGINT ignored."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
+
+
+def write(stream: Any, lines: Iterable[str]) -> None:
+    stream.write("".join(f"{line}\n" for line in lines))
+    stream.flush()
+
+
+if __name__ == "__main__":
+    interruptible()
+    sys.exit(main())

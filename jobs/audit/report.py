@@ -1,0 +1,172 @@
+"""What the audit found, as values and as text for people. No I/O."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from jobs.audit.numbers import Hole, NumberSum, SourceCount
+
+CUT = 60
+SHOWN_HOLES = 5
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A window, or a document, that does not balance.
+
+    end: of the window, ISO 8601; posts: those of the topic; in_documents: texts; rejected: posts that the aggregator
+    rejected; missing, extra: how many texts the documents lack or have too many, None when they were not compared;
+    reasons: for people.
+    """
+
+    end: str
+    posts: int
+    in_documents: int
+    rejected: int
+    missing: int | None
+    extra: int | None
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class TopicSum:
+    """The second sum: posts + others = in_documents + rejected.
+
+    posts: of closed windows; others: records that belong to no closed window and were rejected, or must be.
+    in_flight: posts of open windows, the first of which ends at in_flight_from.
+    partial: windows of which the topic no longer holds the begin; old_documents: documents older than the topic.
+    unrejected: records that no document can hold and that are not rejected; stray: rejections that name no record.
+    empty_partitions: without any record, so that no window is known to be closed.
+    """
+
+    topic: str
+    windows: int
+    posts: int
+    others: int
+    in_documents: int
+    rejected: int
+    in_flight: int
+    in_flight_from: str | None
+    partial: int
+    old_documents: int
+    unrejected: int
+    unrejected_samples: tuple[str, ...]
+    stray: int
+    stray_samples: tuple[str, ...]
+    empty_partitions: tuple[int, ...]
+    faults: tuple[Fault, ...]
+
+    @property
+    def balanced(self) -> bool:
+        return not (self.faults or self.unrejected or self.stray)
+
+
+@dataclass(frozen=True)
+class Report:
+    """Both sums. unreadable: how many records of `tweets.rejected` were written by neither job."""
+
+    numbers: tuple[NumberSum, ...]
+    sources: tuple[SourceCount, ...]
+    topic: TopicSum
+    unreadable: int = 0
+
+    @property
+    def balanced(self) -> bool:
+        return self.topic.balanced and all(each.balanced for each in self.numbers)
+
+    @property
+    def lines(self) -> list[str]:
+        lines = [line for each in self.numbers for line in number_lines(each)]
+        lines += [line for each in self.sources for line in source_lines(each)]
+        lines += topic_lines(self.topic)
+        if self.unreadable:
+            lines.append(f"  {self.unreadable} records of the rejections' topic were written by neither job")
+        return [*lines, last_line(self)]
+
+
+def number_lines(each: NumberSum) -> Iterator[str]:
+    name = f"{each.source} {each.numbering}".strip()
+    parts = f"{each.posts} posts + {each.emptied} emptied + {each.rejected} rejected + {each.lost} lost"
+    yield f"{plain(name)}: numbers {each.first}..{each.last} = {each.numbers}: {parts}"
+    yield from hole_lines(each.holes)
+    if each.earlier:
+        yield f"  {each.earlier} numbers below {each.first} are not judged: records beside them may have been dropped"
+    if each.later:
+        yield f"  {each.later} numbers above {each.last} came meanwhile, or another shard is not there yet"
+    if each.missing:
+        yield f"  {each.missing} numbers are nowhere: {shown(list(map(run_text, each.missing_samples)), each.missing)}"
+    if each.doubled:
+        yield f"  {each.doubled} numbers are there more than once: {shown(list(map(str, each.doubled_samples)), 0)}"
+    if each.balanced:
+        yield "  balanced"
+
+
+def hole_lines(holes: Sequence[Hole]) -> Iterator[str]:
+    for hole in holes[:SHOWN_HOLES]:
+        size = f"{hole.lost} in {hole.first}..{hole.last}" if hole.last is not None else f"from {hole.first} on"
+        yield f"  LOST: {size}: {plain(hole.reason)}"
+    if len(holes) > SHOWN_HOLES:
+        yield f"  LOST: and {len(holes) - SHOWN_HOLES} more such ranges"
+
+
+def source_lines(each: SourceCount) -> Iterator[str]:
+    counts = f"{each.posts} posts, {each.emptied} emptied, {each.rejected} rejected"
+    yield f"{plain(each.source)}: {counts} {each.why}: their first sum cannot be computed"
+    yield from hole_lines(each.holes)
+
+
+def topic_lines(topic: TopicSum) -> Iterator[str]:
+    others = f" + {topic.others} records of no closed window" if topic.others else ""
+    left, right = topic.posts + topic.others, topic.in_documents + topic.rejected
+    sign = "=" if left == right else "is not"
+    sums = f"{topic.posts} posts in {topic.windows} closed windows{others} {sign} {topic.in_documents} in documents"
+    flight = f"; {topic.in_flight} posts in flight (windows that end from {topic.in_flight_from} on)"
+    yield f"topic {topic.topic}: {sums} + {topic.rejected} rejected{flight if topic.in_flight else ''}"
+    if topic.partial:
+        yield f"  of {topic.partial} windows the topic no longer holds the begin: their documents may hold more posts"
+    if topic.old_documents:
+        yield f"  {topic.old_documents} documents are older than the topic and not judged"
+    if topic.empty_partitions:
+        numbers = ", ".join(map(str, topic.empty_partitions))
+        yield f"  partition {numbers} holds no record: without IDLE_SECONDS no window is known to be closed"
+    if topic.unrejected:
+        told = shown(list(topic.unrejected_samples), topic.unrejected)
+        yield f"  {topic.unrejected} records can be in no document and are not rejected: {told}"
+    if topic.stray:
+        told = shown([*map(plain, topic.stray_samples)], topic.stray)
+        yield f"  {topic.stray} rejections name no record of the topic: {told}"
+    for fault in topic.faults:
+        counts = f"{fault.posts} posts, {fault.in_documents} in documents, {fault.rejected} rejected"
+        yield f"  window {fault.end}: {counts}: {'; '.join(fault.reasons)}"
+
+
+def last_line(report: Report) -> str:
+    topic = report.topic
+    missing, doubled = sum(e.missing for e in report.numbers), sum(e.doubled for e in report.numbers)
+    parts = [
+        (missing, "numbers nowhere"),
+        (doubled, "numbers more than once"),
+        (len(topic.faults), "windows or documents"),
+        (topic.unrejected, "records neither in a document nor rejected"),
+        (topic.stray, "rejections of nothing"),
+    ]
+    wrong = ", ".join(f"{count} {what}" for count, what in parts if count)
+    return f"NOT BALANCED: {wrong}" if wrong else "balanced"
+
+
+def run_text(run: tuple[int, int]) -> str:
+    return str(run[0]) if run[0] == run[1] else f"{run[0]}..{run[1]}"
+
+
+def shown(samples: Sequence[str], count: int) -> str:
+    """Samples in a line, with a mark when there are more."""
+    return ", ".join(samples) + (", ..." if samples and count > len(samples) else "")
+
+
+def plain(text: str) -> str:
+    """A text of others in a line, cut, with whatever a terminal could take as a command escaped."""
+    cut = text if len(text) <= CUT else f"{text[:CUT]}…"
+    return cut if cut.isprintable() else ascii(cut)[1:-1]
+
+
+def quoted(text: str) -> str:
+    return f'"{plain(text)}"'
