@@ -1,241 +1,293 @@
 """From frames to records: what the collector does with each frame, where it stands, and what it must report. No I/O."""
 
+import itertools
 import json
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from json.encoder import encode_basestring
-from typing import NamedTuple
 
-from jobs.feeds import Feed, Ignored, Post, Rejection, Shard
+from jobs.contiguous import Numbers
+from jobs.event_time import HEARTBEAT_STEP_MS, MAX_BEHIND_MS, OUT_OF_ORDER_MS
+from jobs.feeds import Feed, Ignored, Position, Post, Rejection, Shard
+from jobs.positions import Accepted, Hole, Known, Nothing, Order, Times
+from jobs.records import (
+    HEARTBEAT_PREFIX,
+    MAX_REJECTED_CHARACTERS,
+    Batch,
+    Counts,
+    Frame,
+    Progress,
+    Record,
+    decode,
+    heartbeat,
+    rejection,
+    token,
+)
 
-# Kafka refuses a record over 1 MiB, which would fail the job for ever; what is larger is rejected here instead.
+__all__ = [
+    "HEARTBEAT_LAG_MS",
+    "HEARTBEAT_PREFIX",
+    "MAX_RECORD_BYTES",
+    "MAX_REJECTED_CHARACTERS",
+    "Batch",
+    "Collection",
+    "Counts",
+    "Frame",
+    "Progress",
+    "Record",
+]
+
+# Kafka refuses a record over 1 MiB, which would fail the job again and again; what is larger is rejected here instead.
 MAX_RECORD_BYTES = 900_000
-MAX_REJECTED_CHARACTERS = 8_192
-# Servers of one feed stamp the same event a little differently; less than this is no gap.
-GAP_TOLERANCE_US = 1_000_000
 # How far the event time that a quiet feed is believed to have reached stays behind the clock.
 HEARTBEAT_LAG_MS = 2_000
-HEARTBEAT_PREFIX = "heartbeat-"
-NOT_SERVED = "the server no longer has them"
-
-
-class Record(NamedTuple):
-    """One Kafka record: its key and its value, JSON in one line."""
-
-    key: str
-    value: str
-
-
-class Frame(NamedTuple):
-    """One WebSocket message as it came."""
-
-    data: bytes
-    is_text: bool
-    received: int
-
-
-class Progress(NamedTuple):
-    """Where a shard of the feed stands: what Flink keeps in its state.
-
-    position: of the last frame, or None before the first; timestamp: event time of the newest post in ms, 0 before
-    the first; recent: (position, id) of the posts that a feed asked again may send twice, oldest first.
-    """
-
-    position: int | None = None
-    timestamp: int = 0
-    recent: tuple[tuple[int, str], ...] = ()
-
-
-@dataclass
-class Counts:
-    """Totals since this process started, each of them a Flink metric."""
-
-    posts: int = 0
-    emptied: int = 0
-    ignored: int = 0
-    rejected: int = 0
-    overlap: int = 0
-    gaps: int = 0
-    lost: int = 0
-
-
-@dataclass
-class Batch:
-    """What came of a drain: records for `tweets` and for `tweets.rejected`, and error lines for the log."""
-
-    posts: list[Record] = field(default_factory=list)
-    rejected: list[Record] = field(default_factory=list)
-    errors: list[str] = field(default_factory=list)
-
-    def add(self, other: "Batch") -> None:
-        self.posts += other.posts
-        self.rejected += other.rejected
-        self.errors += other.errors
 
 
 class Collection:
     """Turns the frames of one shard into records, in order.
 
-    clean: the cleaning function; progress: where to go on, from Flink's state.
+    clean: the cleaning function; progress: where to go on, from Flink's state or from the topic. The caller sets and
+    changes at any time: heartbeat_keys, a key for each partition of this shard; keys, by which posts are keyed in turn
+    (None: by their ids).
     """
 
     def __init__(self, feed: Feed, shard: Shard, clean: Callable[[str], str], progress: Progress) -> None:
         self.feed = feed
         self.shard = shard
         self.counts = Counts()
-        self._dense = feed.dense
-        self._step = shard.of if feed.dense else 1
+        self.heartbeat_keys: Sequence[str] = ()
+        self._keys: Sequence[str] | None = None
+        self._next_key: Iterator[str] | None = None
         self._clean = clean
-        self._position = progress.position
-        self._timestamp = progress.timestamp
-        self._recent = {identity: position for position, identity in progress.recent}
-        # A restored position is a promise that the feed has yet to keep: the next frame shows whether it does.
-        self._resumed = progress.position is not None
-        self._restarted = False
+        # A position of another feed is never used; it is only reported, when the first frame comes.
+        known = progress.position is not None or progress.timestamp > 0
+        self._foreign = progress if known and progress.source not in ("", feed.name) else None
+        self._order = make_order(feed, shard, progress if self._foreign is None else Progress())
+        self._newest = progress.timestamp
+        self._promised = 0
+        self._promise(progress.promised)
+        self._refused = False
+        # The clock as it was last seen, in ms since 1970 UTC.
+        self._now = progress.promised
+        self._name(self._order.numbering)
+
+    @property
+    def keys(self) -> Sequence[str] | None:
+        return self._keys
+
+    @keys.setter
+    def keys(self, keys: Sequence[str] | None) -> None:
+        self._keys = keys
+        self._next_key = itertools.cycle(keys) if keys else None
 
     @property
     def progress(self) -> Progress:
-        recent = tuple((position, identity) for identity, position in self._recent.items())
-        return Progress(self._position, self._timestamp, recent)
+        if self._foreign is not None:
+            return self._foreign._replace(timestamp=self._newest, promised=self._promised)
+        order = self._order
+        return Progress(self.feed.name, order.numbering, order.position, self._newest, self._promised, order.recent)
 
     @property
-    def resume_from(self) -> int | None:
+    def resume_from(self) -> Position | None:
         """The position that the feed is asked to go on after; None: live from now on."""
-        return None if self._restarted else self._position
+        position = None if self._refused else self._order.position
+        return None if position is None else Position(position, self._order.numbering)
 
-    def asked(self) -> None:
-        """The feed was asked to go on after `resume_from`; what is taken from now on is its answer."""
-        self._resumed = self._position is not None
+    def asked(self, resumed: bool) -> None:
+        """The request that is now answered did, or did not, carry the position."""
+        self._order.asked(resumed)
+        self._refused = False
 
     def refused(self) -> None:
-        """The server cannot go on after this position: it is asked to go on from now, and the hole is reported."""
-        self._restarted = True
+        """The server cannot go on after the position: the next request is live, and its answer shows the hole."""
+        self._refused = True
 
     def take(self, frames: Iterable[Frame]) -> Batch:
         """The records of these frames. Malformed frames become rejections; nothing is raised."""
-        batch = Batch()
+        batch, frame = self._new_batch(), None
+        order, parse = self._order, self.feed.parse
         for frame in frames:
             text = decode(frame)
-            outcome = text if isinstance(text, Rejection) else self.feed.parse(text, frame.received)
+            outcome = text if isinstance(text, Rejection) else parse(text, frame.received)
             if isinstance(outcome, Post):
-                if self._advance(outcome.position, batch) and self._is_new(outcome):
+                # The next number of the same numbering: nearly every frame of a contiguous feed.
+                if outcome.position == order.next and outcome.numbering == order.numbering:
                     self._publish(outcome, frame, batch)
+                    order.position = order.next
+                    order.next += order.step
+                else:
+                    self._place(outcome, frame, batch)
             elif isinstance(outcome, Ignored):
-                self._advance(outcome.position, batch)
                 self.counts.ignored += 1
+                self._place(outcome, frame, batch)
             else:
-                self._reject(outcome.reason, frame, batch)
-        if self.feed.overlap:
-            self._forget()
-        return batch
+                order.reject()
+                self._reject(outcome.reason, frame, None, batch)
+        order.forget()
+        if frame is not None:
+            self._now = frame.received
+        return self._marked(batch)
 
-    def skip(self, reason: str) -> Batch:
-        """Step over the next frame, which cannot be received, so that the feed is not asked for it again and again."""
-        batch = Batch()
-        self._reject(f"{reason}, after position {self._position}", Frame(b"", True, 0), batch)
-        if self._position is not None:
-            step = self.shard.of if self.feed.dense else self.feed.overlap + GAP_TOLERANCE_US
-            if not self.feed.dense:
-                self._lose(self._position, self._position + step, step, "skipped with a frame too large", batch)
-            self._position += step
-        return batch
+    def skip(self, reason: str, now_ms: int | None = None) -> Batch:
+        """Step over the next frame, which cannot be received, so that the feed is not asked for it again and again.
 
-    def heartbeat(self, quiet_ms: int, keys: Iterable[str]) -> list[Record]:
-        """One record for each key that moves event time on without being a post.
-
-        quiet_ms: for how long the feed, connected and alive, is known to have sent nothing. Every post that is still
-        to come is newer than the newest one seen, and than that plus the quiet time, less HEARTBEAT_LAG_MS.
+        now_ms: the clock, in ms since 1970 UTC; None: as it was last seen.
         """
-        if not self._timestamp:
+        batch, order = self._new_batch(), self._order
+        self._now = self._now if now_ms is None else now_ms
+        after = order.position
+        skipped = order.skip(f"skipped with {reason}")
+        position = token(skipped, order.numbering) if isinstance(skipped, int) else None
+        self._reject(f"{reason}, after position {after}", Frame(b"", True, 0), position, batch)
+        if isinstance(skipped, Hole):
+            self._report(skipped, self.feed.name, batch)
+        return self._marked(batch)
+
+    def heartbeat(self, now_ms: int, quiet_ms: int | None) -> list[Record]:
+        """One record for each of `heartbeat_keys` that moves event time on without being a post.
+
+        now_ms: the clock, in ms since 1970 UTC. quiet_ms: for how long the feed, connected and alive, is known to have
+        sent nothing; None: nothing is known, as while it is disconnected. Every post that is still to come is newer
+        than the newest one seen, and than that plus the quiet time, less HEARTBEAT_LAG_MS.
+        """
+        self._now = now_ms
+        if not self._newest and not self._promised:
             return []
-        timestamp = self._timestamp + max(0, quiet_ms - HEARTBEAT_LAG_MS)
-        return [self._record(key, "null", timestamp) for key in keys]
+        if quiet_ms is not None and not self._order.waiting:
+            self._promise(min(now_ms, self._newest + max(0, quiet_ms - HEARTBEAT_LAG_MS)))
+        return self._heartbeats(now_ms)
+
+    def _place(self, event: Post | Ignored, frame: Frame, batch: Batch) -> None:
+        """A frame that is not simply the next one of its numbering."""
+        for step in self._order.place(event, frame, self._newest):
+            if isinstance(step, Accepted):
+                self._accept(step, batch)
+            elif isinstance(step, Known):
+                self.counts.overlap += 1
+            elif isinstance(step, Hole):
+                self._report(step, self.feed.name, batch)
+                if step.numbering != self._order.numbering:
+                    # The newest record of all shall be one of the new numbering, see resume.py.
+                    self._promise(min(self._newest + 1, frame.received))
+                    self._marker_due = True
+            else:
+                self._reject(step.reason, step.frame, None, batch)
+
+    def _accept(self, step: Accepted, batch: Batch) -> None:
+        event, frame = step
+        if self._foreign is not None:
+            state, self._foreign = self._foreign, None
+            first = None if state.position is None else state.position + 1
+            until = event.timestamp if isinstance(event, Post) else event.position // 1000
+            why = f"the state is of the {state.source} feed"
+            hole = Hole(state.numbering, first, None, None, 0, why, min(until, frame.received))
+            self._report(hole, state.source, batch)
+        if isinstance(event, Post):
+            self._name(event.numbering)
+            self._publish(event, frame, batch)
 
     def _publish(self, post: Post, frame: Frame, batch: Batch) -> None:
-        self._timestamp = max(self._timestamp, post.timestamp)
+        stamp = post.timestamp
+        if stamp > frame.received or stamp < self._oldest:
+            stamp = self._corrected(stamp, frame.received)
+        if stamp > self._newest:  # noqa: PLR1730 - max() would cost each post a call
+            self._newest = stamp
         text = self._clean(post.text)
         if not text:
             self.counts.emptied += 1
+            self._refuse("empty after cleaning", frame, token(post.position, post.numbering), batch)
             return
-        record = self._record(post.id, encode_basestring(text), post.timestamp)
+        if stamp >= self._heartbeat_at:
+            self._promise(stamp - OUT_OF_ORDER_MS)
+            batch.posts += self._heartbeats(stamp)
+        place = self._source if post.position is None else f'{self._numbered}{post.position}"'
+        own = "" if stamp == post.timestamp else f',"stamp":{post.timestamp}'
+        # By hand, since json.dumps takes four times as long.
+        value = (
+            f'{{"id":{encode_basestring(post.id)},"text":{encode_basestring(text)},"timestamp":{stamp}{place}{own}}}'
+        )
         # Only a long record can be too large; a character has at most four bytes.
-        if len(record.value) * 4 > MAX_RECORD_BYTES and len(record.value.encode()) > MAX_RECORD_BYTES:
-            self._reject(f"the cleaned post is larger than {MAX_RECORD_BYTES} bytes", frame, batch)
+        if len(value) * 4 > MAX_RECORD_BYTES and len(value.encode()) > MAX_RECORD_BYTES:
+            reason = f"the cleaned post is larger than {MAX_RECORD_BYTES} bytes"
+            self._reject(reason, frame, token(post.position, post.numbering), batch)
             return
         self.counts.posts += 1
-        batch.posts.append(record)
+        batch.posts.append(Record(post.id if self._next_key is None else next(self._next_key), value))
 
-    def _record(self, key: str, text: str, timestamp: int) -> Record:
-        # `key` needs no escapes: ids are ASCII from feeds.py. By hand, since json.dumps takes four times as long.
-        value = f'{{"id":{encode_basestring(key)},"text":{text},"timestamp":{timestamp},"source":"{self.feed.name}"}}'
-        return Record(key, value)
+    def _corrected(self, stamp: int, received: int) -> int:
+        """The event time of a post whose own stamp is ahead of the clock, or far behind the promise."""
+        if stamp > received:
+            self.counts.ahead += 1
+            return received
+        self.counts.behind += 1
+        return min(self._promised, received)
 
-    def _reject(self, reason: str, frame: Frame, batch: Batch) -> None:
+    def _promise(self, timestamp: int) -> None:
+        """No older post follows, as far as is known. A promise is never taken back."""
+        self._promised = max(self._promised, timestamp)
+        self._oldest = self._promised - MAX_BEHIND_MS
+        self._heartbeat_at = self._promised + HEARTBEAT_STEP_MS
+
+    def _heartbeats(self, now: int) -> list[Record]:
+        return [self._heartbeat(key, now) for key in self.heartbeat_keys]
+
+    def _heartbeat(self, key: str, now: int) -> Record:
+        position = token(self._order.position, self._order.numbering)
+        shard = f"{self.shard.number}/{self.shard.of}"
+        return heartbeat(key, min(self._promised, now), self.feed.name, position, shard)
+
+    def _name(self, numbering: str) -> None:
+        """Prepare what nearly all records have in common."""
+        self._source = f',"source":"{self.feed.name}"'
+        self._numbered = f'{self._source},"position":"{numbering}{"/" if numbering else ""}'
+
+    def _reject(self, reason: str, frame: Frame, position: str | None, batch: Batch) -> None:
         self.counts.rejected += 1
-        record = {
-            "reason": reason,
-            "source": self.feed.name,
-            "record": frame.data.decode(errors="backslashreplace")[:MAX_REJECTED_CHARACTERS],
-            "bytes": len(frame.data),
-        }
-        batch.rejected.append(Record(self.feed.name, json.dumps(record)))
+        self._refuse(reason, frame, position, batch)
 
-    def _advance(self, position: int | None, batch: Batch) -> bool:
-        """Move to `position`; False when the feed has been there already."""
-        last = self._position
-        if self._dense and not self._restarted and last is not None and position == last + self._step:
-            self._position = position
-            return True
-        if position is None or last is None:
-            self._position, self._restarted = position, False
-            return True
-        step = self._step
-        if self._restarted:
-            self._restarted = self._resumed = False
-            if position <= last:
-                self._lose(last + 1, last, 0, f"the numbering went back to {position}", batch)
-            elif size := (position - last) // step - self.feed.dense:
-                self._lose(last + 1, position - 1, size, "the server refused to go on", batch)
-        elif self.feed.dense:
-            if position <= last:
-                self.counts.overlap += 1
-                return False
-            if position - last > step:
-                self._lose(last + 1, position - 1, (position - last) // step - 1, NOT_SERVED, batch)
-        elif self._resumed:
-            self._resumed = False
-            if position > last + GAP_TOLERANCE_US:
-                self._lose(last, position, position - last, NOT_SERVED, batch)
-        self._position = position if self.feed.dense else max(last, position)
-        return True
+    def _refuse(self, reason: str, frame: Frame, position: str | None, batch: Batch) -> None:
+        shown = frame.data.decode(errors="backslashreplace")
+        batch.rejected.append(rejection(reason, self.feed.name, shown, len(frame.data), position))
+        if position is not None:
+            self._unmarked = len(batch.posts)
 
-    def _is_new(self, post: Post) -> bool:
-        if not self.feed.overlap or post.position is None:
-            return True
-        if post.id in self._recent:
-            self.counts.overlap += 1
-            return False
-        self._recent[post.id] = post.position
-        return True
-
-    def _forget(self) -> None:
-        """Keep the ids of twice the overlap: the servers' clocks differ."""
-        if self._position is not None:
-            oldest = self._position - 2 * self.feed.overlap
-            self._recent = {identity: at for identity, at in self._recent.items() if at >= oldest}
-
-    def _lose(self, first: int, last: int, size: int, why: str, batch: Batch) -> None:
+    def _report(self, hole: Hole, source: str, batch: Batch) -> None:
+        """Write a hole down, for the audit and for people."""
+        self._unmarked = len(batch.posts)
+        what = {name: getattr(hole, name) for name in ("numbering", "first", "last", "lost", "rejected")}
+        reason = "rejected frames" if hole.lost == 0 else f"lost: {hole.why}"
+        batch.rejected.append(rejection(reason, source, json.dumps(what), 0, None))
+        if hole.lost == 0:
+            return
         self.counts.gaps += 1
-        self.counts.lost += size
-        unit = "posts" if self.feed.dense else "microseconds"
-        batch.errors.append(f"LOST: positions {first} to {last} of the {self.feed.name} feed ({size} {unit}): {why}")
+        self.counts.lost += hole.lost or 0
+        self.counts.gap_seconds += max(1, -((self._newest - hole.until) // 1000)) if self._newest else 1
+        batch.errors.append(f"LOST: positions {extent(hole, self.feed, source)}: {hole.why}")
+
+    def _new_batch(self) -> Batch:
+        # How many posts the batch held when a rejection, behind them, moved the position.
+        self._unmarked = -1
+        self._marker_due = False
+        return Batch()
+
+    def _marked(self, batch: Batch) -> Batch:
+        """The batch, with a record at its end that holds the position where its last post does not."""
+        due = self._marker_due or self._unmarked == len(batch.posts)
+        if due and self._order.position is not None:
+            key = self.heartbeat_keys[0] if self.heartbeat_keys else f"{HEARTBEAT_PREFIX}0"
+            batch.posts.append(self._heartbeat(key, self._now))
+        return batch
 
 
-def decode(frame: Frame) -> str | Rejection:
-    """The text of a frame."""
-    if not frame.is_text:
-        return Rejection("a binary frame")
-    try:
-        return frame.data.decode()
-    except UnicodeDecodeError as error:
-        return Rejection(f"not UTF-8: {error.reason} at byte {error.start}")
+def make_order(feed: Feed, shard: Shard, progress: Progress) -> Order:
+    """The policy for that feed, going on from `progress`."""
+    if feed.dense:
+        return Numbers(shard, progress)
+    return Times(feed.overlap, progress) if feed.resumable else Nothing()
+
+
+def extent(hole: Hole, feed: Feed, source: str) -> str:
+    """A hole's positions in words."""
+    if hole.last is None:
+        return f"{hole.first} and on of the {source} feed (an unknown number)"
+    unit = "posts" if feed.dense else "microseconds"
+    return f"{hole.first} to {hole.last} of the {source} feed ({hole.lost} {unit})"

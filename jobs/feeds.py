@@ -1,6 +1,7 @@
 """What a frame of each kind of feed means, and how a feed is asked to go on after a position. No I/O."""
 
 import json
+import re
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
@@ -8,15 +9,31 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 decode = json.JSONDecoder().raw_decode
 # A stamp beyond the year 9999 cannot be told as an ISO 8601 date of four digits.
 MAX_TIMESTAMP = 253_402_300_799_999
+NUMBERING = re.compile("[A-Za-z0-9]{1,32}")
+# Printable ASCII without space. A tab would end the key on its way to Kafka.
+SAFE_ID = re.compile("[!-~]+")
+ABSENT = object()
+
+
+class Position(NamedTuple):
+    """Where a feed stands after a frame. It is valid only inside its numbering, "" where the feed has only one."""
+
+    number: int
+    numbering: str = ""
 
 
 class Post(NamedTuple):
-    """One post. timestamp: its event time in ms since 1970 UTC; position: where the feed stands after it, or None."""
+    """One post.
+
+    timestamp: the feed's own stamp in ms since 1970 UTC; position: where the feed stands after it, or None;
+    numbering: the one to which the position belongs.
+    """
 
     id: str
     text: str
     timestamp: int
     position: int | None
+    numbering: str = ""
 
 
 class Ignored(NamedTuple):
@@ -52,7 +69,7 @@ class Feed(Protocol):
     dense: bool
     overlap: int
 
-    def url(self, base: str, position: int | None, shard: Shard) -> str:
+    def url(self, base: str, position: Position | None, shard: Shard) -> str:
         """The address that goes on after `position` (None: live from now on)."""
 
     def parse(self, text: str, received: int) -> Post | Ignored | Rejection:
@@ -60,19 +77,30 @@ class Feed(Protocol):
 
 
 class SimulatorFeed:
-    """The simulator's JSON frames: `{"seq": 1, "timestamp": 1767225600000, "text": "..."}`, numbered without holes."""
+    """The simulator's JSON frames, numbered without holes.
+
+    `{"seq": 1, "timestamp": 1767225600000, "text": "...", "feed": "1a2b3c4d"}`; `feed` names the numbering and may be
+    absent.
+    """
 
     name = "simulator"
     resumable = True
     dense = True
     overlap = 0
 
-    def url(self, base: str, position: int | None, shard: Shard) -> str:
+    def __init__(self) -> None:
+        self._feed: object = ABSENT
+        self._numbering = ""
+        self._prefix = "simulator-"
+
+    def url(self, base: str, position: Position | None, shard: Shard) -> str:
         query = {"format": "json"}
         if shard.of > 1:
             query["shard"] = f"{shard.number}/{shard.of}"
         if position is not None:
-            query["since"] = str(position)
+            query["since"] = str(position.number)
+            if position.numbering:
+                query["feed"] = position.numbering
         return with_query(base, query)
 
     def parse(self, text: str, received: int) -> Post | Ignored | Rejection:
@@ -86,7 +114,19 @@ class SimulatorFeed:
             return Rejection(f"timestamp is not a whole number of milliseconds from 0 to {MAX_TIMESTAMP}")
         if not isinstance(body, str):
             return Rejection("text is not a string")
-        return Post(f"simulator-{seq}", body, timestamp, seq)
+        name = frame.get("feed", ABSENT)
+        if name != self._feed and not self._change_numbering(name):
+            return Rejection("feed is not a name of 1 to 32 ASCII letters and digits")
+        return Post(f"{self._prefix}{seq}", body, timestamp, seq, self._numbering)
+
+    def _change_numbering(self, name: object) -> bool:
+        """Remember what the next frames' ids begin with: nearly all of them have the same numbering."""
+        if name is not ABSENT and not (isinstance(name, str) and NUMBERING.fullmatch(name)):
+            return False
+        self._feed = name
+        self._numbering = name if isinstance(name, str) else ""
+        self._prefix = f"simulator-{name}-" if self._numbering else "simulator-"
+        return True
 
 
 class TextFeed:
@@ -100,7 +140,7 @@ class TextFeed:
     def __init__(self, new_id: Callable[[], str]) -> None:
         self._new_id = new_id
 
-    def url(self, base: str, position: int | None, shard: Shard) -> str:
+    def url(self, base: str, position: Position | None, shard: Shard) -> str:
         return base
 
     def parse(self, text: str, received: int) -> Post | Ignored | Rejection:
@@ -121,8 +161,8 @@ class JetstreamFeed:
     overlap = 5_000_000
     collection = "app.bsky.feed.post"
 
-    def url(self, base: str, position: int | None, shard: Shard) -> str:
-        return base if position is None else with_query(base, {"cursor": str(max(0, position - self.overlap))})
+    def url(self, base: str, position: Position | None, shard: Shard) -> str:
+        return base if position is None else with_query(base, {"cursor": str(max(0, position.number - self.overlap))})
 
     def parse(self, text: str, received: int) -> Post | Ignored | Rejection:
         event = read_object(text)
@@ -138,9 +178,9 @@ class JetstreamFeed:
         if commit.get("operation") != "create" or commit.get("collection") != self.collection:
             return Ignored(time_us)
         record, rkey = commit.get("record"), commit.get("rkey")
-        # Both are ASCII by the AT protocol, https://atproto.com/specs/did and /record-key.
-        if not (isinstance(did, str) and did.isascii() and isinstance(rkey, str) and rkey.isascii()):
-            return Rejection("did or rkey is not an ASCII string")
+        # The AT protocol allows even fewer characters, https://atproto.com/specs/did and /record-key.
+        if not (isinstance(did, str) and SAFE_ID.fullmatch(did) and isinstance(rkey, str) and SAFE_ID.fullmatch(rkey)):
+            return Rejection("did or rkey is not a string of printable ASCII without space")
         if not isinstance(record, dict) or not isinstance(record.get("text"), str):
             return Rejection("record.text is not a string")
         return Post(f"at://{did}/{self.collection}/{rkey}", record["text"], time_us // 1000, time_us)

@@ -76,7 +76,10 @@ class StoredDocuments:
         """(key, number of posts) of the window's chunks from number `first` on."""
         while True:
             keys = [document_key(self._topic, start, end, first + number) for number in range(CHUNKS_AT_ONCE)]
-            sizes = [{"$match": {"_id": {"$in": keys}}}, {"$project": {"posts": {"$size": "$content"}}}]
+            sizes: list[dict[str, Any]] = [
+                {"$match": {"_id": {"$in": keys}}},
+                {"$project": {"posts": {"$size": "$content"}}},
+            ]
             found = [(str(each["_id"]), int(each["posts"])) for each in self._documents.aggregate(sizes)]
             yield from found
             if len(found) < CHUNKS_AT_ONCE:

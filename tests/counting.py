@@ -54,7 +54,7 @@ class Feed:
 
 def numbers(posts: Sequence[dict[str, Any]]) -> list[int]:
     """The numbers of these posts, sorted."""
-    return sorted(int(post["id"].removeprefix("simulator-")) for post in posts)
+    return sorted(int(post["id"].rpartition("-")[2]) for post in posts)
 
 
 def assert_complete(found: Sequence[int], last: int) -> None:

@@ -81,7 +81,8 @@ def test_every_sound_post_is_published_once_whatever_stands_between(records: tup
     posts = sorted(published.posts(), key=lambda post: post["timestamp"])
     assert [post["id"] for post in posts] == [f"simulator-{n}" for n in range(1, LAST + 1) if n != TOO_LARGE]
     assert [post["text"] for post in posts] == [f"post {n}" for n in range(1, LAST + 1) if n != TOO_LARGE]
-    assert posts[0] == {"id": "simulator-1", "text": "post 1", "timestamp": EPOCH_MS + 1, "source": "simulator"}
+    first = {"id": "simulator-1", "text": "post 1", "timestamp": EPOCH_MS + 1, "source": "simulator", "position": "1"}
+    assert posts[0] == first
 
 
 def test_every_other_frame_is_rejected_with_its_reason(records: tuple[Topic, HostileServer]) -> None:
@@ -92,7 +93,7 @@ def test_every_other_frame_is_rejected_with_its_reason(records: tuple[Topic, Hos
     assert len(found) == len(reasons)
     for reason in reasons:
         assert any(rejection["reason"].startswith(reason) for rejection in found), reason
-    assert all(set(rejection) == {"reason", "source", "record", "bytes"} for rejection in found)
+    assert all(set(rejection) == {"reason", "source", "record", "bytes", "position"} for rejection in found)
 
 
 def test_a_frame_that_is_too_large_is_stepped_over_and_not_asked_for_again(

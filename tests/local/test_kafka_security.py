@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from kafka.admin import ACL, ACLOperation, ACLPermissionType, ACLResourcePatternType, ResourcePattern, ResourceType
 
-from jobs import collector_stream
+from jobs import collector_stream, kafka_topic
 from jobs.names import DATABASE, REJECTED_TOPIC, TWEETS_TOPIC
 from jobs.settings import SettingError, read_collector_settings
 from local.broker import Broker, admin
@@ -32,12 +32,14 @@ GROUPS = ("aggregator", "aggregator-rejections")
 # All that the jobs need: user, kind, name, pattern, what the user may do (either implies DESCRIBE).
 LITERAL, PREFIXED = ACLResourcePatternType.LITERAL, ACLResourcePatternType.PREFIXED
 ACCESS = [
+    ("collector", ResourceType.TOPIC, TWEETS_TOPIC, LITERAL, ACLOperation.READ),
     ("collector", ResourceType.TOPIC, TWEETS_TOPIC, LITERAL, ACLOperation.WRITE),
     ("collector", ResourceType.TOPIC, REJECTED_TOPIC, LITERAL, ACLOperation.WRITE),
     ("collector", ResourceType.TRANSACTIONAL_ID, f"collector-{TWEETS_TOPIC}-", PREFIXED, ACLOperation.WRITE),
     ("collector", ResourceType.TRANSACTIONAL_ID, f"collector-{REJECTED_TOPIC}-", PREFIXED, ACLOperation.WRITE),
     ("aggregator", ResourceType.TOPIC, TWEETS_TOPIC, LITERAL, ACLOperation.READ),
     ("aggregator", ResourceType.TOPIC, REJECTED_TOPIC, LITERAL, ACLOperation.WRITE),
+    ("aggregator", ResourceType.TRANSACTIONAL_ID, f"aggregator-{TWEETS_TOPIC}-", PREFIXED, ACLOperation.WRITE),
     *[("aggregator", ResourceType.GROUP, group, LITERAL, ACLOperation.READ) for group in GROUPS],
     ("operator", ResourceType.TOPIC, TWEETS_TOPIC, LITERAL, ACLOperation.DESCRIBE),
 ]
@@ -170,7 +172,7 @@ def test_a_wrong_password_is_told_before_the_job_is_submitted(
     kafka: SecureKafka, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     wrong = str(kafka.folder / "aggregator")
-    monkeypatch.setattr(collector_stream, "BOOTSTRAP_TIMEOUT_MS", 10_000)
+    monkeypatch.setattr(kafka_topic, "BOOTSTRAP_TIMEOUT_MS", 10_000)
     for name, value in kafka.environment("collector", KAFKA_PASSWORD_FILE=wrong).items():
         monkeypatch.setenv(name, value)
     with pytest.raises(SystemExit) as caught:
@@ -217,9 +219,9 @@ UNUSABLE = {
 def test_the_reason_why_kafka_cannot_be_used_is_told(
     kafka: SecureKafka, monkeypatch: pytest.MonkeyPatch, changes: dict[str, str], reason: str
 ) -> None:
-    monkeypatch.setattr(collector_stream, "BOOTSTRAP_TIMEOUT_MS", 2_000)
+    monkeypatch.setattr(kafka_topic, "BOOTSTRAP_TIMEOUT_MS", 2_000)
     port = kafka.bootstrap.rpartition(":")[2]
     changed = {name: value.replace("{port}", port) for name, value in changes.items()}
     settings = read_collector_settings(kafka.environment("collector", **changed))
     with pytest.raises(SettingError, match=reason):
-        collector_stream.count_partitions(settings, PASSWORDS["collector"])
+        kafka_topic.count_partitions(settings, PASSWORDS["collector"])

@@ -24,7 +24,9 @@ def test_no_other_form_of_a_time_is_read(text: str) -> None:
         unix(text)
 
 
-@pytest.mark.parametrize(("start", "seconds"), [(START, 20), ("2026-11-24T08:00:19Z", 1), ("2026-11-24T07:00:20Z", 3_600)])
+@pytest.mark.parametrize(
+    ("start", "seconds"), [(START, 20), ("2026-11-24T08:00:19Z", 1), ("2026-11-24T07:00:20Z", 3_600)]
+)
 @pytest.mark.parametrize("chunk", [0, 7])
 def test_the_length_of_a_window_is_found_by_its_key(start: str, seconds: int, chunk: int) -> None:
     assert window_seconds_of(document_key("tweets", start, END, chunk), "tweets", END) == seconds

@@ -162,9 +162,8 @@ def test_setting(job: str, name: str, field: str, text: str, value: Any) -> None
 
 
 def test_a_feed_of_plain_text_may_be_silent() -> None:
-    expected = replace(DEFAULTS["collector"], feed="text", max_silence_seconds=0)
-    assert READERS["collector"]({"FEED": "text"}) == expected
-    assert READERS["collector"]({"FEED": "text", "MAX_SILENCE_SECONDS": "9"}) == replace(expected, max_silence_seconds=9)
+    assert read_collector_settings({"FEED": "text"}).max_silence_seconds == 0
+    assert read_collector_settings({"FEED": "text", "MAX_SILENCE_SECONDS": "9"}).max_silence_seconds == 9
 
 
 @pytest.mark.parametrize("job", READERS)

@@ -22,7 +22,7 @@ def from_time(milliseconds: int, begin_ms: int = 0) -> StartingPoint:
 
 def test_without_documents_it_reads_all_that_there_is() -> None:
     assert starting_point(settings(), None, None, restored=False) == EARLIEST
-    assert EARLIEST == StartingPoint({"scan.startup.mode": "earliest-offset"})
+    assert StartingPoint({"scan.startup.mode": "earliest-offset"}) == EARLIEST
 
 
 def test_it_reads_every_window_again_that_may_get_a_late_post() -> None:

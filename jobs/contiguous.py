@@ -1,0 +1,192 @@
+"""The order of a feed whose posts are numbered without holes: a hole means loss. No I/O."""
+
+from typing import NamedTuple
+
+from jobs.feeds import Ignored, Position, Post, Shard
+from jobs.positions import NO_NUMBER, NOT_GONE_ON, NOT_SERVED, Accepted, Hole, Known, Refused, Step
+from jobs.records import Frame, Progress
+
+
+class Held(NamedTuple):
+    """A frame with an unexpected number. rejected: how many frames were rejected between the last one and this."""
+
+    post: Post
+    at: Position
+    frame: Frame
+    rejected: int
+
+
+class EarlierShard(NamedTuple):
+    """A shard of an earlier division: its numbers, those modulo `of` that are `number`, are known up to `position`."""
+
+    position: int
+    number: int
+    of: int
+
+    def knows(self, number: int) -> bool:
+        return number <= self.position and number % self.of == self.number
+
+
+class Numbers:
+    """The order of one shard's numbers.
+
+    A single number may be wrong. So a frame with an unexpected number is held until the next one shows which of both
+    is right; and what was accepted without a successor is unproven: a lower number behind it shows that it was wrong.
+    """
+
+    def __init__(self, shard: Shard, progress: Progress) -> None:
+        self.position = progress.position
+        self.numbering = progress.numbering
+        self.step = shard.of
+        self.next = NO_NUMBER
+        self._shard = shard
+        self._earlier = [EarlierShard(at, *map(int, name.split("/"))) for at, name in progress.recent]
+        self._held: Held | None = None
+        self._suspect: Position | None = None
+        self._rejected = 0
+        self._live = self._unproven = False
+        self.asked(True)
+
+    @property
+    def waiting(self) -> bool:
+        return self._held is not None
+
+    @property
+    def recent(self) -> tuple[tuple[int, str], ...]:
+        return tuple((shard.position, f"{shard.number}/{shard.of}") for shard in self._earlier)
+
+    def asked(self, resumed: bool) -> None:
+        if self._held is not None:  # it is sent again, and then it is to be believed
+            self._suspect = self._held.at
+        self._held = None
+        self._rejected = 0
+        self._live = not resumed and self.position is not None
+        self._unproven = False
+        self._settle()
+
+    def place(self, event: Post | Ignored, frame: Frame, newest: int) -> list[Step]:
+        if not isinstance(event, Post) or event.position is None:
+            return []  # no contiguous feed sends any
+        at = Position(event.position, event.numbering)
+        steps: list[Step] = []
+        if at.number % self._shard.of != self._shard.number:
+            self._rejected += 1
+            steps.append(Refused(frame, f"number {at.number} is not of shard {self._shard.number}/{self._shard.of}"))
+        else:
+            known = self._is_behind(at) and not self._goes_back(event, frame, newest)
+            if self._held is None or self._resolve(self._held, at, frame, known, steps):
+                self._judge(event, at, frame, known, steps)
+        self._settle()
+        return steps
+
+    def reject(self) -> None:
+        self._rejected += 1
+        self.next = NO_NUMBER
+
+    def skip(self, why: str) -> int | None:  # noqa: ARG002
+        """Its number is the next one, unless nobody can know which that is."""
+        if self.position is None or self._held is not None or self._live:
+            return None
+        number = self.position = self._following(self.position)
+        known = self._is_known_elsewhere(number)
+        self._settle()
+        return None if known else number
+
+    def forget(self) -> None:
+        pass
+
+    def _settle(self) -> None:
+        """Let the next number through without a thought, unless there is something to think about."""
+        last = self.position
+        if last is not None and self._earlier:
+            self._earlier = [shard for shard in self._earlier if shard.position > last]
+        doubt = self._held or self._suspect or self._rejected or self._live or self._unproven or self._earlier
+        self.next = NO_NUMBER if last is None or doubt else self._following(last)
+
+    def _following(self, last: int) -> int:
+        """The shard's first number above `last`."""
+        return last + 1 + (self._shard.number - last - 1) % self.step
+
+    def _resolve(self, held: Held, at: Position, frame: Frame, known: bool, steps: list[Step]) -> bool:
+        """Decide on the held frame now that another one has come; False when that one says nothing about it."""
+        if known or (at == held.at and frame.data == held.frame.data):
+            steps.append(Known(at.number))
+            return False
+        backwards = self._is_behind(held.at)
+        goes_on = at.numbering == self.numbering and at.number == self._following(self.position or 0)
+        goes_on |= backwards and at.numbering == self.numbering and not self._is_behind(at)
+        self._held = None
+        if at.numbering == held.at.numbering and at.number > held.at.number and not goes_on:
+            steps += self._hole(held.post, held.at, held.frame, held.rejected)
+            self._accept(held.post, held.at, held.frame, steps)
+            self._unproven = at.number != self._following(held.at.number)
+        else:
+            self._rejected += held.rejected + 1
+            reason = f"number {held.at.number} is {'behind' if backwards else 'ahead of'} what the feed sends next"
+            steps.append(Refused(held.frame, f"{reason}, {at.number}"))
+        return True
+
+    def _judge(self, post: Post, at: Position, frame: Frame, known: bool, steps: list[Step]) -> None:
+        """Accept the frame, drop it as known, or hold it."""
+        believed = at == self._suspect
+        continues = at.numbering == self.numbering and not self._is_behind(at)
+        if self.position is None:
+            self._accept(post, at, frame, steps)
+            self._unproven = True
+        elif known:
+            steps.append(Known(at.number))
+        elif believed or (continues and self._missing(at.number) <= self._rejected):
+            steps += self._hole(post, at, frame, self._rejected)
+            self._rejected = 0
+            self._accept(post, at, frame, steps)
+            self._unproven = believed
+        else:
+            self._held = Held(post, at, frame, self._rejected)
+            self._rejected = 0
+
+    def _accept(self, post: Post, at: Position, frame: Frame, steps: list[Step]) -> None:
+        if at.numbering != self.numbering:
+            self._earlier = []
+        self.position, self.numbering = at
+        self._suspect = None
+        self._live = self._unproven = False
+        steps.append(Known(at.number) if self._is_known_elsewhere(at.number) else Accepted(post, frame))
+
+    def _is_behind(self, at: Position) -> bool:
+        return self.position is not None and at.numbering == self.numbering and at.number <= self.position
+
+    def _is_known_elsewhere(self, number: int) -> bool:
+        return any(shard.knows(number) for shard in self._earlier)
+
+    def _goes_back(self, post: Post, frame: Frame, newest: int) -> bool:
+        """Whether a low number may be a new post's, and not one that is sent again.
+
+        An unproven position was wrong when a lower number comes. A feed whose numberings have no names can begin a
+        new one: in a live answer a new stamp shows it, where the same post from a slower clock has an old one.
+        """
+        renumbered = self._live and not self.numbering and newest < post.timestamp <= frame.received
+        return post.position != self.position and (self._unproven or renumbered)
+
+    def _missing(self, number: int) -> int:
+        """How many of the shard's numbers between the last one and `number` are not known."""
+        first = self._following(self.position or 0)
+        missing = (number - first) // self.step
+        if self._earlier:
+            end = min(number, max(shard.position for shard in self._earlier) + 1)
+            missing -= sum(map(self._is_known_elsewhere, range(first, end, self.step)))
+        return missing
+
+    def _hole(self, post: Post, at: Position, frame: Frame, rejected: int) -> list[Step]:
+        """The hole in front of that frame, if there is one."""
+        first, until = (self.position or 0) + 1, min(post.timestamp, frame.received)
+        if at.numbering != self.numbering:
+            why = f"the feed has another numbering now, {at.numbering or 'without a name'}"
+            return [Hole(self.numbering, first, None, None, rejected, why, until)]
+        if at.number < first:
+            return [Hole(self.numbering, first, None, None, rejected, f"the numbering went back to {at.number}", until)]
+        missing = self._missing(at.number)
+        if not missing:
+            return []
+        why = NOT_GONE_ON if self._live else NOT_SERVED
+        explained = min(missing, rejected)
+        return [Hole(self.numbering, first, at.number - 1, missing - explained, explained, why, until)]

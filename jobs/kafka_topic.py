@@ -1,0 +1,157 @@
+"""What the collector asks Kafka about the topic that it writes: its partitions, and the records at their ends."""
+
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from kafka import KafkaConsumer, TopicPartition
+from kafka.admin import KafkaAdminClient
+from kafka.errors import KafkaError, KafkaTimeoutError, SaslAuthenticationFailedError
+
+from jobs.kafka_security import client_options
+from jobs.settings import CollectorSettings, SettingError
+
+log = logging.getLogger(__name__)
+
+BOOTSTRAP_TIMEOUT_MS = 30_000
+# A broker that refuses a password closes the connection, and every other time kafka-python sees no more than that.
+RECONNECT_BACKOFF_MS = 500
+# How many offsets of each partition's end are read first. Every transaction ends with an offset that holds no record.
+END_OFFSETS = 64
+# An open transaction of a dead collector hides what is behind it: without progress for so long, the end is reached.
+STALLED_SECONDS = 3.0
+RETRY_SECONDS = 5.0
+PARTITIONS_SECONDS = 1.0
+
+
+def count_partitions(settings: CollectorSettings, password: str) -> int:
+    """The number of partitions of the topic. Raises SettingError when Kafka or the topic is not there for this user."""
+    where = f"KAFKA_BOOTSTRAP_SERVERS={settings.bootstrap_servers!r}"
+    security = settings.security
+    options = {"bootstrap_timeout_ms": BOOTSTRAP_TIMEOUT_MS, "reconnect_backoff_max_ms": RECONNECT_BACKOFF_MS}
+    with retried_errors() as retried:
+        try:
+            with contextlib.closing(consumer(settings, password, **options)) as client:
+                partitions = client.partitions_for_topic(settings.topic)
+        except (KafkaError, OSError) as error:
+            if any(isinstance(reason, SaslAuthenticationFailedError) for reason in retried):
+                told = f"{where} refuses this user with the password in KAFKA_PASSWORD_FILE={security.password_file!r}"
+                raise SettingError(f"KAFKA_USERNAME={security.username!r}: Kafka at {told}") from error
+            reason = retried[-1] if retried else error
+            told = f"no Kafka answers there with KAFKA_SECURITY_PROTOCOL={security.protocol}: {reason}"
+            raise SettingError(f"{where}: {told}") from error
+    if not partitions:
+        seen = f" that KAFKA_USERNAME={security.username!r} may describe" if security.username else ""
+        raise SettingError(f"KAFKA_TOPIC={settings.topic!r}: Kafka at {where} has no such topic{seen}")
+    return len(partitions)
+
+
+def newest_values(settings: CollectorSettings, password: str, look_back_ms: int) -> list[bytes]:
+    """The values of the committed records at the end of each partition: at least the newest record, and all that Kafka
+    got within `look_back_ms` before it. Raises KafkaError."""
+    with contextlib.closing(consumer(settings, password, isolation_level="read_committed")) as client:
+        numbers = client.partitions_for_topic(settings.topic) or ()
+        return [
+            value
+            for number in sorted(numbers)
+            for value in newest_of_partition(client, TopicPartition(settings.topic, number), look_back_ms)
+        ]
+
+
+def newest_of_partition(client: KafkaConsumer, partition: TopicPartition, look_back_ms: int) -> list[bytes]:
+    client.assign([partition])
+    first, end = client.beginning_offsets([partition])[partition], client.end_offsets([partition])[partition]
+    offsets = END_OFFSETS
+    while True:
+        start = max(first, end - offsets)
+        records = read_from(client, partition, start, end)
+        if start == first or (records and records[0].timestamp <= records[-1].timestamp - look_back_ms):
+            return [record.value for record in records if record.value is not None]
+        offsets *= 8
+
+
+def read_from(client: KafkaConsumer, partition: TopicPartition, start: int, end: int) -> list[Any]:
+    """The committed records from offset `start` to `end`, or to the first open transaction."""
+    client.seek(partition, start)
+    records: list[Any] = []
+    progress_at = time.monotonic()
+    while client.position(partition) < end and time.monotonic() - progress_at < STALLED_SECONDS:
+        before = client.position(partition)
+        records += client.poll(timeout_ms=500).get(partition, [])
+        if client.position(partition) > before:
+            progress_at = time.monotonic()
+    return records
+
+
+def newest_values_patiently(settings: CollectorSettings, password: str, look_back_ms: int) -> list[bytes]:
+    """The same, however long Kafka is away; each failure is logged."""
+    while True:
+        try:
+            return newest_values(settings, password, look_back_ms)
+        except (KafkaError, OSError) as error:
+            log.warning("waiting for Kafka at %s, to read where the topic ends: %r", settings.bootstrap_servers, error)
+            time.sleep(RETRY_SECONDS)
+
+
+class Partitions:
+    """The number of partitions of the topic, kept up to date by a thread."""
+
+    def __init__(self, settings: CollectorSettings, password: str, count: int) -> None:
+        self.count = count
+        self._settings = settings
+        self._password = password
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="partitions", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            with contextlib.suppress(KafkaError, OSError):  # Kafka is away: the number is asked again
+                self._watch()
+            self._stopping.wait(RETRY_SECONDS)
+
+    def _watch(self) -> None:
+        settings = self._settings
+        options = client_options(settings.security, self._password)
+        with contextlib.closing(
+            KafkaAdminClient(bootstrap_servers=settings.bootstrap_servers, bootstrap_timeout_ms=5_000, **options)
+        ) as client:
+            while not self._stopping.wait(PARTITIONS_SECONDS):
+                (found,) = client.describe_topics([settings.topic])
+                count = len(found["partitions"])
+                if count > self.count:  # 0 while the topic's leader is being elected
+                    log.info("topic %s has %d partitions now, and had %d", settings.topic, count, self.count)
+                    self.count = count
+
+
+def consumer(settings: CollectorSettings, password: str, **options: object) -> KafkaConsumer:
+    return KafkaConsumer(
+        bootstrap_servers=settings.bootstrap_servers,
+        enable_auto_commit=False,
+        **client_options(settings.security, password),
+        **options,
+    )
+
+
+@contextlib.contextmanager
+def retried_errors() -> Iterator[list[Exception]]:
+    """The errors for which kafka-python tries again, until it fails with a timeout: only its log names them."""
+    errors: list[Exception] = []
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            found = [value for value in record.args or () if isinstance(value, Exception)]
+            errors.extend(error for error in found if not isinstance(error, KafkaTimeoutError))
+
+    logger, handler = logging.getLogger("kafka.net.manager"), Handler(logging.WARNING)
+    logger.addHandler(handler)
+    try:
+        yield errors
+    finally:
+        logger.removeHandler(handler)

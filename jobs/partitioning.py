@@ -1,0 +1,16 @@
+"""Which key lands in which partition of a topic."""
+
+import itertools
+
+from kafka.partitioner.default import murmur2
+
+
+def keys_by_partition(count: int, prefix: str) -> list[str]:
+    """A key for each of `count` partitions, in their order, as Kafka's default partitioner places it."""
+    keys: dict[int, str] = {}
+    for number in itertools.count():
+        key = f"{prefix}{number}"
+        keys.setdefault((murmur2(key.encode()) & 0x7FFFFFFF) % count, key)
+        if len(keys) == count:
+            break
+    return [keys[partition] for partition in range(count)]

@@ -1,0 +1,127 @@
+"""Where a collector without state goes on: behind the newest position that the topic holds. No I/O.
+
+The order of the records does not matter. What is newest is decided by the position within a numbering, and between
+numberings by event time: the collector stamps its first heartbeat of a new numbering later than all before.
+"""
+
+import json
+import re
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from jobs.feeds import MAX_TIMESTAMP, NUMBERING, Feed, Position, Shard
+from jobs.records import HEARTBEAT_PREFIX, Progress
+
+SHARD = re.compile("([0-9]{1,9})/([0-9]{1,9})")
+NUMBER = re.compile("[0-9]{1,19}")
+
+
+class Seen(NamedTuple):
+    """A record of the topic. shard: of a heartbeat, None for a post; stamp: the feed's own, where it was replaced."""
+
+    id: str
+    timestamp: int
+    numbering: str
+    number: int
+    shard: Shard | None
+    stamp: int
+
+
+def progress_from(records: Iterable[bytes | str], feed: Feed, shard: Shard) -> Progress | None:
+    """The progress of that shard, from the values at the end of the topic `tweets`; None where no position is in them.
+
+    Records of other feeds, and what is no sound record, are passed over.
+    """
+    if not feed.resumable:
+        return None
+    seen = [record for value in records if (record := read(value, feed.name)) is not None]
+    if not seen:
+        return None
+    numbering = max(seen, key=lambda record: record.timestamp).numbering
+    current = [record for record in seen if record.numbering == numbering]
+    if not feed.dense:
+        position = max(record.number for record in current)
+        newest = max(record.timestamp for record in seen)
+        return Progress(feed.name, numbering, position, newest, newest, recent_ids(current, position, feed.overlap))
+    return progress_in_numbers(seen, current, feed.name, shard)
+
+
+def progress_in_numbers(seen: list[Seen], current: list[Seen], source: str, shard: Shard) -> Progress | None:
+    """The progress in a feed of contiguous numbers. current: the records of the newest numbering."""
+    heartbeats = [record for record in current if record.shard is not None]
+    division = max(heartbeats, key=lambda record: record.timestamp).shard if heartbeats else None
+    of = division.of if division is not None else shard.of
+    ends = newest_positions(current, of)
+    if of == shard.of:
+        if shard.number not in ends:
+            return None
+        position = ends[shard.number]
+        recent: tuple[tuple[int, str], ...] = ()
+        own = [record for record in seen if belongs(record, shard)]
+    else:
+        position = min(ends.values())
+        recent = tuple((end, f"{number}/{of}") for number, end in sorted(ends.items()) if end > position)
+        own = seen
+    newest = max(record.timestamp for record in own)
+    return Progress(source, current[0].numbering, position, newest, newest, recent)
+
+
+def newest_positions(records: Iterable[Seen], of: int) -> dict[int, int]:
+    """The newest position of each of `of` shards that is found in the records."""
+    ends: dict[int, int] = {}
+    for record in records:
+        if record.shard is None or record.shard.of == of:
+            number = record.number % of if record.shard is None else record.shard.number
+            ends[number] = max(ends.get(number, 0), record.number)
+    return ends
+
+
+def belongs(record: Seen, shard: Shard) -> bool:
+    return record.number % shard.of == shard.number if record.shard is None else record.shard == shard
+
+
+def recent_ids(records: Iterable[Seen], newest: int, overlap: int) -> tuple[tuple[int, str], ...]:
+    """(position, id) of the posts within twice the overlap. A stamp ahead of the clock is a position of its own."""
+    posts = {(max(each.number, each.stamp * 1000), each.id) for each in records if each.shard is None}
+    return tuple(sorted(post for post in posts if post[0] >= newest - 2 * overlap))
+
+
+def read(value: bytes | str, source: str) -> Seen | None:
+    """The record, where it is a sound one of that source and has a position."""
+    try:
+        record = json.loads(value)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(record, dict) or record.get("source") != source:
+        return None
+    identity, timestamp, stamp = record.get("id"), time_in(record, "timestamp"), time_in(record, "stamp")
+    position = position_of(record.get("position"))
+    if not isinstance(identity, str) or timestamp is None or position is None:
+        return None
+    shard = None
+    if record.get("text") is None:
+        shard = shard_of(record.get("shard"))
+        if shard is None or not identity.startswith(HEARTBEAT_PREFIX):
+            return None
+    return Seen(identity, timestamp, position.numbering, position.number, shard, stamp or 0)
+
+
+def time_in(record: dict[str, object], name: str) -> int | None:
+    value = record.get(name)
+    return value if type(value) is int and 0 <= value <= MAX_TIMESTAMP else None
+
+
+def position_of(token: object) -> Position | None:
+    """What `records.token` wrote."""
+    if not isinstance(token, str):
+        return None
+    numbering, slash, number = token.rpartition("/")
+    if not NUMBER.fullmatch(number) or (slash and not NUMBERING.fullmatch(numbering)):
+        return None
+    return Position(int(number), numbering)
+
+
+def shard_of(text: object) -> Shard | None:
+    match = SHARD.fullmatch(text) if isinstance(text, str) else None
+    shard = None if match is None else Shard(int(match[1]), int(match[2]))
+    return shard if shard is not None and shard.number < shard.of else None

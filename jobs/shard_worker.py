@@ -1,0 +1,182 @@
+"""One shard of the feed at work: its reader, what its frames become, its heartbeats and its metrics. No Flink."""
+
+import contextlib
+import itertools
+import logging
+import queue
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from typing import Any, cast
+
+from jobs.cleaning import clean
+from jobs.collection import HEARTBEAT_PREFIX, Batch, Collection, Frame, Progress
+from jobs.feeds import Shard, make_feed
+from jobs.kafka_topic import Partitions
+from jobs.partitioning import keys_by_partition
+from jobs.settings import CollectorSettings
+from jobs.websocket_reader import Asked, Event, Reader, Refused, TooLarge
+
+log = logging.getLogger(__name__)
+
+BATCH_FRAMES = 500
+# How many batches wait for Kafka; when they do, frames wait, and then the socket is read slower.
+BATCHES_AHEAD = 40
+IDLE_SECONDS = 0.005
+HEARTBEAT_SECONDS = 1.0
+# For so long after a connection was made, silence may only mean that the server is looking for the posts asked for.
+ANSWER_SECONDS = 10.0
+
+
+class ShardWorker:
+    """The running half of one shard.
+
+    A thread of its own works on the frames, since Flink's side of a bundle keeps the operator's thread waiting for a
+    third of the time. Each batch comes with the state of the feed behind it.
+    """
+
+    def __init__(
+        self, settings: CollectorSettings, shard: Shard, progress: Progress, partitions: Partitions, metrics: Any
+    ) -> None:
+        self.shard = shard
+        self.next_timer = 0
+        self.feed = make_feed(settings.feed, lambda: uuid.uuid4().hex)
+        self.collection = Collection(self.feed, shard, clean, progress)
+        self.reader = Reader(
+            settings.websocket_urls,
+            self._address,
+            capacity=settings.buffer_frames,
+            max_frame=settings.max_frame_bytes,
+            max_silence=settings.max_silence_seconds or None,
+        )
+        self._partitions = partitions
+        self._partition_count = 0
+        self._set_keys()
+        self._batches: queue.Queue[tuple[Batch, Progress]] = queue.Queue(BATCHES_AHEAD)
+        self._newest_at = self._beat_at = time.monotonic()
+        self._answered = False
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="collection", daemon=True)
+        self._register(metrics.add_group("shard", str(shard.number)) if shard.of > 1 else metrics)
+        log.info("%s feed, shard %d of %d: going on after %s", self.feed.name, *shard, self.collection.resume_from)
+        self.reader.start()
+        self._thread.start()
+
+    def next_batch(self) -> tuple[Batch, Progress] | None:
+        """The next batch and the state behind it; None when none is there. Raises when a thread has died."""
+        try:
+            return self._batches.get_nowait()
+        except queue.Empty:
+            if not (self.reader.alive() and self._thread.is_alive()):
+                raise RuntimeError("the WebSocket reader died; its log line says why") from None
+            return None
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self.reader.stop()
+        self._partitions.stop()
+        self._thread.join(5)
+
+    def _address(self, base: str, resume: bool) -> str:
+        return self.feed.url(base, self.collection.resume_from if resume else None, self.shard)
+
+    def _set_keys(self) -> None:
+        """A heartbeat for each partition of this shard. With several shards, each writes to partitions of its own:
+        one that is behind after a reconnect makes no post of another late."""
+        count = self._partitions.count
+        if count == self._partition_count:
+            return
+        keys = keys_by_partition(count, HEARTBEAT_PREFIX)[self.shard.number :: self.shard.of]
+        if not keys:
+            raise RuntimeError(f"{count} partitions are fewer than the collector's parallelism, {self.shard.of}")
+        self._partition_count = count
+        self.collection.heartbeat_keys = keys
+        self.collection.keys = keys if self.shard.of > 1 else None
+
+    def _work(self) -> None:
+        try:
+            while not self._stopping.is_set():
+                self._set_keys()
+                events = self.reader.take(BATCH_FRAMES)
+                batch = self._apply(events) if events else self._heartbeat()
+                self.reader.handled()
+                if batch is not None:
+                    self._hand_over(batch)
+                if not events:
+                    time.sleep(IDLE_SECONDS)
+        except Exception:
+            log.exception("the collection's thread died")
+            raise
+
+    def _hand_over(self, batch: Batch) -> None:
+        progress = self.collection.progress
+        while not self._stopping.is_set():
+            with contextlib.suppress(queue.Full):
+                self._batches.put((batch, progress), timeout=0.1)
+                return
+
+    def _apply(self, events: list[Event]) -> Batch:
+        """What these events become, in their order."""
+        self._newest_at = time.monotonic()
+        if set(map(type, events)) == {Frame}:  # nearly always
+            self._answered = True
+            return self._checked(self.collection.take(cast("list[Frame]", events)))
+        batch = Batch()
+        for is_frame, group in itertools.groupby(events, lambda event: isinstance(event, Frame)):
+            if is_frame:
+                self._answered = True
+                batch.add(self.collection.take(cast("Iterator[Frame]", group)))
+                continue
+            for event in group:
+                self._apply_to(batch, event)
+        return self._checked(batch)
+
+    def _apply_to(self, batch: Batch, event: Event) -> None:
+        if isinstance(event, Asked):
+            self.collection.asked(event.resumed)
+            self._answered = False
+        elif isinstance(event, Refused):
+            self.collection.refused()
+        elif isinstance(event, TooLarge):
+            batch.add(self.collection.skip(f"a frame larger than {event.limit} bytes"))
+
+    @staticmethod
+    def _checked(batch: Batch) -> Batch:
+        for error in batch.errors:
+            log.error(error)
+        return batch
+
+    def _heartbeat(self) -> Batch | None:
+        """A heartbeat a second in each partition while the feed is known to have no older post to send."""
+        now = time.monotonic()
+        # In this order: a frame that comes behind the pong is still pending, or newer than it.
+        alive_until, connected_at = self.reader.alive_until, self.reader.connected_at
+        if now - self._beat_at < HEARTBEAT_SECONDS or self.reader.pending():
+            return None
+        if not self.feed.resumable:
+            quiet = now - self._newest_at
+        elif connected_at is None:
+            return None
+        else:
+            quiet = alive_until - (self._newest_at if self._answered else connected_at + ANSWER_SECONDS)
+        self._beat_at = now
+        return Batch(posts=self.collection.heartbeat(int(time.time() * 1000), int(quiet * 1000)))
+
+    def _register(self, metrics: Any) -> None:
+        counts, reader = self.collection.counts, self.reader
+        for name in vars(counts):
+            metrics.gauge(f"collector_{name}", lambda name=name: getattr(counts, name))
+        metrics.gauge("collector_connected", lambda: int(reader.connected))
+        metrics.gauge("collector_reconnects", lambda: reader.connects)
+        metrics.gauge("collector_silences", lambda: reader.silences)
+        metrics.gauge("collector_seconds_behind", self._seconds_behind)
+        metrics.gauge("collector_seconds_since_frame", lambda: int(time.monotonic() - self._newest_at))
+
+    def _seconds_behind(self) -> int:
+        """How old the newest post is, less the time for which the feed is known to have had no newer one."""
+        newest = self.collection.progress.timestamp
+        if not newest:
+            return 0
+        quiet = max(0.0, self.reader.alive_until - self._newest_at)
+        return max(0, int(time.time() - newest / 1000 - quiet))
