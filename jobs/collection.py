@@ -154,7 +154,7 @@ class Collection:
             return []
         if quiet_ms is not None and not self._order.waiting:
             self._promise(min(now_ms, self._newest + max(0, quiet_ms - HEARTBEAT_LAG_MS)))
-        return self._heartbeats(now_ms)
+        return self._heartbeats(now_ms) if self._promised else []
 
     def _place(self, event: Post | Ignored, frame: Frame, batch: Batch) -> None:
         """A frame that is not simply the next one of its numbering."""
@@ -261,7 +261,7 @@ class Collection:
         self.counts.gaps += 1
         self.counts.lost += hole.lost or 0
         self.counts.gap_seconds += max(1, -((self._newest - hole.until) // 1000)) if self._newest else 1
-        batch.errors.append(f"LOST: positions {extent(hole, self.feed, source)}: {hole.why}")
+        batch.errors.append(f"LOST: {extent(hole, self.feed, source)}: {hole.why}")
 
     def _new_batch(self) -> Batch:
         # How many posts the batch held when a rejection, behind them, moved the position.
@@ -273,6 +273,8 @@ class Collection:
         """The batch, with a record at its end that holds the position where its last post does not."""
         due = self._marker_due or self._unmarked == len(batch.posts)
         if due and self._order.position is not None:
+            if not self._promised:
+                self._promise(min(self._newest, self._now))
             key = self.heartbeat_keys[0] if self.heartbeat_keys else f"{HEARTBEAT_PREFIX}0"
             batch.posts.append(self._heartbeat(key, self._now))
         return batch
@@ -288,6 +290,7 @@ def make_order(feed: Feed, shard: Shard, progress: Progress) -> Order:
 def extent(hole: Hole, feed: Feed, source: str) -> str:
     """A hole's positions in words."""
     if hole.last is None:
-        return f"{hole.first} and on of the {source} feed (an unknown number)"
+        begin = "" if hole.first is None else f"from position {hole.first} on, "
+        return f"{begin}an unknown part of the {source} feed"
     unit = "posts" if feed.dense else "microseconds"
-    return f"{hole.first} to {hole.last} of the {source} feed ({hole.lost} {unit})"
+    return f"positions {hole.first} to {hole.last} of the {source} feed ({hole.lost} {unit})"

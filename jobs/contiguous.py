@@ -110,15 +110,17 @@ class Numbers:
     def _resolve(self, held: Held, at: Position, frame: Frame, known: bool, steps: list[Step]) -> bool:
         """Decide on the held frame now that another one has come; False when that one says nothing about it."""
         if known or (at == held.at and frame.data == held.frame.data):
-            steps.append(Known(at.number))
+            self._drop(at, steps)
             return False
         backwards = self._is_behind(held.at)
         goes_on = at.numbering == self.numbering and at.number == self._following(self.position or 0)
         goes_on |= backwards and at.numbering == self.numbering and not self._is_behind(at)
         self._held = None
         if at.numbering == held.at.numbering and at.number > held.at.number and not goes_on:
-            steps += self._hole(held.post, held.at, held.frame, held.rejected)
-            self._accept(held.post, held.at, held.frame, steps)
+            # It counts as having come now: the clock may have been set back meanwhile.
+            held_frame = held.frame._replace(received=frame.received)
+            steps += self._hole(held.post, held.at, held_frame, held.rejected)
+            self._accept(held.post, held.at, held_frame, steps)
             self._unproven = at.number != self._following(held.at.number)
         else:
             self._rejected += held.rejected + 1
@@ -131,10 +133,11 @@ class Numbers:
         believed = at == self._suspect
         continues = at.numbering == self.numbering and not self._is_behind(at)
         if self.position is None:
+            self._rejected = 0
             self._accept(post, at, frame, steps)
             self._unproven = True
         elif known:
-            steps.append(Known(at.number))
+            self._drop(at, steps)
         elif believed or (continues and self._missing(at.number) <= self._rejected):
             steps += self._hole(post, at, frame, self._rejected)
             self._rejected = 0
@@ -143,6 +146,11 @@ class Numbers:
         else:
             self._held = Held(post, at, frame, self._rejected)
             self._rejected = 0
+
+    def _drop(self, at: Position, steps: list[Step]) -> None:
+        """A frame that was sent before; what was rejected in front of it was so, too."""
+        self._rejected = 0
+        steps.append(Known(at.number))
 
     def _accept(self, post: Post, at: Position, frame: Frame, steps: list[Step]) -> None:
         if at.numbering != self.numbering:

@@ -152,9 +152,14 @@ class Times:
             return self._unless_known(event, frame, at)
         if self._resumed and self.position is not None and at < self.position - self._overlap:
             return [Known(at)] if isinstance(event, Post) else []
+        if isinstance(event, Post) and event.id in self._recent:
+            if self.position is None or at <= self.position:  # the answer goes on where the last one broke off
+                self._resumed = self._live = False
+            return [Known(at)]
         steps: list[Step] = [hole] if (hole := self._hole(at)) else []
         self._resumed = self._live = False
-        self.position = at if self.position is None else max(self.position, at)
+        # A clock that is ahead costs only a longer overlap: the position never goes further than the arrival.
+        self.position = max(self.position or 0, min(at, frame.received * 1000))
         return steps + self._unless_known(event, frame, at)
 
     def reject(self) -> None:
@@ -194,6 +199,6 @@ class Times:
         if event.id in self._recent:
             return [Known(at)]
         self._recent[event.id] = at
-        if self.position is None or at > self.position:  # a time that is not to be believed
+        if self.position is None or at > self.position:  # where the feed is to be asked again
             event = event._replace(position=self.position)
         return [Accepted(event, frame)]

@@ -35,6 +35,7 @@ class StoredDocuments:
         self._documents = pymongo.MongoClient[dict[str, Any]](uri)[database][collection]
         self._topic = topic
         self._rewrite = rewrite
+        self._newest: str | None = None
         self.kept = 0
 
     def close(self) -> None:
@@ -46,6 +47,8 @@ class StoredDocuments:
         A window that was rebuilt from a part of its posts never replaces a document that holds more of them. That
         happens to a job without state, where the topic no longer holds the whole window or the job began inside it.
         """
+        if self._is_new(end):
+            return True
         stored = sum(size for _, size in self._chunks(start, end))
         if not stored or posts > stored or (self._rewrite and posts == stored):
             return True
@@ -54,15 +57,27 @@ class StoredDocuments:
             log.info("window %s: the stored documents hold %d posts and stay, these are %d", end, stored, posts)
         return False
 
-    def delete_chunks(self, start: str, end: str, first: int) -> int:
-        """Delete the chunks of this window from number `first` on; returns how many there were."""
+    def delete_chunks(self, start: str, end: str, first: int) -> None:
+        """Delete the chunks of this window from number `first` on, which an earlier run of the job has left."""
+        if self._is_new(end):
+            return
         stale = [key for key, _ in self._chunks(start, end, first)]
         if stale:
             self._documents.delete_many({"_id": {"$in": stale}})
-        return len(stale)
+
+    def _is_new(self, end: str) -> bool:
+        """Whether this window had no document when it was first asked: what came since is of this run.
+
+        In one run a window only fires again with more posts than before, so nothing needs to be asked: a question
+        waits behind the writes."""
+        if self._newest is None:
+            newest = self._documents.find({}, {"timestamp": 1}).sort("timestamp", -1).limit(1)
+            self._newest = next((str(document.get("timestamp")) for document in newest), "")
+        return end > self._newest
 
     def newest_window(self) -> Window | None:
-        """The newest window of this topic that has a document."""
+        """The newest window of this topic that has a document. An index of the timestamps is made for this question."""
+        self._documents.create_index("timestamp")
         for document in self._documents.find({}, {"timestamp": 1}).sort("timestamp", -1).limit(NEWEST):
             try:
                 seconds = window_seconds_of(document["_id"], self._topic, document["timestamp"])

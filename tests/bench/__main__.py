@@ -194,7 +194,8 @@ def fill(kafka: str, topic: str, posts: int) -> None:
     first = FIRST_WINDOW * WINDOW_MS
     for number in range(posts):
         stamp = first + number * WINDOWS * WINDOW_MS // posts
-        line = f'{{"id":"p-{number}","text":{texts[number % 10_000]},"timestamp":{stamp},"source":"bench","position":"{number}"}}'
+        place = f'"timestamp":{stamp},"source":"bench","position":"{number}"'
+        line = f'{{"id":"p-{number}","text":{texts[number % 10_000]},{place}}}'
         while True:
             try:
                 producer.produce(topic, line, key=f"p-{number}")

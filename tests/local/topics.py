@@ -10,6 +10,7 @@ from kafka.admin import NewTopic
 
 from jobs.names import TWEETS_PARTITIONS
 from local.broker import admin, read_topic
+from tests.waiting import await_value
 
 
 class Topic:
@@ -33,6 +34,21 @@ class Topic:
             end = consumer.end_offsets([where])[where]
         with contextlib.closing(admin(self.bootstrap)) as client:
             client.delete_records({where: end // 2})
+
+    def await_heartbeat(self, partition: int, seconds: float) -> Any:
+        """The first committed heartbeat of a partition, as kafka-python's record; its timestamp is when it was sent."""
+        with contextlib.closing(
+            KafkaConsumer(bootstrap_servers=self.bootstrap, isolation_level="read_committed")
+        ) as consumer:
+            where = TopicPartition(self.name, partition)
+            consumer.assign([where])
+            consumer.seek(where, 0)
+
+            def first() -> Any:
+                records = consumer.poll(timeout_ms=500).get(where, [])
+                return next((record for record in records if json.loads(record.value)["text"] is None), None)
+
+            return await_value(first, f"a heartbeat in partition {partition}", seconds)
 
     def rejections(self) -> list[dict[str, Any]]:
         return [json.loads(value) for value in read_topic(self.bootstrap, self.rejected_name)]

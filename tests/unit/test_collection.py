@@ -12,26 +12,29 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobs import cleaning
+from jobs import cleaning, positions
 from jobs.collection import HEARTBEAT_LAG_MS, MAX_RECORD_BYTES, Batch, Collection, Frame, Progress, Record
-from jobs.feeds import MAX_TIMESTAMP, JetstreamFeed, Shard, make_feed
+from jobs.event_time import HEARTBEAT_STEP_MS, MAX_AHEAD_MS, MAX_BEHIND_MS, OUT_OF_ORDER_MS
+from jobs.feeds import MAX_TIMESTAMP, JetstreamFeed, Position, Shard, make_feed
 
 SECOND = 1_000_000
 T = 1_767_225_600 * SECOND  # a moment in microseconds
 OVERLAP = JetstreamFeed.overlap
 ONE, SHARD = Shard(), Shard(1, 4)
+CLOCK = T // 1000 + 100_000_000  # in ms; later than all stamps here that are not meant to be ahead of it
 
 
-def post(number: int, text: str = "a post", timestamp: int = 5_000) -> Frame:
+def post(number: int, text: str = "a post", timestamp: int = 5_000, feed: str = "", received: int = CLOCK) -> Frame:
     """A frame of the simulator."""
-    return Frame(json.dumps({"seq": number, "timestamp": timestamp, "text": text}).encode(), True, 0)
+    data = {"seq": number, "timestamp": timestamp, "text": text, **({"feed": feed} if feed else {})}
+    return Frame(json.dumps(data).encode(), True, received)
 
 
-def event(time_us: int, rkey: str, text: str = "a post", operation: str = "create") -> Frame:
+def event(time_us: int, rkey: str, text: str = "a post", operation: str = "create", received: int = CLOCK) -> Frame:
     """A frame of Jetstream."""
     commit = {"operation": operation, "collection": "app.bsky.feed.post", "rkey": rkey, "record": {"text": text}}
     data = {"did": "did:plc:someone", "time_us": time_us, "kind": "commit", "commit": commit}
-    return Frame(json.dumps(data).encode(), True, 0)
+    return Frame(json.dumps(data).encode(), True, received)
 
 
 def collection(
@@ -39,9 +42,12 @@ def collection(
     position: int | None = None,
     shard: Shard = ONE,
     clean: Callable[[str], str] = str,
+    numbering: str = "",
 ) -> Collection:
+    """One that has been at `position`, if that is given."""
     ids = itertools.count(1)
-    return Collection(make_feed(kind, lambda: f"id{next(ids)}"), shard, clean, Progress(position))
+    progress = Progress() if position is None else Progress(kind, numbering, position)
+    return Collection(make_feed(kind, lambda: f"id{next(ids)}"), shard, clean, progress)
 
 
 def restarted(old: Collection) -> Collection:
@@ -51,7 +57,7 @@ def restarted(old: Collection) -> Collection:
 
 
 def reconnected(old: Collection) -> Collection:
-    old.asked()
+    old.asked(True)
     return old
 
 
@@ -61,7 +67,8 @@ AGAIN = pytest.mark.parametrize("again", [reconnected, restarted])
 
 def keys(batch: Batch) -> list[str]:
     """The posts' own names or numbers."""
-    return [re.split("[-/]", record.key)[-1] for record in batch.posts]
+    posts = [record for record in batch.posts if value(record)["text"] is not None]
+    return [re.split("[-/]", value(record)["id"])[-1] for record in posts]
 
 
 def value(record: Record) -> dict[str, Any]:
@@ -70,33 +77,43 @@ def value(record: Record) -> dict[str, Any]:
     return dict(json.loads(record.value))
 
 
+def holes(batch: Batch) -> list[dict[str, Any]]:
+    """The holes in `tweets.rejected`, each with its reason."""
+    records = [record for record in map(value, batch.rejected) if record["reason"].startswith(("lost: ", "rejected "))]
+    for record in records:
+        assert (record["bytes"], record["position"]) == (0, None)
+    return [{"reason": record["reason"], **json.loads(record["record"])} for record in records]
+
+
 def lost(batch: Batch) -> list[tuple[int, int, int]]:
-    """The first and last position and the size that each error line tells."""
+    """The first and last position and the size of each error line; the records in `tweets.rejected` say the same."""
     units = r"simulator feed \((?P<size>\d+) posts\)", r"jetstream feed \((?P<size>\d+) microseconds\)"
     lines = [re.compile(rf"LOST: positions (?P<first>\d+) to (?P<last>\d+) of the {unit}: .+") for unit in units]
     found = [match for error in batch.errors for line in lines if (match := line.fullmatch(error))]
     assert len(found) == len(batch.errors)
-    return [(int(match["first"]), int(match["last"]), int(match["size"])) for match in found]
+    gaps = [(int(match["first"]), int(match["last"]), int(match["size"])) for match in found]
+    assert gaps == [(hole["first"], hole["last"], hole["lost"]) for hole in holes(batch) if hole["lost"]]
+    return gaps
 
 
-X, Y = "at://did:plc:someone/app.bsky.feed.post/x", 'at://did:plc:someone/app.bsky.feed.post/y"\\\n'
+X, Y = "at://did:plc:someone/app.bsky.feed.post/x", 'at://did:plc:someone/app.bsky.feed.post/y"\\'
 NOW = T // 1000
-# frames with the texts "one" and "two"; id and timestamp of each; where the feed stands then
-RECORDS = {
+# frames with the texts "one" and "two"; id, timestamp and position of each; where the feed stands then
+RECORDS: dict[str, tuple[list[Frame], list[tuple[str, int, str | None]], Progress]] = {
     "simulator": (
-        [post(3, "one", 20), post(4, "two", 10)],
-        [("simulator-3", 20), ("simulator-4", 10)],
-        Progress(4, 20),
+        [post(3, "one", 20, "1a2b"), post(4, "two", 10, "1a2b")],
+        [("simulator-1a2b-3", 20, "1a2b/3"), ("simulator-1a2b-4", 10, "1a2b/4")],
+        Progress("simulator", "1a2b", 4, 20),
     ),
     "text": (
         [Frame(b"one", True, 20), Frame(b"two", True, 10)],
-        [("text-id1", 20), ("text-id2", 10)],
-        Progress(None, 20),
+        [("text-id1", 20, None), ("text-id2", 10, None)],
+        Progress("text", "", None, 20),
     ),
     "jetstream": (
-        [event(T + 2_999, "x", "one"), event(T, 'y"\\\n', "two")],
-        [(X, NOW + 2), (Y, NOW)],
-        Progress(T + 2_999, NOW + 2, ((T + 2_999, X), (T, Y))),
+        [event(T + 2_999, "x", "one"), event(T, 'y"\\', "two")],
+        [(X, NOW + 2, f"{T + 2_999}"), (Y, NOW, f"{T}")],
+        Progress("jetstream", "", T + 2_999, NOW + 2, NOW + 2 - OUT_OF_ORDER_MS, ((T + 2_999, X), (T, Y))),
     ),
 }
 
@@ -106,32 +123,51 @@ def test_posts_become_records_in_order(kind: str) -> None:
     frames, expected, progress = RECORDS[kind]
     target = collection(kind)
     records = target.take(frames).posts
-    assert [record.key for record in records] == [key for key, _ in expected]
+    assert [record.key for record in records] == [key for key, _, _ in expected]
     assert [value(record) for record in records] == [
-        {"id": key, "text": text, "timestamp": timestamp, "source": kind}
-        for (key, timestamp), text in zip(expected, ("one", "two"), strict=True)
+        {"id": key, "text": text, "timestamp": timestamp, "source": kind, **({"position": at} if at else {})}
+        for (key, timestamp, at), text in zip(expected, ("one", "two"), strict=True)
     ]
     assert (target.counts.posts, target.progress) == (2, progress)
 
 
 def test_batches_add_up() -> None:
     target = collection(position=0)
-    batch = target.take([post(2), Frame(b"{", True, 0)])
-    batch.add(target.take([post(4), Frame(b"[", True, 0)]))
-    assert (keys(batch), lost(batch)) == (["2", "4"], [(1, 1, 1), (3, 3, 1)])
-    assert [value(record)["record"] for record in batch.rejected] == ["{", "["]
+    batch = target.take([post(2), post(3), Frame(b"{", True, 0), post(4)])
+    batch.add(target.take([post(6), post(7), Frame(b"[", True, 0)]))
+    assert (keys(batch), lost(batch)) == (["2", "3", "4", "6", "7"], [(1, 1, 1), (5, 5, 1)])
+    assert [record["record"] for record in map(value, batch.rejected) if record["bytes"]] == ["{", "["]
 
 
 @given(st.text(min_size=1))
 def test_every_text_arrives_as_it_is(text: str) -> None:
     (record,) = collection().take([post(1, text)]).posts
-    assert value(record) == {"id": "simulator-1", "text": text, "timestamp": 5_000, "source": "simulator"}
+    assert value(record) == {
+        "id": "simulator-1",
+        "text": text,
+        "timestamp": 5_000,
+        "source": "simulator",
+        "position": "1",
+    }
 
 
-def test_what_cleaning_empties_is_counted_and_passed_over() -> None:
+def test_what_cleaning_empties_is_counted_and_written_down() -> None:
     target = collection(clean=lambda text: text.replace("#", ""))
-    assert keys(target.take([post(1, "#"), post(2, "#a"), post(3, "")])) == ["2"]
+    frames = [post(1, "#"), post(2, "#a"), post(3, "")]
+    batch = target.take(frames)
+    assert [record.key for record in batch.posts] == ["simulator-2", "heartbeat-0"]
     assert (target.counts.emptied, target.counts.posts, target.progress.position) == (2, 1, 3)
+    assert target.counts.rejected == 0
+    assert [value(record) for record in batch.rejected] == [
+        {
+            "reason": "empty after cleaning",
+            "source": "simulator",
+            "record": frame.data.decode(),
+            "bytes": len(frame.data),
+            "position": position,
+        }
+        for frame, position in ((frames[0], "1"), (frames[2], "3"))
+    ]
 
 
 REJECTED = {
@@ -152,7 +188,7 @@ def test_rejected_frame(frame: Frame, reason: str, shown: str, size: int) -> Non
     batch = target.take([post(1), frame, post(2)])
     (rejected,) = map(value, batch.rejected)
     assert reason in rejected.pop("reason")
-    assert rejected == {"source": "simulator", "record": shown, "bytes": size}
+    assert rejected == {"source": "simulator", "record": shown, "bytes": size, "position": None}
     assert (keys(batch), target.counts.rejected, batch.errors) == (["1", "2"], 1, [])
 
 
@@ -165,8 +201,9 @@ ANY_POSTS = st.builds(lambda number, text: post(number, text).data, st.integers(
 def test_nothing_that_is_sent_raises(kind: str, frames: list[Frame]) -> None:
     target = collection(kind, clean=cleaning.clean)
     batch = target.take(frames)
-    dropped = target.counts.emptied + target.counts.overlap
-    assert len(batch.posts) + len(batch.rejected) + dropped == len(frames)
+    reports = len(holes(batch))
+    counted = target.counts.posts + len(batch.rejected) - reports + target.counts.overlap
+    assert 0 <= len(frames) - counted <= (kind == "simulator")  # the last one may be held
     assert all(value(record) for record in batch.posts + batch.rejected)
 
 
@@ -179,14 +216,16 @@ def test_post_that_kafka_would_refuse_is_rejected(character: str, over: int) -> 
     batch = target.take([post(1)])
     if over:
         assert str(MAX_RECORD_BYTES) in value(batch.rejected[0])["reason"]
-        assert (batch.posts, target.counts.posts, target.counts.rejected) == ([], 0, 1)
+        assert value(batch.rejected[0])["position"] == "1"
+        assert [record.key for record in batch.posts] == ["heartbeat-0"]
+        assert (target.counts.posts, target.counts.rejected) == (0, 1)
     else:
         assert len(batch.posts[0].value.encode()) == MAX_RECORD_BYTES < 1 << 20  # Kafka's own limit
         assert (batch.rejected, target.counts.posts, target.counts.rejected) == ([], 1, 0)
     assert target.progress.position == 1
 
 
-# Numbers: each hole is a loss.
+# Numbers: each hole is a loss. A frame with an unexpected number waits for the next one.
 
 Gaps = list[tuple[int, int, int]]
 NUMBERS: dict[str, tuple[Shard, int | None, list[int], list[int], Gaps]] = {
@@ -194,14 +233,17 @@ NUMBERS: dict[str, tuple[Shard, int | None, list[int], list[int], Gaps]] = {
     "the first ever": (ONE, None, [9, 10], [9, 10], []),
     "overlap": (ONE, 3, [1, 2, 3, 4], [4], []),
     "sent twice": (ONE, 3, [4, 4, 5, 4], [4, 5], []),
-    "one missing": (ONE, 3, [5], [5], [(4, 4, 1)]),
+    "one missing": (ONE, 3, [5, 6], [5, 6], [(4, 4, 1)]),
     "many missing": (ONE, 3, [10, 11], [10, 11], [(4, 9, 6)]),
-    "two holes": (ONE, 0, [2, 3, 6], [2, 3, 6], [(1, 1, 1), (4, 5, 2)]),
-    "hole behind an overlap": (ONE, 3, [2, 3, 6], [6], [(4, 5, 2)]),
+    "two holes": (ONE, 0, [2, 3, 6, 7], [2, 3, 6, 7], [(1, 1, 1), (4, 5, 2)]),
+    "one hole behind the other": (ONE, 0, [2, 4, 6, 7], [2, 4, 6, 7], [(1, 1, 1), (3, 3, 1), (5, 5, 1)]),
+    "hole behind an overlap": (ONE, 3, [2, 3, 6, 7], [6, 7], [(4, 5, 2)]),
+    "behind the hole twice": (ONE, 3, [6, 6, 3, 6, 7], [6, 7], [(4, 5, 2)]),
     "shard": (SHARD, 5, [9, 13], [9, 13], []),
     "shard's overlap": (SHARD, 9, [5, 9, 13], [13], []),
-    "shard's one missing": (SHARD, 5, [13], [13], [(6, 12, 1)]),
-    "shard's many missing": (SHARD, 5, [9, 29], [9, 29], [(10, 28, 4)]),
+    "shard's one missing": (SHARD, 5, [13, 17], [13, 17], [(6, 12, 1)]),
+    "shard's many missing": (SHARD, 5, [9, 29, 33], [9, 29, 33], [(10, 28, 4)]),
+    "restored between shards": (SHARD, 7, [9, 13], [9, 13], []),
 }
 
 
@@ -213,30 +255,210 @@ def test_numbers(shard: Shard, position: int | None, sent: list[int], out: list[
     assert lost(batch) == gaps
     assert (target.counts.gaps, target.counts.lost) == (len(gaps), sum(size for _, _, size in gaps))
     assert (target.counts.overlap, target.counts.posts) == (len(sent) - len(out), len(out))
-    assert target.resume_from == out[-1]
+    assert target.resume_from == Position(out[-1])
 
 
 def test_refused_feed_goes_on_from_live_and_reports_the_hole_once() -> None:
     target = collection(position=10)
-    assert target.resume_from == 10
+    assert target.resume_from == Position(10)
     target.refused()
-    target.asked()
     assert target.resume_from is None
-    assert restarted(target).resume_from == 10  # the hole would be forgotten else
+    assert restarted(target).resume_from == Position(10)  # the hole would be forgotten else
+    target.asked(False)
     batch = target.take([post(50), post(51)])
     assert (keys(batch), lost(batch)) == (["50", "51"], [(11, 49, 39)])
-    assert (target.counts.gaps, target.counts.lost, target.resume_from) == (1, 39, 51)
+    assert (target.counts.gaps, target.counts.lost, target.resume_from) == (1, 39, Position(51))
     assert "refused" in batch.errors[0]
     assert target.take([post(52)]).errors == []
 
 
-def test_numbering_that_goes_back_goes_on_from_there() -> None:
+def test_a_live_answer_without_a_frame_costs_no_position() -> None:
     target = collection(position=10)
     target.refused()
-    batch = target.take([post(3), post(4)])
-    assert (keys(batch), target.counts.overlap, target.resume_from) == (["3", "4"], 0, 4)
-    assert (len(batch.errors), target.counts.gaps) == (1, 1)
-    assert "numbering went back" in batch.errors[0]
+    target.asked(False)
+    assert target.resume_from == Position(10)  # for the next request: another server may have it
+    target.asked(True)
+    batch = target.take([post(11), post(12)])
+    assert (keys(batch), batch.rejected) == (["11", "12"], [])
+
+
+def test_a_live_answer_of_a_server_whose_clock_is_behind_brings_nothing_twice() -> None:
+    for numbering in ("", "1a2b"):
+        target = collection(numbering=numbering)
+        target.take([post(number, timestamp=number * 1_000, feed=numbering) for number in range(1, 11)])
+        target.refused()
+        target.asked(False)
+        batch = target.take([post(number, timestamp=number * 1_000, feed=numbering) for number in range(4, 13)])
+        assert (keys(batch), batch.rejected, target.counts.overlap) == (["11", "12"], [], 7)
+
+
+def test_a_numbering_without_a_name_that_begins_again_goes_on_from_there() -> None:
+    target = collection()
+    target.take([post(number, timestamp=number * 1_000) for number in range(1, 11)])
+    target.refused()
+    target.asked(False)
+    batch = target.take([post(3, timestamp=12_000), post(4, timestamp=13_000)])
+    assert (keys(batch), target.counts.overlap, target.resume_from) == (["3", "4"], 0, Position(4))
+    (hole,) = holes(batch)
+    assert "numbering went back" in hole.pop("reason")
+    assert hole == {"numbering": "", "first": 11, "last": None, "lost": None, "rejected": 0}
+    assert (len(batch.errors), target.counts.gaps, target.counts.lost, target.counts.gap_seconds) == (1, 1, 0, 2)
+
+
+def test_another_numbering_is_a_hole_of_unknown_size_and_begins_at_once() -> None:
+    target = collection(position=10, numbering="old1")
+    target.refused()
+    target.asked(False)
+    assert keys(target.take([post(500, feed="new1", timestamp=9_000)])) == []
+    assert restarted(target).resume_from == Position(10, "old1")
+    batch = target.take([post(501, feed="new1", timestamp=9_000), post(502, feed="new1", timestamp=9_000)])
+    assert (keys(batch), target.resume_from) == (["500", "501", "502"], Position(502, "new1"))
+    (hole,) = holes(batch)
+    assert "numbering" in hole.pop("reason")
+    assert hole == {"numbering": "old1", "first": 11, "last": None, "lost": None, "rejected": 0}
+    assert (len(batch.errors), target.counts.gaps, target.counts.lost) == (1, 1, 0)
+    marker = value(batch.posts[-1])
+    assert (marker["id"], marker["position"], marker["text"]) == ("heartbeat-0", "new1/502", None)
+
+
+@pytest.mark.parametrize("position", [None, 10])
+def test_the_position_of_another_feed_is_reported_and_never_used(position: int | None) -> None:
+    state = Progress("jetstream", "", position, 7_000, 8_000, ((9, "an id"),))
+    target = Collection(make_feed("simulator", str), ONE, str, state)
+    assert target.resume_from is None
+    target.asked(False)
+    assert (target.take([Frame(b"{", True, CLOCK)]).errors, target.progress) == ([], state)
+    batch = target.take([post(5, timestamp=9_500), post(6, timestamp=9_500)])
+    assert keys(batch) == ["5", "6"]
+    (hole,) = holes(batch)
+    assert hole.pop("reason") == "lost: the state is of the jetstream feed"
+    first = None if position is None else position + 1
+    begin = "" if first is None else f"from position {first} on, "
+    assert batch.errors[0].startswith(f"LOST: {begin}an unknown part of the jetstream feed: ")
+    assert hole == {"numbering": "", "first": first, "last": None, "lost": None, "rejected": 0}
+    assert (len(batch.errors), target.counts.gaps, target.counts.gap_seconds) == (1, 1, 3)
+    assert target.progress == Progress("simulator", "", 6, 9_500, 8_000)
+
+
+@pytest.mark.parametrize("source", ["simulator", "text", "jetstream"])
+def test_a_first_start_reports_nothing(source: str) -> None:
+    for before in (Progress(), Progress(source)):  # the other feed never sent anything
+        target = Collection(make_feed("simulator", str), ONE, str, before)
+        assert target.take([post(5), post(6)]).rejected == []
+
+
+# What is sent behind position 10, what comes out, the holes as (first, last, lost, rejected).
+BOGUS, BROKEN = post(900), Frame(b"{", True, CLOCK)
+Behind = tuple[list[Frame], list[int], list[tuple[int, int | None, int | None, int]]]
+WRONG: dict[str, Behind] = {
+    "an extra frame": ([BOGUS, post(11), post(12)], [11, 12], []),
+    "a wrong number": ([BOGUS, post(12), post(13)], [12, 13], [(11, 11, 0, 1)]),
+    "the next but one": ([post(12, "wrong"), post(12), post(13)], [12, 13], [(11, 11, 0, 1)]),
+    "twice": ([BOGUS, BOGUS, post(11)], [11], []),
+    "two in a row": ([BOGUS, post(700), post(13), post(14)], [13, 14], [(11, 12, 0, 2)]),
+    "two in a row, higher": (
+        [BOGUS, post(950), post(13), post(14)],
+        [900, 13, 14],
+        [(11, 899, 889, 0), (901, None, None, 1)],
+    ),
+    "a wrong number in front of a hole": ([BOGUS, post(20), post(21)], [20, 21], [(11, 19, 8, 1)]),
+    "a wrong number behind a hole": ([post(20), BOGUS, post(22)], [20, 22], [(11, 19, 9, 0), (21, 21, 0, 1)]),
+    "a known number": ([post(11), post(4), post(13), post(14)], [11, 13, 14], [(12, 12, 1, 0)]),
+    "malformed": ([BROKEN, post(12)], [12], [(11, 11, 0, 1)]),
+    "malformed twice": ([BROKEN, BROKEN, post(13), BROKEN, post(15)], [13, 15], [(11, 12, 0, 2), (14, 14, 0, 1)]),
+    "malformed, no number": ([BROKEN, post(11), post(13), post(14)], [11, 13, 14], [(12, 12, 1, 0)]),
+    "malformed, then a hole": ([BROKEN, post(20), post(21)], [20, 21], [(11, 19, 8, 1)]),
+    "malformed behind a hole": ([post(20), BROKEN, post(22)], [20, 22], [(11, 19, 9, 0), (21, 21, 0, 1)]),
+    "malformed around a wrong number": ([BROKEN, BOGUS, BROKEN, post(14)], [14], [(11, 13, 0, 3)]),
+}
+
+
+@pytest.mark.parametrize(("sent", "out", "expected"), WRONG.values(), ids=WRONG)
+def test_a_wrong_number_swallows_nothing(sent: list[Frame], out: list[int], expected: list[Any]) -> None:
+    target = collection(position=10)
+    batch = target.take(sent)
+    assert keys(batch) == [str(number) for number in out]
+    assert [(hole["first"], hole["last"], hole["lost"], hole["rejected"]) for hole in holes(batch)] == expected
+    losses = [size for _, _, size, _ in expected if size != 0]
+    lost_posts = sum(size or 0 for size in losses)
+    assert (target.counts.gaps, target.counts.lost, len(batch.errors)) == (len(losses), lost_posts, len(losses))
+    assert [hole["reason"].startswith("lost: ") for hole in holes(batch)] == [size != 0 for _, _, size, _ in expected]
+
+
+def test_what_is_rejected_before_the_first_number_explains_no_hole() -> None:
+    target = collection()
+    batch = target.take([BROKEN, post(5), post(7), post(8)])
+    assert (keys(batch), lost(batch)) == (["5", "7", "8"], [(6, 6, 1)])
+
+
+def test_the_reason_says_which_number_is_wrong() -> None:
+    (rejected,) = collection(position=10).take([BOGUS, post(11)]).rejected
+    assert value(rejected)["reason"] == "number 900 is ahead of what the feed sends next, 11"
+    assert value(rejected)["record"] == BOGUS.data.decode()
+    (rejected,) = collection(position=9, shard=SHARD).take([post(10)]).rejected
+    assert value(rejected)["reason"] == "number 10 is not of shard 1/4"
+
+
+def test_a_frame_behind_a_hole_that_is_sent_again_is_believed() -> None:
+    target = collection(position=10)
+    assert (keys(target.take([post(20)])), target.resume_from) == ([], Position(10))
+    target.asked(True)
+    batch = target.take([post(20)])
+    assert (keys(batch), lost(batch), target.resume_from) == (["20"], [(11, 19, 9)], Position(20))
+    assert (keys(target.take([post(21)])), target.counts.overlap) == (["21"], 0)
+
+
+def test_a_frame_that_is_held_is_sent_again_after_a_restart() -> None:
+    target = collection(position=10)
+    target.take([post(11), post(20)])
+    target = restarted(target)
+    assert target.resume_from == Position(11)
+    batch = target.take([post(20), post(21)])
+    assert (keys(batch), lost(batch)) == (["20", "21"], [(12, 19, 8)])
+
+
+def test_a_wrong_number_at_the_very_beginning_swallows_nothing() -> None:
+    target = collection()
+    target.asked(False)
+    batch = target.take([BOGUS, post(12), post(13), post(14)])
+    assert (keys(batch), target.resume_from) == (["900", "12", "13", "14"], Position(14))
+    (hole,) = holes(batch)
+    assert (hole["first"], hole["lost"]) == (901, None)
+
+
+def test_an_answer_from_before_the_first_number_is_overlap() -> None:
+    target = collection()
+    target.asked(False)
+    target.take([post(12)])
+    target.asked(True)
+    assert (keys(target.take(map(post, [9, 10, 11, 12, 13]))), target.counts.overlap) == (["13"], 4)
+
+
+def test_gap_seconds_are_the_feeds_time_in_the_holes_rounded_up() -> None:
+    target = collection()
+    target.take([post(1, timestamp=10_000), post(3, timestamp=12_001), post(4, timestamp=12_001)])
+    assert target.counts.gap_seconds == 3
+    target.take([post(7, timestamp=12_001), post(8, timestamp=12_002)])
+    assert target.counts.gap_seconds == 4
+
+
+EARLIER = Progress("simulator", "1a2b", 6, 0, 0, ((9, "0/3"), (8, "2/3")))
+
+
+@AGAIN
+def test_numbers_that_an_earlier_division_has_taken_are_overlap(again: Again) -> None:
+    target = again(Collection(make_feed("simulator", str), ONE, str, EARLIER))
+    batch = target.take([post(number, feed="1a2b") for number in range(7, 9)])
+    assert (keys(batch), target.counts.overlap, batch.rejected) == (["7"], 1, [])
+    target = again(target)
+    batch = target.take([post(number, feed="1a2b") for number in range(9, 12)])
+    assert (keys(batch), batch.rejected, target.progress.recent) == (["10", "11"], [], ())
+
+
+def test_a_hole_among_numbers_that_an_earlier_division_has_taken() -> None:
+    target = Collection(make_feed("simulator", str), ONE, str, EARLIER)
+    batch = target.take([post(number, feed="1a2b") for number in (11, 12)])
+    assert (keys(batch), lost(batch)) == (["11", "12"], [(7, 10, 2)])
 
 
 # Moments: the feed is asked again from a while back, and sends some posts twice.
@@ -262,11 +484,13 @@ def test_events_sent_again_are_dropped(again: Again) -> None:
 
 @AGAIN
 @pytest.mark.parametrize("operation", ["create", "delete"])
-@pytest.mark.parametrize(("later", "out"), [(0, []), (2 * OVERLAP, []), (2 * OVERLAP + 1, ["old"])])
-def test_ids_are_forgotten_after_twice_the_overlap(again: Again, operation: str, later: int, out: list[str]) -> None:
+@pytest.mark.parametrize(("later", "known"), [(0, True), (2 * OVERLAP, True), (2 * OVERLAP + 1, False)])
+def test_ids_are_forgotten_after_twice_the_overlap(again: Again, operation: str, later: int, known: bool) -> None:
     target = collection("jetstream")
     target.take([event(T, "old"), event(T + later, "new", operation=operation)])
-    assert keys(again(target).take([event(T, "old")])) == out
+    target = again(target)
+    assert ("old" in [identity[-3:] for _, identity in target.progress.recent]) == known
+    assert keys(target.take([event(T, "old")])) == []  # known, or from before the moment that was asked for
 
 
 @AGAIN
@@ -285,12 +509,91 @@ def test_gap_shows_in_the_first_event_of_the_answer(again: Again, operation: str
 def test_refused_time_feed_goes_on_from_live() -> None:
     target = collection("jetstream", T)
     target.refused()
-    target.asked()
     assert target.resume_from is None  # live, from now on
+    target.asked(False)
     batch = target.take([event(T + 60 * SECOND, "a"), event(T + 61 * SECOND, "b")])
     ((_, _, size),) = lost(batch)
     assert size == pytest.approx(60 * SECOND, abs=1)
     assert (keys(batch), target.counts.gaps, target.progress.position) == (["a", "b"], 1, T + 61 * SECOND)
+
+
+def test_refused_time_feed_with_a_slower_clock_leaves_a_hole_of_unknown_size() -> None:
+    target = collection("jetstream", T)
+    target.refused()
+    target.asked(False)
+    batch = target.take([event(T - SECOND, "a"), event(T + SECOND, "b")])
+    (hole,) = holes(batch)
+    assert (keys(batch), hole["first"], hole["lost"], len(batch.errors)) == (["a", "b"], T, None, 1)
+
+
+@AGAIN
+@pytest.mark.parametrize("back", [OVERLAP + 1, 2 * OVERLAP + 1, 3600 * SECOND])
+def test_what_comes_from_before_the_moment_asked_for_is_overlap(again: Again, back: int) -> None:
+    target = collection("jetstream")
+    target.take([event(T - n * SECOND, f"p{n}") for n in range(3600, -1, -1)])
+    target = again(target)
+    assert len(target.progress.recent) == 11
+    resent = [event(T - n * SECOND, f"p{n}") for n in range(back // SECOND, -1, -1)]
+    batch = target.take([*resent, event(T + SECOND, "new"), event(T - back, "late")])
+    assert (keys(batch), batch.errors) == (["new", "late"], [])  # the feed may well be out of order from there on
+
+
+@pytest.mark.parametrize("operation", ["create", "delete"])
+def test_a_time_ahead_of_the_clock_moves_nothing(operation: str) -> None:
+    target = collection("jetstream")
+    clock = T // 1000 + 5_000
+    target.take([event(T, "a", received=clock)])
+    wrong = event((clock + MAX_AHEAD_MS) * 1000 + 1, "wrong", operation=operation, received=clock)
+    batch = target.take([wrong, event(T + SECOND, "b", received=clock)])
+    assert (keys(batch), batch.errors) == (["wrong", "b"] if operation == "create" else ["b"], [])
+    assert target.progress.position == T + SECOND
+    assert target.progress.timestamp == (clock if operation == "create" else T // 1000 + 1_000)
+    target.asked(True)
+    batch = target.take([event(T, "a"), wrong, event(T + SECOND, "b"), event(T + 2 * SECOND, "c")])
+    assert (keys(batch), batch.errors) == (["c"], [])
+
+
+def test_a_time_far_ahead_is_written_with_the_arrival_and_without_its_position() -> None:
+    target = collection("jetstream")
+    clock = T // 1000 + 5_000
+    ahead = T + 3600 * SECOND
+    frames = [event(ahead, "a", received=clock), event(T, "b"), event(ahead, "c", received=clock)]
+    first, second, third = target.take(frames).posts
+    assert (value(first)["timestamp"], value(first)["stamp"]) == (clock, ahead // 1000)
+    assert "position" not in value(first)
+    assert (value(second)["position"], value(third)["position"]) == (f"{T}", f"{T}")
+    assert (target.counts.ahead, target.progress.position) == (2, T)
+
+
+def test_a_clock_a_little_ahead_moves_the_position_no_further_than_the_arrival() -> None:
+    target = collection("jetstream")
+    clock = T // 1000
+    target.take([event(T - SECOND, "a", received=clock), event(T + 30 * SECOND, "b", received=clock)])
+    assert (target.progress.position, target.counts.ahead) == (T, 1)
+    target.asked(True)
+    resent = [event(T - SECOND, "a"), event(T + 30 * SECOND, "b"), event(T + SECOND, "c")]
+    assert (keys(target.take(resent)), target.progress.position) == (["c"], T + SECOND)
+
+
+def test_a_live_answer_that_begins_with_a_known_post_has_no_hole() -> None:
+    target = collection("jetstream")
+    target.take([event(T, "a"), event(T + SECOND, "b")])
+    target.refused()
+    target.asked(False)
+    batch = target.take([event(T + SECOND, "b"), event(T + 9 * SECOND, "c")])
+    assert (keys(batch), batch.errors) == (["c"], [])
+
+
+def test_ids_that_never_grow_old_are_bounded() -> None:
+    target = collection("jetstream", T)
+    ahead = [event(T + 3600 * SECOND, f"p{n}", received=T // 1000) for n in range(300)]
+    for n in range(0, 300, 100):
+        target.take(ahead[n : n + 100])
+    assert len(target.progress.recent) == 300
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(positions, "MAX_RECENT", 250)
+        assert keys(target.take(ahead[250:])) == []
+        assert [identity[-4:] for _, identity in target.progress.recent][:1] == ["/p50"]
 
 
 # Whatever happens, each post comes out once.
@@ -324,7 +627,7 @@ def drive(
             if step == "restart":
                 target = restarted(kept)
                 del out[kept_out:]
-            target.asked()
+            target.asked(target.resume_from is not None)
             if target.resume_from is not None:
                 live = answer(target, amount)
     return out, live
@@ -337,7 +640,7 @@ def test_each_number_comes_out_once_and_in_order(steps: list[tuple[str, int]], o
 
     def resend_some_more(target: Collection, more: int) -> int:
         assert target.resume_from is not None
-        return max(0, (target.resume_from - first) // of + 1 - more)
+        return max(0, (target.resume_from.number - first) // of + 1 - more)
 
     target = collection(shard=Shard(first, of))
     out, live = drive(target, steps, start, lambda n: post(first + n * of), resend_some_more)
@@ -370,9 +673,11 @@ def test_skipped_number(shard: Shard, position: int, following: int) -> None:
     target = collection(position=position, shard=shard)
     (rejected,) = target.skip("a frame larger than 9 bytes").rejected
     reason = f"a frame larger than 9 bytes, after position {position}"
-    assert value(rejected) == {"reason": reason, "source": "simulator", "record": "", "bytes": 0}
-    target.asked()
-    assert target.resume_from == following - shard.of
+    skipped = following - shard.of
+    expected = {"reason": reason, "source": "simulator", "record": "", "bytes": 0, "position": f"{skipped}"}
+    assert value(rejected) == expected
+    target.asked(True)
+    assert target.resume_from == Position(skipped)
     batch = target.take([post(following)])
     assert (keys(batch), batch.errors) == ([str(following)], [])
     assert (target.counts.rejected, target.counts.gaps) == (1, 0)
@@ -381,9 +686,9 @@ def test_skipped_number(shard: Shard, position: int, following: int) -> None:
 def test_skipped_moments_are_reported_and_not_asked_for_again() -> None:
     target = collection("jetstream", T)
     for skips in (1, 2):
-        known = target.resume_from
+        known = target.progress.position
         batch = target.skip("a frame larger than 9 bytes")
-        target.asked()
+        target.asked(True)
         ((first, last, size),) = lost(batch)
         assert (first, last) == (known, first + size)
         assert first < cursor(target) <= last
@@ -397,48 +702,193 @@ def test_skipped_moments_are_reported_and_not_asked_for_again() -> None:
 def test_skip_before_the_first_frame(kind: str) -> None:
     target = collection(kind)
     batch = target.skip("a frame larger than 9 bytes")
-    assert (len(batch.rejected), batch.errors, target.resume_from) == (1, [], None)
+    assert (len(batch.rejected), batch.posts, batch.errors, target.resume_from) == (1, [], [], None)
+    assert value(batch.rejected[0])["position"] is None
+
+
+BEATS = ["beat-0", "beat-7"]
+
+
+def beats(records: list[Record]) -> list[tuple[str, int]]:
+    """Id and event time of each heartbeat among the records."""
+    found = [(record.key, value(record)) for record in records]
+    assert all(key == record["id"] for key, record in found if record["text"] is None)
+    return [(key, record["timestamp"]) for key, record in found if record["text"] is None]
 
 
 def test_no_heartbeat_before_the_first_post() -> None:
     target = collection("jetstream")
-    assert target.heartbeat(60_000, ["heartbeat-0"]) == []
-    target.take([Frame(b"{", True, 9), event(T, "like", operation="delete")])
-    assert target.heartbeat(60_000, ["heartbeat-0"]) == []
+    target.heartbeat_keys = BEATS
+    assert target.heartbeat(CLOCK, 60_000) == []
+    target.take([Frame(b"{", True, CLOCK), event(T, "like", operation="delete")])
+    assert target.heartbeat(CLOCK, 60_000) == []
 
 
 LAG = HEARTBEAT_LAG_MS
 
 
 @AGAIN
-@pytest.mark.parametrize(("quiet_ms", "later"), [(-1, 0), (0, 0), (LAG, 0), (LAG + 1, 1), (LAG + 60_000, 60_000)])
-def test_heartbeat(again: Again, quiet_ms: int, later: int) -> None:
+@pytest.mark.parametrize(
+    ("quiet_ms", "later"), [(None, -1_000), (-1, 0), (0, 0), (LAG, 0), (LAG + 1, 1), (LAG + 60_000, 60_000)]
+)
+def test_heartbeat(again: Again, quiet_ms: int | None, later: int) -> None:
     target = collection(clean=lambda text: text.replace("#", ""))
-    target.take([post(1, timestamp=4_000), post(2, "#", timestamp=5_000), post(3, timestamp=3_000)])
-    expected = {"text": None, "timestamp": 5_000 + later, "source": "simulator"}
-    records = [(record.key, value(record)) for record in again(target).heartbeat(quiet_ms, ["beat-0", "beat-7"])]
+    target.take([post(1, timestamp=6_000), post(2, "#", timestamp=7_000), post(3, timestamp=5_000)])
+    assert target.progress.promised == 6_000 - OUT_OF_ORDER_MS
+    target = again(target)
+    target.heartbeat_keys = BEATS
+    target.heartbeat(6_000, 0)
+    timestamp = 7_000 + later
+    expected = {"text": None, "timestamp": timestamp, "source": "simulator", "position": "3", "shard": "0/1"}
+    records = [(record.key, value(record)) for record in target.heartbeat(CLOCK, quiet_ms)]
     assert records == [("beat-0", {"id": "beat-0", **expected}), ("beat-7", {"id": "beat-7", **expected})]
+    assert target.progress.promised == timestamp
+
+
+def test_a_heartbeat_of_a_named_numbering_and_of_a_feed_without_positions() -> None:
+    target = collection(position=9, shard=SHARD, numbering="1a2b")
+    target.heartbeat_keys = ["beat-0"]
+    target.take([post(13, feed="1a2b")])
+    (record,) = map(value, target.heartbeat(CLOCK, None))
+    assert (record["position"], record["shard"]) == ("1a2b/13", "1/4")
+    target = collection("text")
+    target.heartbeat_keys = ["beat-0"]
+    target.take([Frame(b"one", True, CLOCK)])
+    (record,) = map(value, target.heartbeat(CLOCK, None))
+    assert "position" not in record
+
+
+def test_a_heartbeat_is_repeated_and_never_ahead_of_the_clock() -> None:
+    target = collection()
+    target.heartbeat_keys = ["beat-0"]
+    target.take([post(1, timestamp=50_000)])
+    moments = [(55_000, 4_000), (56_000, None), (52_000, 90_000), (40_000, None), (56_000, None), (58_000, 90_000)]
+    found = [beats(target.heartbeat(now, quiet)) for now, quiet in moments]
+    assert found == [[("beat-0", at)] for at in (52_000, 52_000, 52_000, 40_000, 52_000, 58_000)]
+
+
+def test_the_promise_stands_while_a_frame_is_held() -> None:
+    target = collection()
+    target.heartbeat_keys = ["beat-0"]
+    target.take([post(1, timestamp=50_000), post(5, timestamp=60_000)])
+    assert beats(target.heartbeat(90_000, 30_000)) == [("beat-0", 49_000)]
+    target.take([post(6, timestamp=60_000)])
+    assert beats(target.heartbeat(90_000, 30_000)) == [("beat-0", 60_000 + 30_000 - LAG)]
+
+
+def test_a_promise_outlives_a_restart() -> None:
+    target = collection()
+    target.heartbeat_keys = ["beat-0"]
+    target.take([post(1, timestamp=50_000)])
+    target.heartbeat(90_000, 30_000)
+    target = restarted(target)
+    target.heartbeat_keys = ["beat-0"]
+    assert beats(target.heartbeat(90_000, None)) == [("beat-0", 50_000 + 30_000 - LAG)]
+
+
+def test_heartbeats_follow_event_time_in_a_catch_up() -> None:
+    target = collection()
+    target.heartbeat_keys = BEATS
+    target.take([post(1, timestamp=50_000)])
+    stamps = [50_500, 50_000 - OUT_OF_ORDER_MS + HEARTBEAT_STEP_MS - 1, 54_000, 54_001, 90_000, 58_000]
+    records = target.take([post(number, timestamp=at) for number, at in enumerate(stamps, start=2)]).posts
+    at_54, at_90 = 54_000 - OUT_OF_ORDER_MS, 90_000 - OUT_OF_ORDER_MS
+    found = [value(record)["timestamp"] for record in records]
+    # The last one is more than MAX_BEHIND_MS older than the promise.
+    assert found == [50_500, 53_999, at_54, at_54, 54_000, 54_001, at_90, at_90, 90_000, at_90]
+    assert beats(records) == [("beat-0", at_54), ("beat-7", at_54), ("beat-0", at_90), ("beat-7", at_90)]
 
 
 @given(st.lists(st.integers(1, MAX_TIMESTAMP), min_size=1), st.integers(-(10**9), 10**9))
 def test_heartbeats_are_never_older_than_the_newest_post(timestamps: list[int], quiet_ms: int) -> None:
     target = collection()
-    target.take([post(number, timestamp=timestamp) for number, timestamp in enumerate(timestamps)])
-    (record,) = target.heartbeat(quiet_ms, ["heartbeat-0"])
-    assert max(timestamps) <= value(record)["timestamp"] <= max(timestamps) + max(0, quiet_ms)
+    target.heartbeat_keys = ["heartbeat-0"]
+    target.take([post(number, timestamp=at, received=MAX_TIMESTAMP) for number, at in enumerate(timestamps)])
+    (record,) = target.heartbeat(MAX_TIMESTAMP, quiet_ms)
+    newest = target.progress.timestamp
+    assert max(timestamps) <= newest <= value(record)["timestamp"] <= newest + max(0, quiet_ms)
+
+
+# Stamps: none ahead of the clock, none far behind what was promised.
+PROMISE = 500_000
+STAMPS = {
+    "in order": (PROMISE + 1, PROMISE + 2_000, PROMISE + 1, (0, 0)),
+    "as late as is kept": (PROMISE - MAX_BEHIND_MS, PROMISE + 2_000, PROMISE - MAX_BEHIND_MS, (0, 0)),
+    "later": (PROMISE - MAX_BEHIND_MS - 1, PROMISE + 2_000, PROMISE, (0, 1)),
+    "long ago": (0, PROMISE + 2_000, PROMISE, (0, 1)),
+    "now": (PROMISE + 2_000, PROMISE + 2_000, PROMISE + 2_000, (0, 0)),
+    "ahead": (PROMISE + 2_001, PROMISE + 2_000, PROMISE + 2_000, (1, 0)),
+    "year 9999": (MAX_TIMESTAMP, PROMISE + 2_000, PROMISE + 2_000, (1, 0)),
+    "later, and the clock went back": (0, PROMISE - 9, PROMISE - 9, (0, 1)),
+    "ahead, and the clock went back": (PROMISE, 9, 9, (1, 0)),
+}
+
+
+@pytest.mark.parametrize(("stamp", "clock", "expected", "counts"), STAMPS.values(), ids=STAMPS)
+def test_stamps(stamp: int, clock: int, expected: int, counts: tuple[int, int]) -> None:
+    state = Progress("simulator", "", 1, PROMISE, PROMISE)
+    target = Collection(make_feed("simulator", str), ONE, str, state)
+    target.heartbeat_keys = ["beat-0"]
+    (record,) = map(value, target.take([post(2, timestamp=stamp, received=clock)]).posts)
+    assert record["timestamp"] == expected
+    assert record.get("stamp") == (stamp if any(counts) else None)
+    assert (target.counts.ahead, target.counts.behind) == counts
+    assert target.progress.timestamp == max(PROMISE, expected)
+
+
+def test_the_keys_of_posts_take_turns() -> None:
+    target = collection()
+    target.keys = ["k0", "k1", "k2"]
+    target.heartbeat_keys = ["beat-0"]
+    records = target.take(map(post, range(1, 6))).posts
+    assert [record.key for record in records] == ["beat-0", "k0", "k1", "k2", "k0", "k1"]
+    target.keys = ["k3"]
+    assert [record.key for record in target.take([post(6), post(7)]).posts] == ["k3", "k3"]
+    target.keys = None
+    assert [record.key for record in target.take([post(8)]).posts] == ["simulator-8"]
+
+
+MARKED = {
+    "a post last": ([post(3, "#"), post(4)], None),
+    "emptied last": ([post(3), post(4, "#")], "4"),
+    "only emptied": ([post(3, "#")], "3"),
+    "malformed last": ([post(3), Frame(b"{", True, CLOCK)], None),
+    "emptied, malformed": ([post(3, "#"), Frame(b"{", True, CLOCK)], "3"),
+    "emptied behind a hole": ([post(7, "#"), post(8, "#")], "8"),
+    "known": ([post(2, "#")], None),
+}
+
+
+def test_a_marker_in_front_of_all_posts_has_their_event_time() -> None:
+    target = collection(clean=lambda text: text.replace("#", ""))
+    target.heartbeat_keys = ["beat-3"]
+    records = target.take([post(1, "#", timestamp=50_000)]).posts
+    records += target.take([post(2, timestamp=50_100)]).posts + target.heartbeat(60_000, None)
+    assert beats(records) == [("beat-3", 50_000), ("beat-3", 50_000)]
+
+
+@pytest.mark.parametrize(("sent", "position"), MARKED.values(), ids=MARKED)
+def test_the_topic_holds_the_newest_position_that_is_written_down(sent: list[Frame], position: str | None) -> None:
+    target = collection(position=2, clean=lambda text: text.replace("#", ""))
+    markers = [record for record in map(value, target.take(sent).posts) if record["text"] is None]
+    assert [marker["position"] for marker in markers] == ([] if position is None else [position])
+    target.heartbeat_keys = ["beat-3"]
+    assert [record.key for record in target.skip("a frame larger than 9 bytes").posts] == ["beat-3"]
 
 
 def test_a_refusal_before_the_first_post_loses_nothing() -> None:
     target = collection()
     target.refused()
+    target.asked(False)
     batch = target.take([post(5), post(6)])
-    assert (keys(batch), batch.errors, target.resume_from) == (["5", "6"], [], 6)
+    assert (keys(batch), batch.errors, target.resume_from) == (["5", "6"], [], Position(6))
 
 
 def test_a_refusal_with_shards_counts_only_the_shards_own_posts() -> None:
     target = collection(position=8, shard=Shard(0, 4))
     target.refused()
-    assert lost(target.take([post(48)])) == [(9, 47, 9)]
+    target.asked(False)
+    assert lost(target.take([post(48), post(52)])) == [(9, 47, 9)]
 
 
 def test_a_rejected_frame_is_cut_at_a_character() -> None:

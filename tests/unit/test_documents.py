@@ -20,7 +20,7 @@ def test_times_are_iso_8601_in_utc() -> None:
 
 @pytest.mark.parametrize("text", ["", "2026-11-24", "2026-11-24T08:00:00", "2026-11-24T08:00:00+00:00", "never"])
 def test_no_other_form_of_a_time_is_read(text: str) -> None:
-    with pytest.raises(ValueError, match="match|remains"):
+    with pytest.raises(ValueError, match=r"match|remains"):
         unix(text)
 
 

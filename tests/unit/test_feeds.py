@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from jobs.feeds import FEEDS, Feed, Ignored, Post, Rejection, Shard, make_feed
+from jobs.feeds import FEEDS, Feed, Ignored, Position, Post, Rejection, Shard, make_feed
 
 RECEIVED = 1_767_225_600_123
 LAST_MS = int(datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp()) * 1000 + 999
@@ -58,12 +58,28 @@ def parse(kind: str, text: str) -> Post | Ignored | Rejection:
         assert 0 <= outcome.position <= LAST_US
     else:
         assert outcome.id.isascii()
+        assert outcome.id.isprintable()
+        assert " " not in outcome.id
         assert 0 <= outcome.timestamp <= LAST_MS
     return outcome
 
 
 def test_simulator_post() -> None:
     assert parse("simulator", frame("simulator")) == Post("simulator-7", "a post", 1_767_225_600_000, 7)
+
+
+def test_simulator_post_of_a_named_numbering() -> None:
+    text = frame("simulator", "feed", "1a2b3c4d")
+    assert parse("simulator", text) == Post("simulator-1a2b3c4d-7", "a post", 1_767_225_600_000, 7, "1a2b3c4d")
+
+
+def test_each_frame_is_of_the_numbering_that_it_names() -> None:
+    simulator = feed("simulator")
+    names = ["a", "a", "b", "no name", "b", ABSENT, "Z" * 32, "a"]
+    outcomes = [simulator.parse(frame("simulator", "feed", name), RECEIVED) for name in names]
+    found = [(post.id, post.numbering) if isinstance(post, Post) else None for post in outcomes]
+    a, b, z = ("simulator-a-7", "a"), ("simulator-b-7", "b"), (f"simulator-{'Z' * 32}-7", "Z" * 32)
+    assert found == [a, a, b, None, b, ("simulator-7", ""), z, a]
 
 
 def test_jetstream_post() -> None:
@@ -111,14 +127,16 @@ def test_extremes_are_posts(kind: str, path: str, value: object) -> None:
 
 NOT_WHOLE = [ABSENT, None, True, False, 1.0, 1.5, float("nan"), float("inf"), "1", [], {}, -1, -(10**30), 10**4000]
 NOT_TEXT = [ABSENT, None, True, 1, [], ["a"], {}]
-NOT_ASCII = ["did:plc:ö", "\ud800"]
+NOT_PRINTABLE_ASCII = ["did:plc:ö", "\ud800", "", "a b", "a\tb", "a\n", "\x00", "a\x7f", "a\u00a0"]
+NO_NUMBERINGS: list[object] = [None, True, 1, ["a"], {}, "", "a" * 33, "a b", "a/b", "a-b", "a\n", "ö", "\u0661"]
 WRONG_FIELDS = [
     *[("simulator", "seq", value) for value in (*NOT_WHOLE, 2**63)],
     *[("simulator", "timestamp", value) for value in (*NOT_WHOLE, LAST_MS + 1)],
     *[("simulator", "text", value) for value in NOT_TEXT],
+    *[("simulator", "feed", value) for value in NO_NUMBERINGS],
     *[("jetstream", "time_us", value) for value in (*NOT_WHOLE, LAST_US + 1)],
     *[("jetstream", "commit", value) for value in (ABSENT, None, True, 1, "create", [COMMIT])],
-    *[("jetstream", path, value) for path in ("did", "commit.rkey") for value in (*NOT_TEXT, *NOT_ASCII)],
+    *[("jetstream", path, value) for path in ("did", "commit.rkey") for value in (*NOT_TEXT, *NOT_PRINTABLE_ASCII)],
     *[("jetstream", "commit.record", value) for value in (ABSENT, None, True, 1, "a post", [])],
     *[("jetstream", "commit.record.text", value) for value in NOT_TEXT],
 ]
@@ -188,7 +206,7 @@ JSON_VALUES = st.recursive(
     max_leaves=6,
 )
 PATHS = {
-    "simulator": ["seq", "timestamp", "text"],
+    "simulator": ["seq", "timestamp", "text", "feed"],
     "jetstream": ["time_us", "did", "kind", "commit", *(f"commit.{name}" for name in COMMIT), "commit.record.text"],
 }
 
@@ -210,15 +228,17 @@ ONE, SECOND_OF_TWO = Shard(), Shard(1, 2)
 T, FIVE_SECONDS_BEFORE = 1_767_225_600_123_456, 1_767_225_595_123_456
 ADDRESSES = [
     ("simulator", "ws://a:5555", None, ONE, "ws://a:5555/?format=json"),
-    ("simulator", "ws://a", 0, ONE, "ws://a/?format=json&since=0"),
-    ("simulator", "ws://a", 41, SECOND_OF_TWO, "ws://a/?format=json&shard=1/2&since=41"),
+    ("simulator", "ws://a", Position(0), ONE, "ws://a/?format=json&since=0"),
+    ("simulator", "ws://a", Position(41), SECOND_OF_TWO, "ws://a/?format=json&shard=1/2&since=41"),
+    ("simulator", "ws://a", Position(41, "1a2b"), ONE, "ws://a/?format=json&since=41&feed=1a2b"),
+    ("simulator", "ws://a?feed=x&since=2", Position(41, "1a2b"), ONE, "ws://a/?format=json&since=41&feed=1a2b"),
     ("simulator", "ws://a", None, SECOND_OF_TWO, "ws://a/?format=json&shard=1/2"),
-    ("simulator", "wss://u:p@a/b/c?since=2&x=1", 3, ONE, "wss://u:p@a/b/c?x=1&format=json&since=3"),
+    ("simulator", "wss://u:p@a/b/c?since=2&x=1", Position(3), ONE, "wss://u:p@a/b/c?x=1&format=json&since=3"),
     ("text", "ws://a/b?c=d", None, ONE, "ws://a/b?c=d"),
     ("jetstream", "wss://a/s?w=p&w=q", None, ONE, "wss://a/s?w=p&w=q"),
-    ("jetstream", "wss://a/s?w=p&w=q", T, ONE, f"wss://a/s?w=p&w=q&cursor={FIVE_SECONDS_BEFORE}"),
-    ("jetstream", "wss://a/s?cursor=1", T, ONE, f"wss://a/s?cursor={FIVE_SECONDS_BEFORE}"),
-    ("jetstream", "wss://a/s", 4_999_999, ONE, "wss://a/s?cursor=0"),
+    ("jetstream", "wss://a/s?w=p&w=q", Position(T), ONE, f"wss://a/s?w=p&w=q&cursor={FIVE_SECONDS_BEFORE}"),
+    ("jetstream", "wss://a/s?cursor=1", Position(T), ONE, f"wss://a/s?cursor={FIVE_SECONDS_BEFORE}"),
+    ("jetstream", "wss://a/s", Position(4_999_999), ONE, "wss://a/s?cursor=0"),
 ]
 
 
@@ -228,14 +248,14 @@ def in_parts(address: str) -> tuple[str, list[tuple[str, str]]]:
 
 
 @pytest.mark.parametrize(("kind", "base", "position", "shard", "expected"), ADDRESSES)
-def test_address(kind: str, base: str, position: int | None, shard: Shard, expected: str) -> None:
+def test_address(kind: str, base: str, position: Position | None, shard: Shard, expected: str) -> None:
     assert in_parts(feed(kind).url(base, position, shard)) == in_parts(expected)
 
 
 @given(st.lists(st.tuples(st.text(min_size=1), st.text())))
 def test_the_address_keeps_its_own_query_in_order(own: list[tuple[str, str]]) -> None:
-    for kind, added in (("simulator", {"format", "since"}), ("jetstream", {"cursor"})):
-        address = feed(kind).url("ws://a/b?" + urlencode(own), 9, ONE)
+    for kind, added in (("simulator", {"format", "since", "feed"}), ("jetstream", {"cursor"})):
+        address = feed(kind).url("ws://a/b?" + urlencode(own), Position(9, "1a2b"), ONE)
         kept = [pair for pair in parse_qsl(urlsplit(address).query, keep_blank_values=True) if pair[0] not in added]
         assert kept == [pair for pair in own if pair[0] not in added]
 
