@@ -61,9 +61,13 @@ class Collect(KeyedProcessFunction):  # type: ignore[misc]
         if key not in self._workers:
             shard, settings = self._shards[key], self._settings
             password = read_files(settings.security)
-            progress = restored_progress(self._state.value(), shard) or first_progress(settings, shard, password)
+            restored = restored_progress(self._state.value(), shard)
+            progress = restored or first_progress(settings, shard, password)
             partitions = Partitions(settings, password, self._partitions)
-            self._workers[key] = ShardWorker(settings, shard, progress, partitions, self._metrics)
+            begin_live = restored is None and not settings.resume_from_topic
+            self._workers[key] = ShardWorker(
+                settings, shard, progress, partitions, self._metrics, begin_live=begin_live
+            )
             self._schedule(self._workers[key], ctx)
 
     def on_timer(self, timestamp: int, ctx: KeyedProcessFunction.OnTimerContext) -> Iterator[Row]:
@@ -106,9 +110,9 @@ def restored_progress(state: tuple[Any, ...] | None, shard: Shard) -> Progress |
 
 
 def first_progress(settings: CollectorSettings, shard: Shard, password: str) -> Progress:
-    """Where a collector without state begins: after the newest position that the topic holds, or live."""
+    """Where a collector without state begins: after the newest position that the topic holds."""
     feed = make_feed(settings.feed, str)
-    if not (settings.resume_from_topic and feed.resumable):
+    if not feed.resumable:
         return Progress()
     # What a feed may send twice has to be known: ids of twice its overlap (microseconds).
     look_back_ms = 2 * feed.overlap // 1000

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from jobs.feeds import Ignored, Position, Post, Shard
-from jobs.positions import NO_NUMBER, NOT_GONE_ON, NOT_SERVED, Accepted, Hole, Known, Refused, Step
+from jobs.positions import NO_NUMBER, NOT_RESUMED, NOT_SERVED, Accepted, Hole, Known, Refused, Step
 from jobs.records import Frame, Progress
 
 
@@ -195,6 +195,6 @@ class Numbers:
         missing = self._missing(at.number)
         if not missing:
             return []
-        why = NOT_GONE_ON if self._live else NOT_SERVED
+        why = NOT_RESUMED if self._live else NOT_SERVED
         explained = min(missing, rejected)
         return [Hole(self.numbering, first, at.number - 1, missing - explained, explained, why, until)]

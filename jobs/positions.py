@@ -14,7 +14,7 @@ GAP_TOLERANCE_US = 1_000_000
 # So many ids are remembered at most, where a server's clock or the own one is wrong and they never grow old.
 MAX_RECENT = 50_000
 NOT_SERVED = "the server no longer has them"
-NOT_GONE_ON = "the server refused to go on"
+NOT_RESUMED = "the collector began live"
 NO_NUMBER = -1
 
 
@@ -187,9 +187,9 @@ class Times:
         if last is None:
             return None
         if self._live and at <= last:
-            return Hole("", last, None, None, 0, f"{NOT_GONE_ON}, and its clock is behind", at // 1000)
+            return Hole("", last, None, None, 0, f"{NOT_RESUMED}, and its clock is behind", at // 1000)
         if self._live or (self._resumed and at > last + GAP_TOLERANCE_US):
-            why = NOT_GONE_ON if self._live else NOT_SERVED
+            why = NOT_RESUMED if self._live else NOT_SERVED
             return Hole("", last, at, at - last, 0, why, at // 1000)
         return None
 

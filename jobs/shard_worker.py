@@ -33,16 +33,25 @@ class ShardWorker:
     """The running half of one shard.
 
     A thread of its own works on the frames, since Flink's side of a bundle keeps the operator's thread waiting for a
-    third of the time. Each batch comes with the state of the feed behind it.
+    third of the time. Each batch comes with the state of the feed behind it. begin_live: do not resume.
     """
 
     def __init__(
-        self, settings: CollectorSettings, shard: Shard, progress: Progress, partitions: Partitions, metrics: Any
+        self,
+        settings: CollectorSettings,
+        shard: Shard,
+        progress: Progress,
+        partitions: Partitions,
+        metrics: Any,
+        *,
+        begin_live: bool = False,
     ) -> None:
         self.shard = shard
         self.next_timer = 0
         self.feed = make_feed(settings.feed, lambda: uuid.uuid4().hex)
         self.collection = Collection(self.feed, shard, clean, progress)
+        if begin_live:
+            self.collection.refused()  # what is passed over is reported as a hole
         self.reader = Reader(
             settings.websocket_urls,
             self._address,

@@ -268,7 +268,7 @@ def test_refused_feed_goes_on_from_live_and_reports_the_hole_once() -> None:
     batch = target.take([post(50), post(51)])
     assert (keys(batch), lost(batch)) == (["50", "51"], [(11, 49, 39)])
     assert (target.counts.gaps, target.counts.lost, target.resume_from) == (1, 39, Position(51))
-    assert "refused" in batch.errors[0]
+    assert "began live" in batch.errors[0]
     assert target.take([post(52)]).errors == []
 
 
