@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pyflink.common import Row
 from pyflink.datastream import StreamExecutionEnvironment
 from pyflink.table import DataTypes, StreamTableEnvironment
-from pyflink.table.udf import FunctionContext, ScalarFunction, TableFunction, udf, udtf
+from pyflink.table.udf import FunctionContext, TableFunction, udtf
 
 from jobs import chunks, sql
 from jobs.collection import HEARTBEAT_PREFIX, MAX_REJECTED_CHARACTERS
@@ -25,48 +25,37 @@ RESTORE_OPTIONS = ("execution.state-recovery.path", "execution.savepoint.path")
 ISO_8601 = "yyyy-MM-dd'T'HH:mm:ss'Z'"
 
 
-class WorldCounters(ScalarFunction):  # type: ignore[misc]
-    """The counters at the moment of the call; its argument only makes the call one of each window."""
+class Enrich(TableFunction):  # type: ignore[misc]
+    """The world's counters at the moment of the call, for a window that may be written; for another one, no row.
 
-    def __init__(self, url: str, refresh_seconds: float) -> None:
-        self._url = url
-        self._refresh_seconds = refresh_seconds
-
-    def open(self, function_context: FunctionContext) -> None:
-        self._cache = CachedCounters(self._url, refresh_seconds=self._refresh_seconds)
-        metrics = function_context.get_metric_group()
-        metrics.gauge("enrichment_fetches", lambda: self._cache.fetches)
-        metrics.gauge("enrichment_failures", lambda: self._cache.failures)
-        # -1: there has been no good page yet.
-        metrics.gauge("enrichment_age_seconds", lambda: -1 if self._cache.age is None else int(self._cache.age))
-
-    def is_deterministic(self) -> bool:
-        return False
-
-    def eval(self, window_end: str) -> Row:  # noqa: ARG002
-        return Row(*(self._cache.get() or [None] * len(Counters._fields)))
-
-
-class MayWrite(TableFunction):  # type: ignore[misc]
-    """One row for a window that may be written, see StoredDocuments, else none.
-
-    Of a window that becomes one document, the other chunks are deleted."""
+    Which windows may be written: see StoredDocuments. Of a window that becomes one document, other chunks are deleted.
+    """
 
     def __init__(self, settings: AggregatorSettings) -> None:
         self._settings = settings
 
     def open(self, function_context: FunctionContext) -> None:
-        self._stored = stored_documents(self._settings)
-        function_context.get_metric_group().gauge("documents_kept", lambda: self._stored.kept)
+        settings = self._settings
+        self._stored = stored_documents(settings)
+        self._cache = CachedCounters(settings.worldometers_url, refresh_seconds=settings.refresh_seconds)
+        metrics = function_context.get_metric_group()
+        metrics.gauge("documents_kept", lambda: self._stored.kept)
+        metrics.gauge("enrichment_fetches", lambda: self._cache.fetches)
+        metrics.gauge("enrichment_failures", lambda: self._cache.failures)
+        # -1: there has been no good page yet.
+        metrics.gauge("enrichment_age_seconds", lambda: -1 if self._cache.age is None else int(self._cache.age))
 
     def close(self) -> None:
         self._stored.close()
 
-    def eval(self, start: str, end: str, posts: int, is_one_document: bool) -> Iterator[bool]:
+    def is_deterministic(self) -> bool:
+        return False
+
+    def eval(self, start: str, end: str, posts: int, is_one_document: bool) -> Iterator[Row]:
         if self._stored.may_write(start, end, posts):
             if is_one_document:
                 self._stored.delete_chunks(start, end, 1)
-            yield True
+            yield Row(*(self._cache.get() or [None] * len(Counters._fields)))
 
 
 class SplitContent(TableFunction):  # type: ignore[misc]
@@ -153,15 +142,12 @@ def options(settings: AggregatorSettings) -> dict[str, str]:
 
 
 def register_functions(tables: StreamTableEnvironment, settings: AggregatorSettings) -> None:
-    counters = DataTypes.ROW([DataTypes.FIELD(name, DataTypes.BIGINT()) for name in Counters._fields])
-    world_counters = udf(WorldCounters(settings.worldometers_url, settings.refresh_seconds), result_type=counters)
+    enrich = udtf(Enrich(settings), result_types=[DataTypes.BIGINT()] * len(Counters._fields))
     split_content = udtf(
         SplitContent(settings),
         result_types=[DataTypes.INT(), DataTypes.ARRAY(DataTypes.STRING())],
     )
-    tables.create_temporary_system_function("world_counters", world_counters)
-    may_write = udtf(MayWrite(settings), result_types=[DataTypes.BOOLEAN()])
-    tables.create_temporary_system_function("may_write", may_write)
+    tables.create_temporary_system_function("enrich", enrich)
     tables.create_temporary_system_function("split_content", split_content)
 
 

@@ -135,6 +135,8 @@ class Times:
         self._overlap = overlap
         self._recent = {identity: position for position, identity in progress.recent}
         self._resumed = self._live = False
+        # The newest moment of a frame; the position is ahead of it behind a frame that was stepped over.
+        self._seen = 0
         self.asked(True)
 
     @property
@@ -158,8 +160,9 @@ class Times:
             return [Known(at)]
         steps: list[Step] = [hole] if (hole := self._hole(at)) else []
         self._resumed = self._live = False
-        # A clock that is ahead costs only a longer overlap: the position never goes further than the arrival.
-        self.position = max(self.position or 0, min(at, frame.received * 1000))
+        # A clock that is ahead costs only a longer overlap: a frame moves the position no further than its arrival.
+        self._seen = max(self._seen, min(at, frame.received * 1000))
+        self.position = max(self.position or 0, self._seen)
         return steps + self._unless_known(event, frame, at)
 
     def reject(self) -> None:
@@ -176,7 +179,7 @@ class Times:
     def forget(self) -> None:
         """Keep the ids of twice the overlap: the servers' clocks differ."""
         if self.position is not None:
-            oldest = self.position - 2 * self._overlap
+            oldest = min(self.position, self._seen) - 2 * self._overlap
             self._recent = {identity: at for identity, at in self._recent.items() if at >= oldest}
         if len(self._recent) > MAX_RECENT:
             self._recent = dict(list(self._recent.items())[-MAX_RECENT:])

@@ -94,17 +94,23 @@ SELECT
   DATE_FORMAT(begins, ${iso}) AS window_start, DATE_FORMAT(ends, ${iso}) AS window_end, content, posts, needed_bytes
 FROM windows;
 
--- A window is one chunk, number 0. Only one that may be too large for a document goes through Python and is split. Of both,
--- `may_write` gives no row for a window whose stored documents hold more posts already. The world's counters are those of
--- the moment at which the window fires. The first condition stands inside: the planner would ask `may_write` twice.
+-- The counters of the moment at which a window fires. `enrich` gives no row for a window whose stored documents hold more
+-- posts already. A window is one chunk, number 0. Only one that may be too large for a document is split, in Python. The
+-- condition stands inside, since the planner would call `enrich` twice for each window otherwise.
 CREATE TEMPORARY VIEW chunks AS
-SELECT window_start, window_end, world_counters(window_end) AS counters, 0 AS chunk, content
+SELECT window_start, window_end, 0 AS chunk, content, counters.*
 FROM (SELECT * FROM named WHERE needed_bytes <= ${max_document_bytes}),
-  LATERAL TABLE(may_write(window_start, window_end, posts, TRUE)) AS may (be_written)
+  LATERAL TABLE(enrich(window_start, window_end, posts, TRUE)) AS counters (
+    total_cases_count, total_deaths_count, total_recovered_count, new_cases_count,
+    new_deaths_count, new_recovered_count, active_cases_count, critical_cases_count
+  )
 UNION ALL
-SELECT window_start, window_end, counters, part.chunk, part.texts
-FROM (SELECT *, world_counters(window_end) AS counters FROM named WHERE needed_bytes > ${max_document_bytes}),
-  LATERAL TABLE(may_write(window_start, window_end, posts, FALSE)) AS may (be_written),
+SELECT window_start, window_end, part.chunk, part.texts, counters.*
+FROM (SELECT * FROM named WHERE needed_bytes > ${max_document_bytes}),
+  LATERAL TABLE(enrich(window_start, window_end, posts, FALSE)) AS counters (
+    total_cases_count, total_deaths_count, total_recovered_count, new_cases_count,
+    new_deaths_count, new_recovered_count, active_cases_count, critical_cases_count
+  ),
   LATERAL TABLE(split_content(window_start, window_end, content)) AS part (chunk, texts);
 
 CREATE TABLE documents (
@@ -128,14 +134,14 @@ SELECT
   SHA2(CONCAT_WS('/', ${topic}, window_start, window_end, CAST(chunk AS STRING)), 256),
   content,
   window_end,
-  chunks.counters.total_cases_count,
-  chunks.counters.total_deaths_count,
-  chunks.counters.total_recovered_count,
-  chunks.counters.new_cases_count,
-  chunks.counters.new_deaths_count,
-  chunks.counters.new_recovered_count,
-  chunks.counters.active_cases_count,
-  chunks.counters.critical_cases_count
+  total_cases_count,
+  total_deaths_count,
+  total_recovered_count,
+  new_cases_count,
+  new_deaths_count,
+  new_recovered_count,
+  active_cases_count,
+  critical_cases_count
 FROM chunks;
 
 -- The key names the record that is rejected: "<topic>/<partition>/<offset>".
