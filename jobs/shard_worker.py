@@ -148,7 +148,7 @@ class ShardWorker:
         elif isinstance(event, Refused):
             self.collection.refused()
         elif isinstance(event, TooLarge):
-            batch.add(self.collection.skip(f"a frame larger than {event.limit} bytes"))
+            batch.add(self.collection.skip(f"a frame larger than {event.limit} bytes", int(time.time() * 1000)))
 
     @staticmethod
     def _checked(batch: Batch) -> Batch:

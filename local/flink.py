@@ -142,14 +142,15 @@ class Flink:
     def checkpoints(self, job: str) -> dict[str, Any]:
         return self.get(f"/jobs/{job}/checkpoints")
 
-    def metric(self, job: str, name: str) -> float:
-        """The sum of a metric over all operators and subtasks of a job that have it; 0 where none has."""
-        total = 0.0
+    def metric(self, job: str, name: str) -> float | None:
+        """The sum of a metric over all operators and subtasks of a job that have it; None while none is known."""
+        values: list[float] = []
         for vertex in self.get(f"/jobs/{job}").get("vertices", []):
             path = f"/jobs/{job}/vertices/{vertex['id']}/metrics"
             found = [each["id"] for each in self._list(path) if each["id"].rpartition(".")[2] == name]
-            total += sum(float(each["value"]) for each in self._list(path, get=",".join(found)) if found)
-        return total
+            if found:
+                values += [float(each["value"]) for each in self._list(path, get=",".join(found))]
+        return sum(values) if values else None
 
     def _list(self, path: str, **query: str) -> list[dict[str, str]]:
         try:

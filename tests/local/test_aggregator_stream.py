@@ -20,6 +20,7 @@ from jobs.worldometers import Counters
 from local.stack import Stack
 from local.store import client
 from tests.local.counting import documents
+from tests.local.dropped import assert_nothing_was_dropped
 from tests.local.topics import Topic, topic
 from tests.waiting import await_value
 
@@ -311,10 +312,7 @@ def test_a_late_post_is_not_lost_behind_a_savepoint_and_another_parallelism(aggr
 
 
 def test_the_window_operator_never_dropped_a_post(aggregator: Aggregator) -> None:
-    stack = aggregator.stack
-    job = stack.jobs["aggregator_stream"]
-    assert stack.flink.metric(job, "numRecordsIn") > 0  # metrics are served
-    assert stack.flink.metric(job, "numLateRecordsDropped") == 0
+    assert_nothing_was_dropped(aggregator.stack)
 
 
 def test_a_replay_replaces_the_documents_and_makes_no_others(aggregator: Aggregator) -> None:

@@ -10,6 +10,7 @@ from jobs.names import DATABASE
 from local.stack import JOBS, Stack
 from tests.local.conftest import WINDOW_SECONDS
 from tests.local.counting import documents
+from tests.local.dropped import assert_nothing_was_dropped
 from tests.local.topics import topic
 from tests.unit.hostile_server import HostileServer, Peer
 from tests.waiting import await_value
@@ -74,8 +75,7 @@ def test_every_post_of_a_lying_feed_is_in_a_document(stack: Stack) -> None:
             restamped = [post for post in published.posts() if "stamp" in post]
             assert restamped, "a stamp of 90 s ago is replaced"
             assert all(post["timestamp"] > post["stamp"] for post in restamped)
-            for job in JOBS:
-                assert stack.flink.metric(stack.jobs[job], "numLateRecordsDropped") == 0
+            assert_nothing_was_dropped(stack)
         finally:
             for job in JOBS:
                 stack.flink.cancel(stack.jobs[job])

@@ -27,6 +27,7 @@ from local.settings import REPOSITORY
 from local.stack import JOBS, Stack
 from tests.local.conftest import RATE, WINDOW_SECONDS
 from tests.local.counting import newest_end
+from tests.local.dropped import assert_nothing_was_dropped
 from tests.local.topics import Topic, topic
 from tests.waiting import await_value
 
@@ -94,8 +95,7 @@ class Pipeline:
         text = self.audit()
         reasons = Counter(each["reason"].partition(":")[0] for each in self.rejections())
         assert reasons == ({"lost": holes} if holes else {}), text
-        for job in JOBS:
-            assert self.stack.flink.metric(self.stack.jobs[job], "numLateRecordsDropped") == 0
+        assert_nothing_was_dropped(self.stack)
 
 
 @pytest.fixture(scope="module")

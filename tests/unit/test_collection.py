@@ -321,6 +321,17 @@ def test_another_numbering_is_a_hole_of_unknown_size_and_begins_at_once() -> Non
     assert (marker["id"], marker["position"], marker["text"]) == ("heartbeat-0", "new1/502", None)
 
 
+def test_the_newest_event_time_is_that_of_the_newest_numbering() -> None:
+    """A collector without state finds out from it which numbering is the newer one."""
+    target = collection()
+    records = target.take([post(1, feed="old1", timestamp=9_000), post(2, feed="old1", timestamp=9_000)]).posts
+    target.asked(False)
+    records += target.take([post(700, feed="new1", timestamp=8_500), post(701, feed="new1", timestamp=8_500)]).posts
+    newest = max(map(value, records), key=lambda record: record["timestamp"])
+    assert (newest["position"], newest["timestamp"]) == ("new1/701", 9_001)
+    assert [record.key for record in records if value(record) == newest] == [newest["id"]]
+
+
 @pytest.mark.parametrize("position", [None, 10])
 def test_the_position_of_another_feed_is_reported_and_never_used(position: int | None) -> None:
     state = Progress("jetstream", "", position, 7_000, 8_000, ((9, "an id"),))
@@ -681,6 +692,31 @@ def test_skipped_number(shard: Shard, position: int, following: int) -> None:
     batch = target.take([post(following)])
     assert (keys(batch), batch.errors) == ([str(following)], [])
     assert (target.counts.rejected, target.counts.gaps) == (1, 0)
+
+
+def test_a_frame_too_large_has_no_number_while_nobody_knows_the_last_one() -> None:
+    target = collection(position=10)
+    target.take([post(20)])  # held
+    batch = target.skip("a frame larger than 9 bytes")
+    assert (value(batch.rejected[0])["position"], target.resume_from) == (None, Position(10))
+    target.asked(True)
+    target.take([post(20)])
+    batch = target.skip("a frame larger than 9 bytes")
+    assert (value(batch.rejected[0])["position"], target.resume_from) == ("21", Position(21))
+    target.asked(False)
+    batch = target.skip("a frame larger than 9 bytes")
+    assert (value(batch.rejected[0])["position"], target.resume_from) == (None, Position(21))
+
+
+def test_a_frame_too_large_that_comes_again_and_again_doubles_nothing() -> None:
+    target = collection("jetstream")
+    target.take([event(T, "a", received=T // 1000)])
+    for _ in range(5):
+        target.skip("a frame larger than 9 bytes", T // 1000)
+        target.asked(True)
+    target.asked(False)
+    again = [event(T + SECOND, "b", received=T // 1000 + 1_000)]
+    assert (keys(target.take(again)), keys(target.take(again))) == (["b"], [])
 
 
 def test_skipped_moments_are_reported_and_not_asked_for_again() -> None:
