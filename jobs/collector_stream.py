@@ -1,6 +1,7 @@
 """The collection job: WebSocket -> clean -> topic `tweets`, exactly once."""
 
 import itertools
+import logging
 import os
 import time
 from collections.abc import Iterator
@@ -21,6 +22,8 @@ from jobs.kafka_topic import Partitions, count_partitions, newest_values_patient
 from jobs.resume import progress_from
 from jobs.settings import CollectorSettings, read_collector_settings
 from jobs.shard_worker import ShardWorker
+
+log = logging.getLogger(__name__)
 
 # A timer hands over batches for at most this time even when more are there: checkpoint barriers wait for it.
 DRAIN_SECONDS = 0.1
@@ -106,6 +109,9 @@ def restored_progress(state: tuple[Any, ...] | None, shard: Shard) -> Progress |
         raise RuntimeError(
             f"the state was written by {of} shards, now there are {shard.of}: go on with {of}, or without state"
         )
+    if len(progress) != len(Progress._fields):
+        log.warning("the state is of an earlier version of the collector: going on where the topic ends")
+        return None
     return Progress(*progress)
 
 

@@ -1,0 +1,23 @@
+"""What the collector makes of the state that it finds."""
+
+import pytest
+
+from jobs.collector_stream import restored_progress
+from jobs.feeds import Shard
+from jobs.records import Progress
+
+STATE = Progress("simulator", "1a2b3c4d", 42, 1_000, 2_000, ((41, "x"),))
+
+
+def test_the_state_is_what_was_written() -> None:
+    assert restored_progress((2, *STATE), Shard(1, 2)) == STATE
+    assert restored_progress(None, Shard(1, 2)) is None
+
+
+def test_the_state_of_another_parallelism_is_refused() -> None:
+    with pytest.raises(RuntimeError, match="written by 2 shards, now there are 3"):
+        restored_progress((2, *STATE), Shard(1, 3))
+
+
+def test_the_state_of_an_earlier_version_is_not_used() -> None:
+    assert restored_progress((1, 42, 1_000, ()), Shard()) is None
