@@ -17,7 +17,6 @@ from jobs.records import (
     Frame,
     Progress,
     Record,
-    decode,
     heartbeat,
     rejection,
     token,
@@ -40,6 +39,7 @@ __all__ = [
 MAX_RECORD_BYTES = 900_000
 # How far the event time that a quiet feed is believed to have reached stays behind the clock.
 HEARTBEAT_LAG_MS = 2_000
+BINARY = Rejection("a binary frame")
 
 
 class Collection:
@@ -106,8 +106,11 @@ class Collection:
         batch, frame = self._new_batch(), None
         order, parse = self._order, self.feed.parse
         for frame in frames:
-            text = decode(frame)
-            outcome = text if isinstance(text, Rejection) else parse(text, frame.received)
+            data, is_text, received = frame
+            try:
+                outcome = parse(data.decode(), received) if is_text else BINARY
+            except UnicodeDecodeError as error:
+                outcome = Rejection(f"not UTF-8: {error.reason} at byte {error.start}")
             if isinstance(outcome, Post):
                 # The next number of the same numbering: nearly every frame of a contiguous feed.
                 if outcome.position == order.next and outcome.numbering == order.numbering:
@@ -186,9 +189,9 @@ class Collection:
             self._publish(event, frame, batch)
 
     def _publish(self, post: Post, frame: Frame, batch: Batch) -> None:
-        stamp = post.timestamp
+        stamp, own = post.timestamp, ""
         if stamp > frame.received or stamp < self._oldest:
-            stamp = self._corrected(stamp, frame.received)
+            stamp, own = self._corrected(stamp, frame.received), f',"stamp":{stamp}'
         if stamp > self._newest:  # noqa: PLR1730 - max() would cost each post a call
             self._newest = stamp
         text = self._clean(post.text)
@@ -200,7 +203,6 @@ class Collection:
             self._promise(stamp - OUT_OF_ORDER_MS)
             batch.posts += self._heartbeats(stamp)
         place = self._source if post.position is None else f'{self._numbered}{post.position}"'
-        own = "" if stamp == post.timestamp else f',"stamp":{post.timestamp}'
         # By hand, since json.dumps takes four times as long.
         value = (
             f'{{"id":{encode_basestring(post.id)},"text":{encode_basestring(text)},"timestamp":{stamp}{place}{own}}}'

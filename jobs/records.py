@@ -5,8 +5,6 @@ from dataclasses import dataclass, field
 from json.encoder import encode_basestring
 from typing import NamedTuple
 
-from jobs.feeds import Rejection
-
 MAX_REJECTED_CHARACTERS = 8_192
 HEARTBEAT_PREFIX = "heartbeat-"
 
@@ -74,16 +72,6 @@ class Batch:
         self.posts += other.posts
         self.rejected += other.rejected
         self.errors += other.errors
-
-
-def decode(frame: Frame) -> str | Rejection:
-    """The text of a frame."""
-    if not frame.is_text:
-        return Rejection("a binary frame")
-    try:
-        return frame.data.decode()
-    except UnicodeDecodeError as error:
-        return Rejection(f"not UTF-8: {error.reason} at byte {error.start}")
 
 
 def token(number: int | None, numbering: str) -> str | None:

@@ -121,7 +121,7 @@ def read_aggregator_settings(environment: Mapping[str, str]) -> AggregatorSettin
         rejected_topic=rejected_topic,
         window_seconds=read.whole("WINDOW_SECONDS", 20, 1, 3_600),
         out_of_order_seconds=read.whole("OUT_OF_ORDER_SECONDS", 1, 0, 3_600),
-        allowed_lateness_seconds=read.whole("ALLOWED_LATENESS_SECONDS", 60, 0, 3_600),
+        allowed_lateness_seconds=read.whole("ALLOWED_LATENESS_SECONDS", 40, 0, 3_600),
         replay_from=read.moment("REPLAY_FROM", "earliest"),
         idle_seconds=read.whole("IDLE_SECONDS", 0, 0, 86_400),
         checkpoint_seconds=read.whole("CHECKPOINT_SECONDS", 10, 1, 600),

@@ -26,11 +26,23 @@ CREATE TABLE tweets (
   'json.ignore-parse-errors' = 'true'
 );
 
--- A heartbeat has no text and only advances event time. `hash` and `timestamp` are reserved words, hence the quotes.
--- A post can be added to its document until event time reaches `deadline` (ms); then the window's state is dropped.
--- A post with a position comes from a collector, which writes its posts in the order of event time. It is compared with
--- Flink's watermark. A watermark is no state: it is unknown or too low for a moment after a restart.
-CREATE TEMPORARY VIEW valid AS
+-- `hash` and `timestamp` are reserved words, hence the quotes. A post can be added to its document until event time
+-- reaches `deadline` (ms); then the window's state is dropped. A sound post with a position comes from a collector, which
+-- writes its posts in the order of event time: it is compared with Flink's watermark. But a watermark is no state: it is
+-- unknown or too low for a moment after a restart.
+CREATE TEMPORARY VIEW placed AS
+SELECT
+  *,
+  (`timestamp` / ${window_ms} + 1) * ${window_ms} - 1 + ${allowed_lateness_ms} AS deadline,
+  `id` IS NOT NULL AND `source` IS NOT NULL AND `time` IS NOT NULL AND `text` IS NOT NULL
+    AND `position` IS NOT NULL AND CURRENT_WATERMARK(`time`) IS NOT NULL AS in_order
+FROM tweets;
+
+-- All other records are compared with the newest event time of their own partition, which is keyed state and survives
+-- restarts, savepoints and a changed parallelism. The collector's heartbeats keep it close to the collector's posts
+-- (ORDER_MARGIN_MS): the watermark is never further ahead, so no post meets a window without state. A heartbeat has no
+-- text and only advances event time.
+CREATE TEMPORARY VIEW unordered AS
 SELECT
   *,
   CASE
@@ -40,29 +52,16 @@ SELECT
     WHEN `time` IS NULL THEN 'timestamp negative or ahead of the clock'
     WHEN `text` IS NULL THEN CASE WHEN `id` LIKE ${heartbeats} THEN 'heartbeat' ELSE 'no text' END
   END AS fault,
-  (`timestamp` / ${window_ms} + 1) * ${window_ms} - 1 + ${allowed_lateness_ms} AS deadline,
-  (`position` IS NOT NULL AND `text` IS NOT NULL AND CURRENT_WATERMARK(`time`) IS NOT NULL) IS TRUE AS in_order
-FROM tweets;
-
--- All other records are compared with the newest event time of their own partition, which is keyed state and survives
--- restarts, savepoints and a changed parallelism. The collector's heartbeats keep it close to
--- the collector's posts (ORDER_MARGIN_MS): the watermark is never further ahead, so no post meets a window without state.
-CREATE TEMPORARY VIEW unordered AS
-SELECT
-  *,
   MAX(CASE WHEN `time` IS NOT NULL THEN `timestamp` END) OVER (
     PARTITION BY `partition` ORDER BY `read_at` ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
   ) AS newest
-FROM valid WHERE NOT in_order;
+FROM placed WHERE NOT in_order;
 
 CREATE TEMPORARY VIEW checked AS
 SELECT
   `id`, `text`, `timestamp`, `source`, `time`, `partition`, `offset`,
-  CASE
-    WHEN fault IS NOT NULL THEN fault
-    WHEN CURRENT_WATERMARK(`time`) >= TO_TIMESTAMP_LTZ(deadline, 3) THEN 'late'
-  END AS reason
-FROM valid WHERE in_order
+  CASE WHEN CURRENT_WATERMARK(`time`) >= TO_TIMESTAMP_LTZ(deadline, 3) THEN 'late' END AS reason
+FROM placed WHERE in_order
 UNION ALL
 SELECT
   `id`, `text`, `timestamp`, `source`, `time`, `partition`, `offset`,
