@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 MAX_WINDOW_SECONDS = 3_600
 
 
-def iso(seconds: int) -> str:
-    """Seconds since 1970 UTC as ISO 8601, as the documents have it: `2026-11-24T08:00:00Z`."""
+def iso(seconds: float) -> str:
+    """Seconds since 1970 UTC as ISO 8601, whole seconds, as the documents have it: `2026-11-24T08:00:00Z`."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 

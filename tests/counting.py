@@ -3,10 +3,10 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from jobs.cleaning import clean
+from jobs.documents import unix
 from simulator.posts import Numbering, post_text
 from simulator.twitter_stream_simulator import Settings
 
@@ -68,11 +68,3 @@ def assert_complete(found: Sequence[int], last: int) -> None:
 def expected_texts(first: int, last: int) -> list[str]:
     """What comes of the simulator's posts with these numbers once they are cleaned, sorted."""
     return sorted(clean(post_text(SIMULATOR.seed, number)) for number in range(first, last + 1))
-
-
-def iso(moment: float) -> str:
-    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def unix(timestamp: str) -> int:
-    return int(datetime.fromisoformat(timestamp).timestamp())

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from jobs.documents import iso
 from jobs.names import COLLECTION, DATABASE, REJECTED_TOPIC, TWEETS_TOPIC
 from local import pods, standins
 from local.chart import copy_without_dependencies
@@ -22,7 +23,7 @@ from local.cluster import ClusterError, Object
 from local.release import JOBS, PROFILE, RELEASE, image_settings, settled
 from local.sql_client import database_uri
 from tests.cluster.conftest import Place
-from tests.counting import Feed, assert_complete, iso, numbers
+from tests.counting import Feed, assert_complete, numbers
 from tests.waiting import await_value
 
 HERE = Path(__file__).parent

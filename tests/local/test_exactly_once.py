@@ -12,11 +12,12 @@ from dataclasses import dataclass
 import psutil
 import pytest
 
+from jobs.documents import iso
 from jobs.names import COLLECTION, DATABASE, REJECTED_TOPIC, TWEETS_TOPIC
 from local.broker import read_topic
 from local.process import Program
 from local.stack import JOBS, Stack
-from tests.counting import Feed, iso, numbers
+from tests.counting import Feed, numbers
 from tests.local.conftest import RATE, WINDOW_SECONDS
 from tests.local.counting import documents, newest_end, records
 from tests.waiting import await_value
