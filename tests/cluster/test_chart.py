@@ -79,10 +79,10 @@ class Release:
         return [json.loads(line) for line in lines.splitlines()]
 
     def await_window_after(self, moment: float, what: str, seconds: float = RECOVERY_SECONDS) -> None:
-        """Wait until a window that began after `moment` (Unix time) is in the collection."""
+        """Wait until a window that began after `moment` (Unix time) and all before it are in the collection."""
         end = iso(moment + 2 * FEED.window_seconds)
         await_value(
-            lambda: any(document["timestamp"] >= end for document in self.documents()),
+            lambda: FEED.complete_end(document["timestamp"] for document in self.documents()) >= end,
             f"a document of {end} or later ({what})",
             seconds,
             every=1,

@@ -11,7 +11,7 @@ from local.stack import Stack
 from tests.counting import assert_complete, numbers
 from tests.local.conftest import RATE
 from tests.local.topics import Topic, topic
-from tests.unit.hostile_server import HostileServer, Peer
+from tests.unit.hostile_server import HostileServer, Peer, in_turn, refusing
 from tests.waiting import await_value
 
 EPOCH_MS = 1_767_225_600_000
@@ -104,6 +104,47 @@ def test_a_frame_that_is_too_large_is_stepped_over_and_not_asked_for_again(
         "/?since=0&format=json",
         f"/?format=json&since={TOO_LARGE}",
     ]
+
+
+async def serve_half(peer: Peer) -> None:
+    """Posts 1 to 6, and then nothing but answers to pings."""
+    await peer.accept()
+    await peer.send(*(post(number) for number in range(1, LAST // 2 + 1)))
+
+
+WAVERING = in_turn(
+    serve_half,
+    refusing(503, Retry_After="2"),
+    refusing(429, Retry_After="1"),
+    refusing(400),  # a gateway without a backend, whatever it is asked for
+    refusing(400),
+    serve,
+)
+
+
+def test_a_server_that_is_silent_or_busy_is_waited_for_and_costs_no_post(stack: Stack) -> None:
+    with HostileServer(WAVERING) as server, topic(stack.settings.kafka, "wavering") as published:
+        environment = {
+            "WEBSOCKET_URL": f"{server.url}?since=0",
+            "KAFKA_TOPIC": published.name,
+            "KAFKA_REJECTED_TOPIC": published.rejected_name,
+            "MAX_SILENCE_SECONDS": "3",
+        }
+        identity = stack.submit("collector_stream", environment)
+        try:
+            await_value(lambda: any(post["text"] == f"post {LAST}" for post in published.posts()), "the last post", 90)
+            await_value(lambda: stack.flink.metric(identity, "collector_silences"), "the silence to be counted", 30)
+            assert stack.flink.metric(identity, "collector_gaps") == 0
+        finally:
+            stack.flink.cancel(identity)
+        assert numbers(published.posts()) == list(range(1, LAST + 1))
+        assert published.rejections() == []
+    silent, busy, limited, *_ = server.peers
+    resumed = f"/?format=json&since={LAST // 2}"
+    assert [peer.path for peer in server.peers[1:6]] == [resumed, resumed, resumed, "/?since=0&format=json", resumed]
+    assert silent.ended_at is not None
+    assert silent.ended_at - silent.asked_at > 3
+    assert limited.asked_at - busy.asked_at > 2
 
 
 def test_two_connections_read_each_post_once(stack: Stack) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import psutil
 import pytest
+from pymongo.errors import PyMongoError
 
 from jobs.documents import iso
 from jobs.names import COLLECTION, DATABASE, REJECTED_TOPIC, TWEETS_TOPIC
@@ -19,7 +20,7 @@ from local.process import Program
 from local.stack import JOBS, Stack
 from tests.counting import Feed, numbers
 from tests.local.conftest import RATE, WINDOW_SECONDS
-from tests.local.counting import documents, newest_end, records
+from tests.local.counting import documents, records
 from tests.waiting import await_value
 
 RECOVERY_SECONDS = 90
@@ -33,11 +34,14 @@ class Pipeline:
     stack: Stack
 
     def documents_end(self) -> str:
-        """The end of the newest window in the collection, ISO 8601."""
-        return newest_end(self.stack.settings.store_uri, DATABASE, COLLECTION)
+        """The end of the newest window before which every one has a document, ISO 8601; "" while the store is down."""
+        try:
+            return FEED.complete_end(documents(self.stack.settings.store_uri, DATABASE, COLLECTION))
+        except PyMongoError:
+            return ""
 
     def await_window_after(self, moment: float, what: str, seconds: float = RECOVERY_SECONDS) -> None:
-        """Wait until a window that began after `moment` (Unix time) is in the collection."""
+        """Wait until a window that began after `moment` (Unix time) and all before it are in the collection."""
         end = iso(moment + 2 * WINDOW_SECONDS)
         await_value(lambda: self.documents_end() >= end, f"a document of {end} or later ({what})", seconds)
 
