@@ -11,12 +11,14 @@ from pyflink.table.udf import FunctionContext, TableFunction, udtf
 
 from jobs import chunks, sql
 from jobs.collection import HEARTBEAT_PREFIX, MAX_REJECTED_CHARACTERS
-from jobs.entry import TRANSACTION_TIMEOUT_MS, define, fail_clearly, submit
+from jobs.entry import TRANSACTION_TIMEOUT_MS, define, fail_clearly, new_run, submit
 from jobs.event_time import HEARTBEAT_STEP_MS, MAX_AHEAD_MS, OUT_OF_ORDER_MS
 from jobs.kafka_security import connector_options, read_files
+from jobs.records import PLAIN_POST
 from jobs.settings import AggregatorSettings, acknowledged_uri, read_aggregator_settings
 from jobs.starting_point import StartingPoint, starting_point
 from jobs.stored_documents import StoredDocuments, patiently
+from jobs.transactional_ids import TransactionalIds
 from jobs.worldometers import CachedCounters, Counters
 
 # How much further than the newest heartbeat of a partition the collector's posts in it may have advanced event time.
@@ -98,7 +100,8 @@ def main() -> None:
         tables.get_config().set(name, value)
     register_functions(tables, settings)
     start = where_to_start(settings, restored=is_restored(tables))
-    statements = sql.statements("aggregator", sql_values(settings, start))
+    transactions = TransactionalIds(settings.id_prefix, "aggregator", settings.topic, new_run())
+    statements = sql.statements("aggregator", sql_values(settings, start, transactions.of_this_run))
     define(tables, statements)
     submit(tables, statements)
 
@@ -151,17 +154,20 @@ def register_functions(tables: StreamTableEnvironment, settings: AggregatorSetti
     tables.create_temporary_system_function("split_content", split_content)
 
 
-def sql_values(settings: AggregatorSettings, start: StartingPoint) -> dict[str, object]:
-    """What the placeholders of aggregator.sql stand for."""
+def sql_values(settings: AggregatorSettings, start: StartingPoint, transactions: str) -> dict[str, object]:
+    """What the placeholders of aggregator.sql stand for. transactions: the prefix of the transactional ids."""
     return {
         "topic": settings.topic,
         "rejected_topic": settings.rejected_topic,
         "kafka": connector_options(settings.bootstrap_servers, settings.security),
         "start": start.options,
         "begin_ms": start.begin_ms,
-        "transactions": f"aggregator-{settings.topic}",
+        "group": f"{settings.id_prefix}-aggregator",
+        "rejections_group": f"{settings.id_prefix}-aggregator-rejections",
+        "transactions": transactions,
         "transaction_timeout_ms": str(TRANSACTION_TIMEOUT_MS),
         "heartbeats": f"{HEARTBEAT_PREFIX}%",
+        "plain_post": PLAIN_POST,
         "max_ahead_ms": MAX_AHEAD_MS,
         "max_rejected_characters": MAX_REJECTED_CHARACTERS,
         "out_of_order": interval(settings.out_of_order_seconds),

@@ -15,13 +15,15 @@ from pyflink.table import StreamTableEnvironment
 
 from jobs import sql
 from jobs.collection import Batch, Progress
-from jobs.entry import TRANSACTION_TIMEOUT_MS, define, fail_clearly, submit
+from jobs.entry import TRANSACTION_TIMEOUT_MS, define, fail_clearly, new_run, submit
 from jobs.feeds import Shard, make_feed
 from jobs.kafka_security import connector_options, read_files
-from jobs.kafka_topic import Partitions, count_partitions, newest_values_patiently
+from jobs.kafka_topic import Partitions, count_partitions_patiently, newest_values_patiently
+from jobs.kafka_transactions import abort_transactions_patiently
 from jobs.resume import progress_from
 from jobs.settings import CollectorSettings, read_collector_settings
 from jobs.shard_worker import ShardWorker
+from jobs.transactional_ids import TransactionalIds
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +41,7 @@ OPTIONS = {
     # No operator here keeps a row that it has handed on.
     "pipeline.object-reuse": "true",
 }
-BATCHES = Types.ROW_NAMED(["posts", "rejected"], [RECORDS, RECORDS])
+BATCHES = Types.ROW_NAMED(["topic", "records"], [Types.STRING(), RECORDS])
 
 
 class Collect(KeyedProcessFunction):  # type: ignore[misc]
@@ -49,10 +51,13 @@ class Collect(KeyedProcessFunction):  # type: ignore[misc]
     partitions: their number when the job was submitted.
     """
 
-    def __init__(self, settings: CollectorSettings, shards: dict[int, Shard], partitions: int) -> None:
+    def __init__(
+        self, settings: CollectorSettings, shards: dict[int, Shard], partitions: int, transactions: TransactionalIds
+    ) -> None:
         self._settings = settings
         self._shards = shards
         self._partitions = partitions
+        self._transactions = transactions
 
     def open(self, runtime_context: RuntimeContext) -> None:
         self._state = runtime_context.get_state(ValueStateDescriptor("progress", Types.PICKLED_BYTE_ARRAY()))
@@ -64,7 +69,10 @@ class Collect(KeyedProcessFunction):  # type: ignore[misc]
         if key not in self._workers:
             shard, settings = self._shards[key], self._settings
             password = read_files(settings.security)
-            restored = restored_progress(self._state.value(), shard)
+            state = self._state.value()
+            if state is None:  # there is nothing of an earlier run that this one could commit
+                abort_transactions_patiently(settings, password, self._transactions)
+            restored = restored_progress(state, shard)
             progress = restored or first_progress(settings, shard, password)
             partitions = Partitions(settings, password, self._partitions)
             begin_live = restored is None and not settings.resume_from_topic
@@ -81,8 +89,7 @@ class Collect(KeyedProcessFunction):  # type: ignore[misc]
         progress = None
         while (taken := worker.next_batch()) is not None:
             batch, progress = taken
-            if batch.posts or batch.rejected:
-                yield as_row(batch)
+            yield from as_rows(batch, self._settings)
             if time.monotonic() >= end:
                 break
         if progress is not None:
@@ -126,14 +133,17 @@ def first_progress(settings: CollectorSettings, shard: Shard, password: str) -> 
     return progress_from(values, feed, shard) or Progress()
 
 
-def as_row(batch: Batch) -> Row:
-    return Row(*(["\t".join(record) for record in records] for records in (batch.posts, batch.rejected)))
+def as_rows(batch: Batch, settings: CollectorSettings) -> Iterator[Row]:
+    """A row for each topic that gets records."""
+    for topic, records in ((settings.topic, batch.posts), (settings.rejected_topic, batch.rejected)):
+        if records:
+            yield Row(topic, ["\t".join(record) for record in records])
 
 
 def main() -> None:
     with fail_clearly():
         settings = read_collector_settings(os.environ)
-        partitions = count_partitions(settings, read_files(settings.security))
+        partitions = count_partitions_patiently(settings)
     environment = StreamExecutionEnvironment.get_execution_environment()
     environment.enable_checkpointing(settings.checkpoint_seconds * 1000)
     environment.set_max_parallelism(MAX_PARALLELISM)
@@ -142,12 +152,13 @@ def main() -> None:
         tables.get_config().set(name, value)
     keys = shard_keys(environment.get_parallelism() if settings.feed == "simulator" else 1)
     shards = {key: Shard(number, len(keys)) for number, key in enumerate(keys)}
-    statements = sql.statements("collector", sql_values(settings, len(keys)))
+    transactions = TransactionalIds(settings.id_prefix, f"collector-{settings.feed}", settings.topic, new_run())
+    statements = sql.statements("collector", sql_values(settings, len(keys), transactions.of_this_run))
     define(tables, statements)
     batches = (
         tables.to_data_stream(tables.from_path("ticks"))
         .key_by(lambda tick: keys[tick[0]], key_type=Types.INT())
-        .process(Collect(settings, shards, partitions), BATCHES)
+        .process(Collect(settings, shards, partitions, transactions), BATCHES)
         .name("collect")
         .uid("collect")
     )
@@ -155,16 +166,14 @@ def main() -> None:
     submit(tables, statements)
 
 
-def sql_values(settings: CollectorSettings, shards: int) -> dict[str, object]:
-    """What the placeholders of collector.sql stand for."""
+def sql_values(settings: CollectorSettings, shards: int, transactions: str) -> dict[str, object]:
+    """What the placeholders of collector.sql stand for. transactions: the prefix of the transactional ids."""
     return {
         "ticks_per_second": str(2 * shards),
         "last_shard": str(shards - 1),
-        "topic": settings.topic,
-        "rejected_topic": settings.rejected_topic,
+        "topics": f"{settings.topic};{settings.rejected_topic}",
         "kafka": connector_options(settings.bootstrap_servers, settings.security),
-        "transactions": f"collector-{settings.topic}",
-        "rejected_transactions": f"collector-{settings.rejected_topic}",
+        "transactions": transactions,
         "transaction_timeout_ms": str(TRANSACTION_TIMEOUT_MS),
     }
 

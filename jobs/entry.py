@@ -2,6 +2,7 @@
 
 import contextlib
 import sys
+import uuid
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -11,8 +12,14 @@ if TYPE_CHECKING:
     from pyflink.table import StreamTableEnvironment
 
 
-# Kafka's broker aborts a transaction that stays open for more than its own limit, 15 minutes by default.
-TRANSACTION_TIMEOUT_MS = 600_000
+# Kafka aborts a transaction that is open for longer. It is the most that a broker allows by default
+# (transaction.max.timeout.ms).
+TRANSACTION_TIMEOUT_MS = 900_000
+
+
+def new_run() -> str:
+    """A name for this submission of a job."""
+    return uuid.uuid4().hex[:8]
 
 
 @contextlib.contextmanager

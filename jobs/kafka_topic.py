@@ -4,15 +4,15 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
 from kafka.admin import KafkaAdminClient
 from kafka.errors import KafkaError, KafkaTimeoutError, SaslAuthenticationFailedError
 
-from jobs.kafka_security import client_options
-from jobs.settings import CollectorSettings, SettingError
+from jobs.kafka_security import client_options, read_files
+from jobs.settings import CollectorSettings
 
 log = logging.getLogger(__name__)
 
@@ -27,8 +27,26 @@ RETRY_SECONDS = 5.0
 PARTITIONS_SECONDS = 1.0
 
 
+class NotReadyError(Exception):
+    """Kafka or the topic is not there for this user; the text says what is awaited and which settings name it."""
+
+
+def count_partitions_patiently(settings: CollectorSettings, sleep: Callable[[float], None] = time.sleep) -> int:
+    """The number of partitions, however long Kafka, the topic or the user is not there; each failure is logged.
+
+    A job that gives up here is FAILED for good, although Kafka may only be restarting. Raises SettingError for a file
+    of the settings that cannot be used.
+    """
+    while True:
+        try:
+            return count_partitions(settings, read_files(settings.security))
+        except NotReadyError as error:
+            log.warning("waiting for Kafka: %s; trying again in %g s", error, RETRY_SECONDS)
+            sleep(RETRY_SECONDS)
+
+
 def count_partitions(settings: CollectorSettings, password: str) -> int:
-    """The number of partitions of the topic. Raises SettingError when Kafka or the topic is not there for this user."""
+    """The number of partitions of the topic. Raises NotReadyError."""
     where = f"KAFKA_BOOTSTRAP_SERVERS={settings.bootstrap_servers!r}"
     security = settings.security
     options = {"bootstrap_timeout_ms": BOOTSTRAP_TIMEOUT_MS, "reconnect_backoff_max_ms": RECONNECT_BACKOFF_MS}
@@ -39,13 +57,13 @@ def count_partitions(settings: CollectorSettings, password: str) -> int:
         except (KafkaError, OSError) as error:
             if any(isinstance(reason, SaslAuthenticationFailedError) for reason in retried):
                 told = f"{where} refuses this user with the password in KAFKA_PASSWORD_FILE={security.password_file!r}"
-                raise SettingError(f"KAFKA_USERNAME={security.username!r}: Kafka at {told}") from error
+                raise NotReadyError(f"KAFKA_USERNAME={security.username!r}: Kafka at {told}") from error
             reason = retried[-1] if retried else error
             told = f"no Kafka answers there with KAFKA_SECURITY_PROTOCOL={security.protocol}: {reason}"
-            raise SettingError(f"{where}: {told}") from error
+            raise NotReadyError(f"{where}: {told}") from error
     if not partitions:
         seen = f" that KAFKA_USERNAME={security.username!r} may describe" if security.username else ""
-        raise SettingError(f"KAFKA_TOPIC={settings.topic!r}: Kafka at {where} has no such topic{seen}")
+        raise NotReadyError(f"KAFKA_TOPIC={settings.topic!r}: Kafka at {where} has no such topic{seen}")
     return len(partitions)
 
 

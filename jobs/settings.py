@@ -41,7 +41,8 @@ class KafkaSecurity:
 
 @dataclass(frozen=True)
 class CollectorSettings:
-    """websocket_urls: servers of one feed; max_frame_bytes: a larger frame is skipped and rejected;
+    """websocket_urls: servers of one feed; id_prefix: what the transactional ids begin with;
+    max_frame_bytes: a larger frame is skipped and rejected;
     buffer_frames: how many frames wait for Kafka before the socket is read slower; max_silence_seconds: a server that
     sends nothing for longer is left, 0: never; resume_from_topic: whether a collector without state goes on after the
     newest position in the topic, and not live; checkpoint_seconds: how often what was collected is committed, and so
@@ -53,6 +54,7 @@ class CollectorSettings:
     security: KafkaSecurity
     topic: str
     rejected_topic: str
+    id_prefix: str
     max_frame_bytes: int
     buffer_frames: int
     max_silence_seconds: int
@@ -62,7 +64,8 @@ class CollectorSettings:
 
 @dataclass(frozen=True)
 class AggregatorSettings:
-    """window_seconds: length of a window; out_of_order_seconds: how much older than the newest post of its partition
+    """id_prefix: what the transactional ids and consumer groups begin with;
+    window_seconds: length of a window; out_of_order_seconds: how much older than the newest post of its partition
     a post may be and still count; allowed_lateness_seconds: for how long, in event time, a late post is still added to
     its document; idle_seconds: after how long a partition without any record holds no window open, 0: never;
     replay_from: where a job without state begins to rewrite documents, ISO 8601 or `earliest`, None: behind them;
@@ -74,6 +77,7 @@ class AggregatorSettings:
     security: KafkaSecurity
     topic: str
     rejected_topic: str
+    id_prefix: str
     window_seconds: int
     out_of_order_seconds: int
     allowed_lateness_seconds: int
@@ -101,12 +105,13 @@ def read_collector_settings(environment: Mapping[str, str]) -> CollectorSettings
         security=read.security(),
         topic=topic,
         rejected_topic=rejected_topic,
+        id_prefix=read.name("KAFKA_ID_PREFIX", "data-collection"),
         max_frame_bytes=read.whole("MAX_FRAME_BYTES", 262_144, 1_024, 524_288),
         buffer_frames=read.whole("BUFFER_FRAMES", 20_000, 100, 1_000_000),
         # A feed of plain text may well be silent, and cannot be asked for what it sent meanwhile.
         max_silence_seconds=read.whole("MAX_SILENCE_SECONDS", 0 if feed == "text" else 60, 0, 86_400),
         resume_from_topic=read.choice("START_FROM", "topic", ("topic", "live")) == "topic",
-        checkpoint_seconds=read.whole("CHECKPOINT_SECONDS", 2, 1, 600),
+        checkpoint_seconds=read.whole("CHECKPOINT_SECONDS", 2, 1, 120),
     )
 
 
@@ -119,12 +124,13 @@ def read_aggregator_settings(environment: Mapping[str, str]) -> AggregatorSettin
         security=read.security(),
         topic=topic,
         rejected_topic=rejected_topic,
+        id_prefix=read.name("KAFKA_ID_PREFIX", "data-collection"),
         window_seconds=read.whole("WINDOW_SECONDS", 20, 1, 3_600),
         out_of_order_seconds=read.whole("OUT_OF_ORDER_SECONDS", 1, 0, 3_600),
         allowed_lateness_seconds=read.whole("ALLOWED_LATENESS_SECONDS", 40, 0, 3_600),
         replay_from=read.moment("REPLAY_FROM", "earliest"),
         idle_seconds=read.whole("IDLE_SECONDS", 0, 0, 86_400),
-        checkpoint_seconds=read.whole("CHECKPOINT_SECONDS", 10, 1, 600),
+        checkpoint_seconds=read.whole("CHECKPOINT_SECONDS", 10, 1, 120),
         max_document_bytes=read.whole("MAX_DOCUMENT_BYTES", 12_000_000, 1_000, 16_000_000),
         mongodb_uri=read.secret_url("MONGODB_URI", "mongodb://localhost:27017", MONGODB_SCHEMES),
         database=read.name("MONGODB_DATABASE", DATABASE),

@@ -7,9 +7,10 @@ CREATE TABLE ticks (`shard` INT) WITH (
   'fields.shard.max' = ${last_shard}
 );
 
-CREATE TABLE tweets (`key` STRING, `value` STRING) WITH (
+-- One sink for both topics: each checkpoint has one transaction, so posts and rejections appear together.
+CREATE TABLE records (`key` STRING, `value` STRING, `topic` STRING NOT NULL METADATA) WITH (
   'connector' = 'kafka',
-  'topic' = ${topic},
+  'topic' = ${topics},
   ${kafka},
   'key.format' = 'raw',
   'key.fields' = 'key',
@@ -24,17 +25,8 @@ CREATE TABLE tweets (`key` STRING, `value` STRING) WITH (
   'properties.batch.size' = '262144'
 );
 
-CREATE TABLE rejected WITH (
-  'topic' = ${rejected_topic},
-  'sink.transactional-id-prefix' = ${rejected_transactions}
-) LIKE tweets (OVERWRITING OPTIONS);
-
 -- The Python operator hands over its records in batches, as arrays: a row each would cost more than reading the socket
 -- does. Each is a key, a tab and a value.
-INSERT INTO tweets
-SELECT SPLIT_INDEX(record, CHR(9), 0), SPLIT_INDEX(record, CHR(9), 1)
-FROM batches CROSS JOIN UNNEST(batches.posts) AS collected (record);
-
-INSERT INTO rejected
-SELECT SPLIT_INDEX(record, CHR(9), 0), SPLIT_INDEX(record, CHR(9), 1)
-FROM batches CROSS JOIN UNNEST(batches.rejected) AS collected (record);
+INSERT INTO records
+SELECT SPLIT_INDEX(record, CHR(9), 0), SPLIT_INDEX(record, CHR(9), 1), topic
+FROM batches CROSS JOIN UNNEST(batches.records) AS collected (record);

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 from kafka.admin import ACL, ACLOperation, ACLPermissionType, ACLResourcePatternType, ResourcePattern, ResourceType
 
-from jobs import collector_stream, kafka_topic
-from jobs.names import DATABASE, REJECTED_TOPIC, TWEETS_TOPIC
-from jobs.settings import SettingError, read_collector_settings
+from jobs import kafka_topic
+from jobs.kafka_topic import NotReadyError
+from jobs.names import DATABASE, REJECTED_TOPIC, TWEETS_PARTITIONS, TWEETS_TOPIC
+from jobs.settings import read_collector_settings
 from local.broker import Broker, admin
 from local.process import owned_processes
 from local.settings import Ports, Settings
@@ -28,18 +29,17 @@ from tests.waiting import await_value
 
 COLLECTION = "secure"
 PASSWORDS = {"collector": "col s3cret $x ${file:/a:b} '#/*", "aggregator": "agg-s3cret", "operator": "op-s3cret"}
-GROUPS = ("aggregator", "aggregator-rejections")
+GROUPS = ("data-collection-aggregator", "data-collection-aggregator-rejections")
 # All that the jobs need: user, kind, name, pattern, what the user may do (either implies DESCRIBE).
 LITERAL, PREFIXED = ACLResourcePatternType.LITERAL, ACLResourcePatternType.PREFIXED
 ACCESS = [
     ("collector", ResourceType.TOPIC, TWEETS_TOPIC, LITERAL, ACLOperation.READ),
     ("collector", ResourceType.TOPIC, TWEETS_TOPIC, LITERAL, ACLOperation.WRITE),
     ("collector", ResourceType.TOPIC, REJECTED_TOPIC, LITERAL, ACLOperation.WRITE),
-    ("collector", ResourceType.TRANSACTIONAL_ID, f"collector-{TWEETS_TOPIC}-", PREFIXED, ACLOperation.WRITE),
-    ("collector", ResourceType.TRANSACTIONAL_ID, f"collector-{REJECTED_TOPIC}-", PREFIXED, ACLOperation.WRITE),
+    ("collector", ResourceType.TRANSACTIONAL_ID, "data-collection/collector-", PREFIXED, ACLOperation.WRITE),
     ("aggregator", ResourceType.TOPIC, TWEETS_TOPIC, LITERAL, ACLOperation.READ),
     ("aggregator", ResourceType.TOPIC, REJECTED_TOPIC, LITERAL, ACLOperation.WRITE),
-    ("aggregator", ResourceType.TRANSACTIONAL_ID, f"aggregator-{TWEETS_TOPIC}-", PREFIXED, ACLOperation.WRITE),
+    ("aggregator", ResourceType.TRANSACTIONAL_ID, "data-collection/aggregator/", PREFIXED, ACLOperation.WRITE),
     *[("aggregator", ResourceType.GROUP, group, LITERAL, ACLOperation.READ) for group in GROUPS],
     ("operator", ResourceType.TOPIC, TWEETS_TOPIC, LITERAL, ACLOperation.DESCRIBE),
 ]
@@ -168,20 +168,20 @@ def test_no_password_is_in_a_file_of_flink_its_answers_or_an_environment(stack: 
     assert [name for name, text in texts.items() if b"s3cret" in text] == []
 
 
-def test_a_wrong_password_is_told_before_the_job_is_submitted(
-    kafka: SecureKafka, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_a_wrong_password_is_told_and_a_new_one_is_taken(
+    kafka: SecureKafka, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
-    wrong = str(kafka.folder / "aggregator")
+    file = tmp_path / "password"
+    file.write_text("wrong")
     monkeypatch.setattr(kafka_topic, "BOOTSTRAP_TIMEOUT_MS", 10_000)
-    for name, value in kafka.environment("collector", KAFKA_PASSWORD_FILE=wrong).items():
-        monkeypatch.setenv(name, value)
-    with pytest.raises(SystemExit) as caught:
-        collector_stream.main()
-    assert caught.value.code == 2
+    settings = read_collector_settings(kafka.environment("collector", KAFKA_PASSWORD_FILE=str(file)))
+
+    def mend(_: float) -> None:
+        file.write_text(PASSWORDS["collector"])
+
+    assert kafka_topic.count_partitions_patiently(settings, mend) == TWEETS_PARTITIONS
     told = f"Kafka at KAFKA_BOOTSTRAP_SERVERS={kafka.bootstrap!r} refuses this user with the password in"
-    assert (
-        capsys.readouterr().err == f"SettingError: KAFKA_USERNAME='collector': {told} KAFKA_PASSWORD_FILE={wrong!r}\n"
-    )
+    assert f"waiting for Kafka: KAFKA_USERNAME='collector': {told} KAFKA_PASSWORD_FILE={str(file)!r}" in caplog.text
 
 
 def test_the_operator_sees_the_topic_grow_as_a_user_who_may_read_nothing(kafka: SecureKafka) -> None:
@@ -223,5 +223,5 @@ def test_the_reason_why_kafka_cannot_be_used_is_told(
     port = kafka.bootstrap.rpartition(":")[2]
     changed = {name: value.replace("{port}", port) for name, value in changes.items()}
     settings = read_collector_settings(kafka.environment("collector", **changed))
-    with pytest.raises(SettingError, match=reason):
+    with pytest.raises(NotReadyError, match=reason):
         kafka_topic.count_partitions(settings, PASSWORDS["collector"])

@@ -173,6 +173,20 @@ def test_a_collector_without_state_goes_on_where_the_topic_ends(pipeline: Pipeli
     pipeline.assert_nothing_is_missing(holes=1)
 
 
+def test_a_collector_that_is_submitted_while_kafka_is_away_starts_when_it_is_back(pipeline: Pipeline) -> None:
+    stack = pipeline.stack
+    pipeline.cancel("collector_stream")
+    stack.broker.program.kill()
+    log = stack.settings.logs / "submit-collector_stream.log"
+    log.unlink()
+    with ThreadPoolExecutor() as pool:
+        submitted = pool.submit(pipeline.submit, "collector_stream")
+        await_value(lambda: log.is_file() and "waiting for Kafka" in log.read_text(), "the wait to be told", 90)
+        stack.broker.start()
+        submitted.result(120)
+    pipeline.assert_nothing_is_missing(holes=1)
+
+
 def test_more_partitions_make_no_post_late(pipeline: Pipeline) -> None:
     grown_at = time.time() * 1000
     with contextlib.closing(admin(pipeline.stack.settings.kafka)) as client:

@@ -11,6 +11,7 @@ from jobs.collector_stream import Collect
 from jobs.kafka_security import client_options, connector_options, read_files
 from jobs.settings import KafkaSecurity, SettingError, read_aggregator_settings, read_collector_settings
 from jobs.starting_point import EARLIEST
+from jobs.transactional_ids import TransactionalIds
 from tests.unit.test_sql import literals
 
 PASSWORD = "s3cret pass'word ${file:/a:b} $x #/*"
@@ -70,15 +71,16 @@ def variables(tmp_path: Path) -> dict[str, str]:
 def test_the_password_is_neither_in_the_sql_nor_in_what_the_job_graph_holds(variables: dict[str, str]) -> None:
     collector, aggregator = read_collector_settings(variables), read_aggregator_settings(variables)
     assert read_files(collector.security) == PASSWORD
+    ids = TransactionalIds("data-collection", "collector", "tweets", "run")
     texts = {
-        "collector": sql.statements("collector", collector_stream.sql_values(collector, 1)),
-        "aggregator": sql.statements("aggregator", aggregator_stream.sql_values(aggregator, EARLIEST)),
+        "collector": sql.statements("collector", collector_stream.sql_values(collector, 1, "run")),
+        "aggregator": sql.statements("aggregator", aggregator_stream.sql_values(aggregator, EARLIEST, "run")),
     }
     for name, tables in (("collector", 1), ("aggregator", 3)):
         found = "".join(texts[name])
         assert "s3cret" not in found
         assert len([value for value in literals(found) if "${file:/" in value]) == tables
-    assert "s3cret" not in f"{collector!r}{aggregator!r}{vars(Collect(collector, {}, 4))!r}"
+    assert "s3cret" not in f"{collector!r}{aggregator!r}{vars(Collect(collector, {}, 4, ids))!r}"
 
 
 def test_no_file_is_read_where_none_is_named() -> None:

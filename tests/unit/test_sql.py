@@ -18,8 +18,8 @@ DOCUMENT = {
     "timestamp": "STRING",
     **dict.fromkeys(Counters._fields, "BIGINT"),
 }
-COLLECTOR = collector_stream.sql_values(read_collector_settings({}), 3)
-AGGREGATOR = aggregator_stream.sql_values(read_aggregator_settings({}), EARLIEST)
+COLLECTOR = collector_stream.sql_values(read_collector_settings({}), 3, "run")
+AGGREGATOR = aggregator_stream.sql_values(read_aggregator_settings({}), EARLIEST, "run")
 TABLE = {name: AGGREGATOR[name] for name in ("mongodb_uri", "database", "collection")}  # as local/sql_client.py does
 VALUES = {"collector": COLLECTOR, "aggregator": AGGREGATOR, "twitter_table": TABLE}
 LITERAL = re.compile(r"'((?:[^']|'')*)'")

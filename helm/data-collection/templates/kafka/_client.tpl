@@ -5,6 +5,7 @@
 KAFKA_BOOTSTRAP_SERVERS: {{ include "data-collection.kafka.bootstrapServers" . }}
 KAFKA_TOPIC: {{ .Values.kafka.topics.tweets.name | quote }}
 KAFKA_REJECTED_TOPIC: {{ .Values.kafka.topics.rejected.name | quote }}
+KAFKA_ID_PREFIX: {{ include "data-collection.kafka.idPrefix" . }}
 KAFKA_SECURITY_PROTOCOL: {{ $protocol }}
 {{- if include "data-collection.kafka.caSecret" . }}
 KAFKA_CA_FILE: {{ include "data-collection.kafka.folder" . }}/ca.crt
@@ -41,6 +42,11 @@ projected:
         items: [{key: ca.crt, path: ca.crt}]
     {{- end }}
 {{- end }}
+{{- end }}
+
+{{/* What transactional ids and consumer groups begin with: another one for each release on the same Kafka. */}}
+{{- define "data-collection.kafka.idPrefix" -}}
+{{ .Release.Namespace }}.{{ include "data-collection.fullname" . }}
 {{- end }}
 
 {{- define "data-collection.kafka.folder" -}}
