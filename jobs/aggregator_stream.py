@@ -129,7 +129,7 @@ def options(settings: AggregatorSettings) -> dict[str, str]:
         # A partition without any record for this long, heartbeats included, no longer holds windows open.
         **idle,
         # A late post makes its window fire again, with all of its posts; those of a second fire together. The window is
-        # kept for longer than late posts are let through, so it never drops one (see the view `unordered`).
+        # kept for longer than late posts are let through, so it never drops one (see the view `compared`).
         "table.exec.emit.late-fire.enabled": "true",
         "table.exec.emit.late-fire.delay": "1 s",
         "table.exec.emit.allow-lateness": f"{settings.allowed_lateness_seconds * 1000 + ORDER_MARGIN_MS} ms",

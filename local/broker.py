@@ -141,6 +141,11 @@ transaction.state.log.num.partitions=1
 group.initial.rebalance.delay.ms=0
 # A node killed with -9 reads its whole log again at its next start: small segments keep that short.
 log.segment.bytes=134217728
+# For each partition: a demo that runs for weeks keeps some days.
+log.retention.bytes=1073741824
+# Each checkpoint has a transactional id and a producer id, which the broker holds in memory until they expire.
+transactional.id.expiration.ms=259200000
+producer.id.expiration.ms=3600000
 """
 
 

@@ -28,21 +28,20 @@ CREATE TABLE tweets (
 
 -- `hash` and `timestamp` are reserved words, hence the quotes. A post can be added to its document until event time
 -- reaches `deadline` (ms); then the window's state is dropped. A sound post with a position comes from a collector, which
--- writes its posts in the order of event time: it is compared with Flink's watermark. But a watermark is no state: it is
--- unknown or too low for a moment after a restart.
+-- writes its posts in the order of event time: while Flink's watermark is below its deadline, it is in order. But a
+-- watermark is no state: it is unknown or too low for a moment after a restart.
 CREATE TEMPORARY VIEW placed AS
 SELECT
   *,
-  (`timestamp` / ${window_ms} + 1) * ${window_ms} - 1 + ${allowed_lateness_ms} AS deadline,
-  `id` IS NOT NULL AND `source` IS NOT NULL AND `time` IS NOT NULL AND `text` IS NOT NULL
-    AND `position` IS NOT NULL AND CURRENT_WATERMARK(`time`) IS NOT NULL AS in_order
-FROM tweets;
+  (`id` IS NOT NULL AND `source` IS NOT NULL AND `time` IS NOT NULL AND `text` IS NOT NULL AND `position` IS NOT NULL
+    AND CURRENT_WATERMARK(`time`) < TO_TIMESTAMP_LTZ(deadline, 3)) IS TRUE AS in_order
+FROM (SELECT *, (`timestamp` / ${window_ms} + 1) * ${window_ms} - 1 + ${allowed_lateness_ms} AS deadline FROM tweets);
 
 -- All other records are compared with the newest event time of their own partition, which is keyed state and survives
 -- restarts, savepoints and a changed parallelism. The collector's heartbeats keep it close to the collector's posts
 -- (ORDER_MARGIN_MS): the watermark is never further ahead, so no post meets a window without state. A heartbeat has no
 -- text and only advances event time.
-CREATE TEMPORARY VIEW unordered AS
+CREATE TEMPORARY VIEW compared AS
 SELECT
   *,
   CASE
@@ -51,6 +50,7 @@ SELECT
     WHEN `timestamp` IS NULL THEN 'no timestamp'
     WHEN `time` IS NULL THEN 'timestamp negative or ahead of the clock'
     WHEN `text` IS NULL THEN CASE WHEN `id` LIKE ${heartbeats} THEN 'heartbeat' ELSE 'no text' END
+    WHEN CURRENT_WATERMARK(`time`) >= TO_TIMESTAMP_LTZ(deadline, 3) THEN 'late'
   END AS fault,
   MAX(CASE WHEN `time` IS NOT NULL THEN `timestamp` END) OVER (
     PARTITION BY `partition` ORDER BY `read_at` ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
@@ -58,21 +58,12 @@ SELECT
 FROM placed WHERE NOT in_order;
 
 CREATE TEMPORARY VIEW checked AS
-SELECT
-  `id`, `text`, `timestamp`, `source`, `time`, `partition`, `offset`,
-  CASE WHEN CURRENT_WATERMARK(`time`) >= TO_TIMESTAMP_LTZ(deadline, 3) THEN 'late' END AS reason
-FROM placed WHERE in_order
-UNION ALL
-SELECT
-  `id`, `text`, `timestamp`, `source`, `time`, `partition`, `offset`,
-  CASE
-    WHEN fault IS NOT NULL THEN fault
-    WHEN newest - ${out_of_order_ms} >= deadline THEN 'late'
-    WHEN CURRENT_WATERMARK(`time`) >= TO_TIMESTAMP_LTZ(deadline, 3) THEN 'late'
-  END AS reason
-FROM unordered;
+SELECT *, CASE WHEN fault IS NOT NULL THEN fault WHEN newest - ${out_of_order_ms} >= deadline THEN 'late' END AS reason
+FROM compared;
 
 CREATE TEMPORARY VIEW posts AS
+SELECT `text`, `time` FROM placed WHERE in_order AND `timestamp` >= ${begin_ms}
+UNION ALL
 SELECT `text`, `time` FROM checked WHERE reason IS NULL AND `timestamp` >= ${begin_ms};
 
 -- `needed_bytes` is at least what the texts need in a document: a character has at most four bytes in UTF-8, an element of a
