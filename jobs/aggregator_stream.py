@@ -14,7 +14,6 @@ from jobs.collection import HEARTBEAT_PREFIX, MAX_REJECTED_CHARACTERS
 from jobs.entry import TRANSACTION_TIMEOUT_MS, define, fail_clearly, new_run, submit
 from jobs.event_time import HEARTBEAT_STEP_MS, MAX_AHEAD_MS, OUT_OF_ORDER_MS
 from jobs.kafka_security import connector_options, read_files
-from jobs.records import PLAIN_POST
 from jobs.settings import AggregatorSettings, acknowledged_uri, read_aggregator_settings
 from jobs.starting_point import StartingPoint, starting_point
 from jobs.stored_documents import StoredDocuments, patiently
@@ -167,7 +166,6 @@ def sql_values(settings: AggregatorSettings, start: StartingPoint, transactions:
         "transactions": transactions,
         "transaction_timeout_ms": str(TRANSACTION_TIMEOUT_MS),
         "heartbeats": f"{HEARTBEAT_PREFIX}%",
-        "plain_post": PLAIN_POST,
         "max_ahead_ms": MAX_AHEAD_MS,
         "max_rejected_characters": MAX_REJECTED_CHARACTERS,
         "out_of_order": interval(settings.out_of_order_seconds),

@@ -7,11 +7,6 @@ from typing import NamedTuple
 
 MAX_REJECTED_CHARACTERS = 8_192
 HEARTBEAT_PREFIX = "heartbeat-"
-# A string of JSON without any escape or replacement character (as bytes that are no UTF-8 become), and a whole number.
-_STRING, _NUMBER = r'"[^"\\\x00-\x1F\uFFFD]*+"', "(?:0|[1-9][0-9]{0,17}+)"
-_POST = rf'\{{"id":{_STRING},"text":{_STRING},"timestamp":{_NUMBER},"source":{_STRING},"position":{_STRING}'
-# What matches is a JSON object: most posts of a collector do. For Java's regular expressions and Python's alike.
-PLAIN_POST = rf'^{_POST}(?:,"stamp":{_NUMBER})?+\}}(?![\s\S])'
 
 
 class Record(NamedTuple):
