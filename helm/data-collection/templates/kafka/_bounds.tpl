@@ -68,12 +68,12 @@ whole segments go. Takes (list . KEY), the key in kafka.topics. */}}
 
 {{/* The quota of each of the two jobs, bytes a second and broker: together they fill the reserve at most. What is written
 stays for the time between two checks, until deleted files are gone (1 s), and the quota itself is held over 11 s only. Kafka
-counts at the partitions' leaders: with copies, a broker also stores what all others take. */}}
+counts at the partitions' leaders: with copies, a broker also stores what all others take. Strimzi takes a 32-bit number. */}}
 {{- define "data-collection.kafka.producerByteRate" -}}
 {{- $config := include "data-collection.kafka.config" . | fromYaml -}}
 {{- $seconds := add 12 (div (add 999 (int64 (get $config "log.retention.check.interval.ms"))) 1000) -}}
 {{- $brokers := gt (int .Values.kafka.replicationFactor) 1 | ternary .Values.kafka.replicas 1 -}}
-{{- div (div (include "data-collection.kafka.volumeBytes" . | int64) 5) (mul 2 $brokers $seconds) -}}
+{{- min 2147483647 (div (div (include "data-collection.kafka.volumeBytes" . | int64) 5) (mul 2 $brokers $seconds)) -}}
 {{- end }}
 
 {{/* Fails where Kafka's own topics and metadata may take more than their share. A partition of a compacted topic keeps two
