@@ -91,7 +91,8 @@ def topic_bytes(topic: Mapping[str, Any]) -> float:
     config = topic["config"]
     assert config["retention.bytes"] > 0
     assert config["segment.bytes"] > BATCH_BYTES
-    return topic["partitions"] * (config["retention.bytes"] + config["segment.bytes"]) * (1 + INDEX_SHARE)
+    partition: int = config["retention.bytes"] + config["segment.bytes"]
+    return float(topic["partitions"] * partition * (1 + INDEX_SHARE))
 
 
 def unchecked_bytes(
@@ -100,10 +101,10 @@ def unchecked_bytes(
     """What the users write until a check has taken effect; copies come from the quotas of all brokers."""
     writers = [each for each in of_kind(objects, "KafkaUser") if "Write" in str(each["authorization"]["acls"])]
     assert len(writers) == 2
-    rate = sum(each["quotas"]["producerByteRate"] for each in writers)
+    rate: int = sum(each["quotas"]["producerByteRate"] for each in writers)
     if any(each["replicas"] > 1 for each in topics):
         rate *= brokers
-    delay = max(each["config"]["file.delete.delay.ms"] for each in topics)
+    delay: int = max(each["config"]["file.delete.delay.ms"] for each in topics)
     return rate * ((options["log.retention.check.interval.ms"] + delay) / 1000 + QUOTA_WINDOW_SECONDS)
 
 
