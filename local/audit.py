@@ -65,6 +65,7 @@ def on_cluster(cluster: Cluster, environment: Mapping[str, str]) -> int:
     deployment = aggregator(cluster)
     flink = image(REPOSITORY / "images" / "flink")
     handed_on = {name: environment[name] for name in HANDED_ON if environment.get(name)}
+    handed_on["MONGODB_RETENTION_DAYS"] = str(retention_days(cluster))
     pod = audit_pod(deployment, load(cluster, [flink])[flink.name], handed_on)
     remove(cluster)
     cluster.apply([pod], NAMESPACE)
@@ -89,6 +90,14 @@ def aggregator(cluster: Cluster) -> Object:
         if found is not None:
             return found
     return rendered(cluster)
+
+
+def retention_days(cluster: Cluster) -> int:
+    """After how many days the release deletes documents, 0: never. Raises ClusterError."""
+    where = ("--kube-context", cluster.target.context, "--namespace", NAMESPACE)
+    told = cluster.program("helm", "get", "values", RELEASE, "--all", "--output", "json", *where)
+    # A release of an earlier chart does not know the value.
+    return int(json.loads(told)["mongodb"].get("retentionDays", 0))
 
 
 def rendered(cluster: Cluster) -> Object:

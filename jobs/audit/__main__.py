@@ -2,6 +2,7 @@
 
 Exit status: 0 when everything balances, 1 when it does not, 2 when Kafka or MongoDB cannot be read or a setting is
 wrong, 130 after Ctrl-C. `AUDIT_WAIT_SECONDS` (60): for how long what is not there yet is awaited.
+`MONGODB_RETENTION_DAYS` (0: never): documents older than this are deleted, so windows of that age are not judged.
 """
 
 import contextlib
@@ -195,7 +196,7 @@ def run(environment: Mapping[str, str], say: Say = lambda _: None) -> Report:
 
     Raises SettingError, and UnreachableError when Kafka or MongoDB cannot be read.
     """
-    settings = read_aggregator_settings(environment)
+    settings, own = read_aggregator_settings(environment), Environment(environment)
     terms = Terms(
         topic=settings.topic,
         rejected_topic=settings.rejected_topic,
@@ -203,7 +204,8 @@ def run(environment: Mapping[str, str], say: Say = lambda _: None) -> Report:
         out_of_order_ms=settings.out_of_order_seconds * 1000,
         idle_ms=settings.idle_seconds * 1000,
         now_ms=int(time.time() * 1000),
-        wait_seconds=Environment(environment).whole("AUDIT_WAIT_SECONDS", 60, 0, 86_400),
+        retention_days=own.whole("MONGODB_RETENTION_DAYS", 0, 0, 36_500),
+        wait_seconds=own.whole("AUDIT_WAIT_SECONDS", 60, 0, 86_400),
     )
     with opened(settings, say) as source:
         return audit(source, terms, clock=time.monotonic, sleep=time.sleep, say=say)

@@ -66,6 +66,7 @@ EXPLAINED = 50  # windows whose texts are compared
 SPANS = 200  # of time, for which documents are asked one by one
 SOURCES = 50  # that are counted one by one
 LONGEST_AUDIT_MS = 600_000  # while it reads, the clock goes on
+DAY_MS = 86_400_000
 BEHIND_ALL = "\U0010ffff"  # any other text is less
 
 
@@ -151,8 +152,8 @@ class Terms:
     """What the audit must know about the aggregator, and for how long it may wait.
 
     now_ms: the clock, ms since 1970 UTC; idle_ms: after how long without a record a partition holds no window open,
-    0: never; wait_seconds: for how long what is not there yet is awaited; numbered: sources whose positions are numbers
-    without holes.
+    0: never; retention_days: after how many days documents are deleted, 0: never; wait_seconds: for how long what is
+    not there yet is awaited; numbered: sources whose positions are numbers without holes.
     """
 
     topic: str
@@ -161,6 +162,7 @@ class Terms:
     out_of_order_ms: int
     now_ms: int
     idle_ms: int = 0
+    retention_days: int = 0
     wait_seconds: float = WAIT_SECONDS
     grace_ms: int = GRACE_MS
     numbered: frozenset[str] = NUMBERED
@@ -202,13 +204,14 @@ def audit(
 @dataclass(frozen=True)
 class Verdict:
     """What the sums are at some moment. closed, open: units; unknown: documents whose hash matches no window;
-    old: documents that are not judged; unrejected, stray: see TopicSum."""
+    old: documents that are not judged; expired: windows that are not; unrejected, stray: see TopicSum."""
 
     closed: list[Unit]
     open: list[Unit]
     unknown: list[Stored]
     numbers: list[NumberSum]
     old: int
+    expired: int
     unrejected: int
     stray: int
 
@@ -560,6 +563,12 @@ class Ledger:
         return bool(self._terms.idle_ms) and (partition.newest is None or silent)
 
     @property
+    def _expired_until(self) -> int:
+        """Documents of windows that begin before this moment (ms) may be deleted by now, or while the audit reads."""
+        days = self._terms.retention_days
+        return self._terms.now_ms + LONGEST_AUDIT_MS - days * DAY_MS if days else 0
+
+    @property
     def _floor(self) -> int | None:
         """Where the topic begins: the start of its oldest window, ms."""
         return None if self._oldest is None else self._oldest - self._oldest % self._window
@@ -591,19 +600,24 @@ class Ledger:
         floor, limit = self._floor or 0, self._closed_until
         closed: list[Unit] = []
         is_open: list[Unit] = []
-        old = 0
+        old = expired = 0
         for unit in self._units():
+            if unit.start < self._expired_until:
+                expired += unit.has_posts
+                continue
             if not unit.has_posts and (unit.end <= floor or unit.partial):
                 old += len(unit.stored)
             else:
                 (closed if limit is not None and unit.end <= limit else is_open).append(unit)
         stored = [each for group in self._stored.values() for each in group]
+        judged_from = max(floor, self._edge, self._expired_until)
         return Verdict(
             closed=closed,
             open=is_open,
-            unknown=[each for each in stored if each.start is None and each.end > max(floor, self._edge)],
+            unknown=[each for each in stored if each.start is None and each.end > judged_from],
             numbers=[total for account in self._accounts.values() if (total := account.sum())],
             old=old,
+            expired=expired,
             unrejected=sum(each.unrejected.count() for each in self._partitions.values()),
             stray=sum(1 for each in self._partitions.values() for _ in each.stray) + len(self._homeless),
         )
@@ -672,6 +686,7 @@ class Ledger:
             in_flight_from=iso(waiting[0].end // 1000) if waiting else None,
             partial=sum(unit.partial for unit in verdict.closed),
             old_documents=verdict.old,
+            expired=verdict.expired,
             unrejected=verdict.unrejected,
             unrejected_samples=tuple(islice(unrejected, SAMPLES)),
             stray=verdict.stray,

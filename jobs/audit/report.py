@@ -33,7 +33,8 @@ class TopicSum:
 
     posts: of closed windows; others: records that belong to no closed window and were rejected, or must be.
     in_flight: posts of open windows, the first of which ends at in_flight_from.
-    partial: windows of which the topic no longer holds the begin; old_documents: documents older than the topic.
+    partial: windows of which the topic no longer holds the begin; old_documents: documents older than the topic;
+    expired: windows with posts in the topic whose documents may have been deleted for their age.
     unrejected: records that no document can hold and that are not rejected; stray: rejections that name no record.
     empty_partitions: without any record, so that no window is known to be closed.
     """
@@ -48,6 +49,7 @@ class TopicSum:
     in_flight_from: str | None
     partial: int
     old_documents: int
+    expired: int
     unrejected: int
     unrejected_samples: tuple[str, ...]
     stray: int
@@ -125,6 +127,8 @@ def topic_lines(topic: TopicSum) -> Iterator[str]:
         yield f"  of {topic.partial} windows the topic no longer holds the begin: their documents may hold more posts"
     if topic.old_documents:
         yield f"  {topic.old_documents} documents are older than the topic and not judged"
+    if topic.expired:
+        yield f"  {topic.expired} windows are older than documents are kept (MONGODB_RETENTION_DAYS) and not judged"
     if topic.empty_partitions:
         numbers = ", ".join(map(str, topic.empty_partitions))
         yield f"  partition {numbers} holds no record: without IDLE_SECONDS no window is known to be closed"

@@ -15,7 +15,7 @@ from kafka.errors import TopicAuthorizationFailedError
 from pymongo.errors import OperationFailure, ServerSelectionTimeoutError
 
 from jobs.audit import __main__ as run_audit
-from jobs.audit.ledger import Document, Range, Record, Snapshot, Span, Terms, audit
+from jobs.audit.ledger import DAY_MS, LONGEST_AUDIT_MS, Document, Range, Record, Snapshot, Span, Terms, audit
 from jobs.audit.numbers import Numbers
 from jobs.audit.report import Report
 from jobs.documents import document_key, iso
@@ -946,6 +946,50 @@ def test_a_topic_that_may_not_be_read() -> None:
         raise TopicAuthorizationFailedError(REJECTED)
 
 
+def test_windows_whose_documents_are_deleted_for_their_age_are_not_missing() -> None:
+    made = history()
+    del made.documents[0]
+    now = START + DAY_MS + 20_000 - LONGEST_AUDIT_MS
+    assert not report_of(made, now_ms=now).balanced
+    kept = report_of(made, now_ms=now, retention_days=1)
+    assert kept.balanced, kept.lines
+    assert (kept.topic.expired, kept.topic.windows, kept.topic.posts, kept.topic.in_documents) == (1, 4, 80, 80)
+    assert "  1 windows are older than documents are kept (MONGODB_RETENTION_DAYS) and not judged" in kept.lines
+    assert not report_of(made, now_ms=now - 20_000, retention_days=1).balanced
+    assert not report_of(made, now_ms=now, retention_days=2).balanced
+
+
+def test_a_window_that_has_not_expired_is_still_missing() -> None:
+    made = history()
+    del made.documents[1]
+    report = report_of(made, now_ms=START + DAY_MS + 20_000 - LONGEST_AUDIT_MS, retention_days=1)
+    assert faults(report).startswith("2026-01-01T00:00:40Z: no document")
+
+
+def test_chunks_of_an_expired_window_may_go_one_by_one() -> None:
+    made = history(chunk=7)
+    del made.documents[1]
+    report = report_of(made, now_ms=START + DAY_MS + 20_000 - LONGEST_AUDIT_MS, retention_days=1)
+    assert (report.balanced, report.topic.expired) == (True, 1)
+
+
+def test_the_age_is_a_setting_of_the_audit(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    made = history()
+    made.documents.clear()
+    serve(monkeypatch, made)
+    assert run_audit.main(ENVIRONMENT) == 1
+    capsys.readouterr()
+    assert run_audit.main(ENVIRONMENT | {"MONGODB_RETENTION_DAYS": "1"}) == 0
+    assert "5 windows are older than documents are kept" in capsys.readouterr().out
+    assert run_audit.main(ENVIRONMENT | {"MONGODB_RETENTION_DAYS": "-1"}) == 2
+    assert "MONGODB_RETENTION_DAYS='-1'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("mongodb", "days"), [({}, 0), ({"retentionDays": 0}, 0), ({"retentionDays": 30}, 30)])
+def test_the_age_is_the_releases(mongodb: dict[str, int], days: int) -> None:
+    assert local_audit.retention_days(cast("Cluster", Kubectl(None, mongodb))) == days
+
+
 def test_a_wrong_setting(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_audit.main({"AUDIT_WAIT_SECONDS": "soon"}) == 2
     assert "AUDIT_WAIT_SECONDS='soon'" in capsys.readouterr().err
@@ -1009,9 +1053,10 @@ def test_the_pod_has_the_aggregators_settings_and_files() -> None:
 
 @dataclass
 class Kubectl:
-    """A cluster with the release; `found`: the aggregator's FlinkDeployment in it."""
+    """A cluster with the release. found: the aggregator's FlinkDeployment in it; mongodb: of the release's values."""
 
     found: Object | None
+    mongodb: dict[str, int] = field(default_factory=dict)
     target: Any = field(default_factory=lambda: SimpleNamespace(context="here"))
     environment: dict[str, str] = field(default_factory=dict)
     told: list[str] = field(default_factory=list)
@@ -1026,6 +1071,8 @@ class Kubectl:
 
     def program(self, *command: str, **_: float) -> str:
         self.told.append(" ".join(command[:2]))
+        if command[1] == "get" and "--all" in command:
+            return json.dumps({"mongodb": self.mongodb})
         if command[1] == "get":
             return "null\n"
         return f"---\n# Source: x\n{json.dumps(deployment())}\n" if command[1] == "template" else RELEASE
@@ -1042,12 +1089,14 @@ class Kubectl:
 
 @pytest.mark.parametrize("found", [True, False])
 def test_on_a_cluster_its_status_is_the_pods(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, found: bool) -> None:
-    kubectl = Kubectl(deployment() if found else None)
+    kubectl = Kubectl(deployment() if found else None, {"retentionDays": 30})
     kubectl.pods.append({"of": "an interrupted run"})
     ran: list[list[str]] = []
 
     def run(command: list[str], **_: object) -> SimpleNamespace:
-        assert [each["metadata"]["name"] for each in kubectl.pods] == ["audit"]
+        (pod,) = kubectl.pods
+        assert pod["metadata"]["name"] == "audit"
+        assert {"name": "MONGODB_RETENTION_DAYS", "value": "30"} in pod["spec"]["containers"][0]["env"]
         ran.append(command)
         return SimpleNamespace(returncode=1)
 
