@@ -42,11 +42,11 @@ def start(url: str, **environment: str) -> ShardWorker:
     return ShardWorker(settings, Shard(), Progress(), partitions, NoMetrics())
 
 
-def posts(worker: ShardWorker) -> Iterator[str]:
-    """The ids of the posts that come, without end."""
+def batches(worker: ShardWorker) -> Iterator[list[str]]:
+    """The ids of the posts of each batch that comes, without end."""
     while True:
         taken = await_value(worker.next_batch, "the next batch", 10, every=0.01)
-        yield from (key for key, value in taken[0].posts if json.loads(value)["text"] is not None)
+        yield [key for key, value in taken[0].posts if json.loads(value)["text"] is not None]
 
 
 @pytest.mark.parametrize("letter", ["x", "\U0001f602"], ids=["ASCII", "one character of four bytes"])
@@ -66,8 +66,12 @@ def test_memory_is_bounded_while_nothing_is_taken_and_nothing_is_lost(letter: st
             await_value(lambda: traced() > 1.5 * most, "the buffer and the queue to be filled", 20, every=0.01)
             await_blocked(server.peers[0], lambda: traced() < 2 * most + MARGIN)
             assert server.peers[0].sent < count
-            coming = posts(worker)
-            assert [next(coming) for _ in range(count)] == [f"simulator-a-{number}" for number in range(count)]
+            coming, found = batches(worker), list[str]()
+            while len(found) < count:
+                batch = next(coming)
+                assert len(batch) <= 3, "a batch of more than about a mebibyte of frames"
+                found += batch
+            assert found == [f"simulator-a-{number}" for number in range(count)]
         finally:
             worker.stop()
 
