@@ -15,6 +15,7 @@ from jobs.names import COLLECTION, DATABASE, REJECTED_TOPIC, TWEETS_TOPIC
 T = TypeVar("T")
 MONGODB_SCHEMES = ("mongodb", "mongodb+srv")
 SECURITY_PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
+MEBIBYTE = 1_048_576
 NAME = "[a-zA-Z0-9._-]{1,200}"
 NAME_ALLOWED = "1 to 200 of the characters a-z, A-Z, 0-9, '.', '_', '-'"
 # None of these characters means anything where Kafka's clients refer to the file.
@@ -42,11 +43,11 @@ class KafkaSecurity:
 @dataclass(frozen=True)
 class CollectorSettings:
     """websocket_urls: servers of one feed; id_prefix: what the transactional ids begin with;
-    max_frame_bytes: a larger frame is skipped and rejected;
-    buffer_frames: how many frames wait for Kafka before the socket is read slower; max_silence_seconds: a server that
-    sends nothing for longer is left, 0: never; resume_from_topic: whether a collector without state goes on after the
-    newest position in the topic, and not live; checkpoint_seconds: how often what was collected is committed, and so
-    how long a reader of the topic waits for it."""
+    max_frame_bytes: a larger frame is skipped and rejected; buffer_frames, buffer_bytes: how many frames, and how many bytes of them, wait before the socket is read slower, the
+    bytes also of the records that wait for Kafka; max_silence_seconds: a server that sends nothing for longer is left,
+    0: never; resume_from_topic: whether a collector without state goes on after the newest position in the topic, and
+    not live; checkpoint_seconds: how often what was collected is committed, and so how long a reader of the topic waits
+    for it."""
 
     websocket_urls: tuple[str, ...]
     feed: str
@@ -57,6 +58,7 @@ class CollectorSettings:
     id_prefix: str
     max_frame_bytes: int
     buffer_frames: int
+    buffer_bytes: int
     max_silence_seconds: int
     resume_from_topic: bool
     checkpoint_seconds: int
@@ -108,6 +110,8 @@ def read_collector_settings(environment: Mapping[str, str]) -> CollectorSettings
         id_prefix=read.name("KAFKA_ID_PREFIX", "data-collection"),
         max_frame_bytes=read.whole("MAX_FRAME_BYTES", 262_144, 1_024, 524_288),
         buffer_frames=read.whole("BUFFER_FRAMES", 20_000, 100, 1_000_000),
+        # At least two of the largest frames that MAX_FRAME_BYTES can allow.
+        buffer_bytes=read.whole("BUFFER_BYTES", 64 * MEBIBYTE, MEBIBYTE, 1_024 * MEBIBYTE),
         # A feed of plain text may well be silent, and cannot be asked for what it sent meanwhile.
         max_silence_seconds=read.whole("MAX_SILENCE_SECONDS", 0 if feed == "text" else 60, 0, 86_400),
         resume_from_topic=read.choice("START_FROM", "topic", ("topic", "live")) == "topic",

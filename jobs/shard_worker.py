@@ -8,7 +8,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from jobs.cleaning import clean
 from jobs.collection import HEARTBEAT_PREFIX, Batch, Collection, Frame, Progress
@@ -21,12 +21,51 @@ from jobs.websocket_reader import Asked, Event, Reader, Refused, TooLarge
 log = logging.getLogger(__name__)
 
 BATCH_FRAMES = 500
+# Many frames of half a kilobyte, or two of the largest ones.
+BATCH_BYTES = 1_048_576
 # How many batches wait for Kafka; when they do, frames wait, and then the socket is read slower.
 BATCHES_AHEAD = 40
+# What a batch, a record and a remembered position take beside their texts: the objects around them.
+BATCH_OVERHEAD_BYTES = 1_000
+RECORD_OVERHEAD_BYTES = 80
+RECENT_BYTES = 100
 IDLE_SECONDS = 0.005
 HEARTBEAT_SECONDS = 1.0
 # For so long after a connection was made, silence may only mean that the server is looking for the posts asked for.
 ANSWER_SECONDS = 10.0
+
+
+class Result(NamedTuple):
+    """A batch, the state of the feed behind it, and about how many bytes both hold in memory."""
+
+    batch: Batch
+    progress: Progress
+    size: int
+
+
+class Results(queue.Queue[Result]):
+    """Results on their way to Flink's thread: full with so many of them, or when they hold `most_bytes`.
+
+    So one result, however large, is always let in, and the last one may exceed the limit.
+    """
+
+    def __init__(self, most: int, most_bytes: int) -> None:
+        super().__init__(most)
+        self._most_bytes = most_bytes
+        self._bytes = 0
+
+    # What a queue.Queue is made of, called with its lock held.
+    def _qsize(self) -> int:
+        return self.maxsize if self._bytes >= self._most_bytes else super()._qsize()
+
+    def _put(self, item: Result) -> None:
+        super()._put(item)
+        self._bytes += item.size
+
+    def _get(self) -> Result:
+        item = super()._get()
+        self._bytes -= item.size
+        return item
 
 
 class ShardWorker:
@@ -56,13 +95,14 @@ class ShardWorker:
             settings.websocket_urls,
             self._address,
             capacity=settings.buffer_frames,
+            max_bytes=settings.buffer_bytes,
             max_frame=settings.max_frame_bytes,
             max_silence=settings.max_silence_seconds or None,
         )
         self._partitions = partitions
         self._partition_count = 0
         self._set_keys()
-        self._batches: queue.Queue[tuple[Batch, Progress]] = queue.Queue(BATCHES_AHEAD)
+        self._results = Results(BATCHES_AHEAD, settings.buffer_bytes)
         self._newest_at = self._beat_at = time.monotonic()
         self._answered = False
         self._stopping = threading.Event()
@@ -75,7 +115,8 @@ class ShardWorker:
     def next_batch(self) -> tuple[Batch, Progress] | None:
         """The next batch and the state behind it; None when none is there. Raises when a thread has died."""
         try:
-            return self._batches.get_nowait()
+            batch, progress, _ = self._results.get_nowait()
+            return batch, progress
         except queue.Empty:
             if not (self.reader.alive() and self._thread.is_alive()):
                 raise RuntimeError("the WebSocket reader died; its log line says why") from None
@@ -107,7 +148,7 @@ class ShardWorker:
         try:
             while not self._stopping.is_set():
                 self._set_keys()
-                events = self.reader.take(BATCH_FRAMES)
+                events = self.reader.take(BATCH_FRAMES, BATCH_BYTES)
                 batch = self._apply(events) if events else self._heartbeat()
                 self.reader.handled()
                 if batch is not None:
@@ -120,9 +161,10 @@ class ShardWorker:
 
     def _hand_over(self, batch: Batch) -> None:
         progress = self.collection.progress
+        result = Result(batch, progress, size_of(batch, progress))
         while not self._stopping.is_set():
             with contextlib.suppress(queue.Full):
-                self._batches.put((batch, progress), timeout=0.1)
+                self._results.put(result, timeout=0.1)
                 return
 
     def _apply(self, events: list[Event]) -> Batch:
@@ -189,3 +231,15 @@ class ShardWorker:
             return 0
         quiet = max(0.0, self.reader.alive_until - self._newest_at)
         return max(0, int(time.time() - newest / 1000 - quiet))
+
+
+def size_of(batch: Batch, progress: Progress) -> int:
+    """About how many bytes of memory these hold.
+
+    A string knows its size without being read: one character beyond U+FFFF makes it four bytes for each character.
+    """
+    records = len(batch.posts) + len(batch.rejected)
+    texts = itertools.chain.from_iterable(itertools.chain(batch.posts, batch.rejected, (batch.errors,)))
+    overhead = BATCH_OVERHEAD_BYTES + RECORD_OVERHEAD_BYTES * records + RECENT_BYTES * len(progress.recent)
+    # Not sys.getsizeof, which takes three times as long.
+    return overhead + sum(map(str.__sizeof__, texts))

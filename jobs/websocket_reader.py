@@ -27,6 +27,10 @@ PING_SECONDS = 1.0
 PONG_SECONDS = 15.0
 # As websockets' own limit: the protocol layer limits a message's bytes, but not how many empty parts it has.
 MAX_FRAGMENTS = 4_096
+# What a buffered event, or a part of a message, takes beside its data: the objects around it.
+OVERHEAD_BYTES = 256
+# Looked up once: an enumeration's members are slow to get at, and each frame asks for two.
+TEXT, CONTINUATION = Opcode.TEXT, Opcode.CONT
 
 
 @dataclass(frozen=True)
@@ -52,12 +56,16 @@ Event = Frame | Asked | Refused | TooLarge
 
 
 class Reader:
-    """Reads frames into a buffer of at most `capacity` events: when it is full, the socket is not read.
+    """Reads frames into a buffer: when that is full, the socket is not read until half of it is taken.
+
+    The buffer is full with `capacity` events, or when they hold `max_bytes` together with the parts of an unfinished
+    message. It then still takes in what one read of the socket, of at most 256 KiB, has brought.
 
     urls: the servers of the feed, asked in turn when one fails.
     address: gives the address to ask for from a server's and from whether to ask for the position; called once the
     buffer is handled. A request has a position when its address differs from the one without.
-    capacity: of the buffer, in frames; max_frame: largest frame in bytes; back_off: first and largest pause in s.
+    capacity, max_bytes: of the buffer, in frames and in bytes, with OVERHEAD_BYTES for each frame; max_frame: largest
+    frame in bytes; back_off: first and largest pause in s.
     jitter: random numbers from 0 to 1, for the pauses.
     max_silence: seconds without a frame after which a server is left although it answers pings; None: never.
     clock: gives seconds since 1970 UTC.
@@ -69,6 +77,7 @@ class Reader:
         address: Callable[[str, bool], str],
         *,
         capacity: int = 20_000,
+        max_bytes: int = 67_108_864,
         max_frame: int = 262_144,
         back_off: tuple[float, float] = (0.2, 10.0),
         jitter: Callable[[], float] = random.random,
@@ -78,15 +87,18 @@ class Reader:
         self._urls = urls
         self._address = address
         self._capacity = capacity
+        self._max_bytes = max_bytes
         self._max_frame = max_frame
         self._back_off = back_off
         self._jitter = jitter
         self._max_silence = max_silence
         self._clock = clock
-        self._events: deque[Event] = deque()
-        # Each is written by one thread only; when they are equal, everything that came is in effect.
+        # Each event with the bytes of all events up to it, `_put` when it came.
+        self._events: deque[tuple[int, Event]] = deque()
+        # In bytes since the start. Each is written by one thread only; when they are equal, everything is in effect.
         self._put = self._taken = self._handled = 0
         self._fragments: list[WireFrame] = []
+        self._fragment_bytes = 0
         self._step = Step.RESUME
         # The server to ask next, and for each the monotonic time before which it wants no request.
         self._turn = 0
@@ -119,15 +131,28 @@ class Reader:
     def alive(self) -> bool:
         return self._thread.is_alive()
 
-    def take(self, most: int) -> list[Event]:
-        """Up to `most` events, oldest first; call `handled` when what they say is in effect."""
-        events = self._events
-        taken = [events.popleft() for _ in range(min(most, len(events)))]
-        self._taken += len(taken)
-        if self._paused is not None and len(events) < self._capacity // 2 and self._loop is not None:
+    def take(self, most: int, most_bytes: int) -> list[Event]:
+        """Up to `most` events, oldest first; call `handled` when what they say is in effect.
+
+        The one with which they reach `most_bytes`, counted as in the buffer, is the last one.
+        """
+        events, taken = self._events, []
+        position = self._taken
+        end = position + most_bytes
+        for _ in range(min(most, len(events))):
+            position, event = events.popleft()
+            taken.append(event)
+            if position >= end:
+                break
+        self._taken = position
+        if self._paused is not None and self._half_empty() and self._loop is not None:
             with contextlib.suppress(RuntimeError):  # the loop ends with the connection
                 self._loop.call_soon_threadsafe(self._resume)
         return taken
+
+    def _half_empty(self) -> bool:
+        # Without the parts of a message: they may be more than half, and only reading on completes them.
+        return len(self._events) < self._capacity // 2 and self._put - self._taken < self._max_bytes // 2
 
     def handled(self) -> None:
         """Everything taken so far is in effect, the position included."""
@@ -139,30 +164,43 @@ class Reader:
 
     def _receive(self, frame: WireFrame, transport: asyncio.Transport) -> None:
         """Append a data frame, and stop reading the socket while the buffer is full; on the reader's thread."""
-        if frame.fin and frame.opcode is not Opcode.CONT:
-            self._append(Frame(bytes(frame.data), frame.opcode is Opcode.TEXT, int(self._clock() * 1000)))
+        opcode = frame.opcode
+        if frame.fin and opcode is not CONTINUATION:
+            data = bytes(frame.data)
+            self._append(Frame(data, opcode is TEXT, int(self._clock() * 1000)), len(data))
         else:
-            # The protocol layer has checked the order of the fragments and the size of the whole message.
-            if frame.opcode is not Opcode.CONT:
-                self._fragments = []
-            if len(self._fragments) <= MAX_FRAGMENTS:
-                self._fragments.append(frame)
-            if frame.fin:
-                self._append(self._assembled(self._fragments))
-                self._fragments = []
-        if len(self._events) >= self._capacity and self._paused is None:
+            self._receive_part(frame)
+        if self._paused is None and (
+            self._put - self._taken + self._fragment_bytes >= self._max_bytes or len(self._events) >= self._capacity
+        ):
             transport.pause_reading()
             self._paused = transport
+
+    def _receive_part(self, frame: WireFrame) -> None:
+        # The protocol layer has checked the order of the fragments and the size of the whole message.
+        if frame.opcode is not CONTINUATION:
+            self._drop_parts()
+        if len(self._fragments) <= MAX_FRAGMENTS:
+            self._fragments.append(frame)
+            self._fragment_bytes += len(frame.data) + OVERHEAD_BYTES
+        if frame.fin:
+            event = self._assembled(self._fragments)
+            self._drop_parts()
+            self._append(event, len(event.data) if isinstance(event, Frame) else 0)
+
+    def _drop_parts(self) -> None:
+        self._fragments = []
+        self._fragment_bytes = 0
 
     def _assembled(self, fragments: list[WireFrame]) -> Event:
         if len(fragments) > MAX_FRAGMENTS:
             return TooLarge(self._max_frame)
         data = b"".join(bytes(fragment.data) for fragment in fragments)
-        return Frame(data, fragments[0].opcode is Opcode.TEXT, int(self._clock() * 1000))
+        return Frame(data, fragments[0].opcode is TEXT, int(self._clock() * 1000))
 
-    def _append(self, event: Event) -> None:
-        self._put += 1
-        self._events.append(event)
+    def _append(self, event: Event, size: int = 0) -> None:
+        self._put += size + OVERHEAD_BYTES
+        self._events.append((self._put, event))
 
     def _resume(self) -> None:
         if self._paused is not None:
@@ -239,6 +277,7 @@ class Reader:
         finally:
             self.connected = False
             self._paused = None
+            self._drop_parts()
 
     def _connect(self, address: str, receive: Callable[[WireFrame, asyncio.Transport], None]) -> connect:
         return connect(

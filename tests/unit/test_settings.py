@@ -32,6 +32,7 @@ DEFAULTS: dict[str, CollectorSettings | AggregatorSettings] = {
         id_prefix="data-collection",
         max_frame_bytes=262_144,
         buffer_frames=20_000,
+        buffer_bytes=67_108_864,
         max_silence_seconds=60,
         resume_from_topic=True,
         checkpoint_seconds=2,
@@ -61,6 +62,7 @@ DEFAULTS: dict[str, CollectorSettings | AggregatorSettings] = {
 WHOLE = [
     ("collector", "MAX_FRAME_BYTES", "max_frame_bytes", 1_024, 524_288),
     ("collector", "BUFFER_FRAMES", "buffer_frames", 100, 1_000_000),
+    ("collector", "BUFFER_BYTES", "buffer_bytes", 1_048_576, 1_073_741_824),
     ("collector", "MAX_SILENCE_SECONDS", "max_silence_seconds", 0, 86_400),
     ("collector", "CHECKPOINT_SECONDS", "checkpoint_seconds", 1, 120),
     ("aggregator", "WINDOW_SECONDS", "window_seconds", 1, 3_600),

@@ -7,6 +7,7 @@ import logging
 import socket
 import threading
 import time
+import tracemalloc
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Sequence
 from email.utils import formatdate
@@ -19,7 +20,7 @@ from websockets.frames import Opcode
 
 from jobs.collection import Frame
 from jobs.websocket_connection import MAX_LOGGED, MAX_WAIT, redacted, retry_after, without_secrets
-from jobs.websocket_reader import Asked, Event, Reader, Refused, TooLarge
+from jobs.websocket_reader import OVERHEAD_BYTES, Asked, Event, Reader, Refused, TooLarge
 from tests.unit.hostile_server import (
     HostileServer,
     Peer,
@@ -31,10 +32,12 @@ from tests.unit.hostile_server import (
     quiet,
     refusing,
     sending,
+    wire,
 )
 
 READER = "jobs.websocket_reader"
 CONNECTION = "jobs.websocket_connection"
+MEBIBYTE = 1_048_576
 SOCKET_READ = 256 * 1024  # the most that asyncio reads at once
 
 
@@ -76,11 +79,11 @@ class Client:
         """Whether the position was refused, and no frame has come since."""
         return Refused in self.types and Frame not in self.types[self.types.index(Refused) :]
 
-    def take(self, most: int = 1_000) -> None:
-        self.events += self.reader.take(most)
+    def take(self, most: int = 1_000, most_bytes: int = 2**30) -> None:
+        self.events += self.reader.take(most, most_bytes)
 
-    def consume(self, most: int = 1_000) -> None:
-        self.take(most)
+    def consume(self, most: int = 1_000, most_bytes: int = 2**30) -> None:
+        self.take(most, most_bytes)
         self.position = self._first + sum(isinstance(event, Frame | TooLarge) for event in self.events)
         self.reader.handled()
 
@@ -323,6 +326,101 @@ def test_a_full_buffer_blocks_the_server_and_loses_nothing(lab: Lab) -> None:
     client.until(lambda: len(client.frames) == count, "all frames", most=150)
     assert [int(text) for text in client.texts] == list(range(count))
     assert len(server.peers) == 1
+
+
+@pytest.fixture
+def traced() -> Iterator[Callable[[], int]]:
+    """Gives the bytes that Python has allocated since the test began; the server's few are among them."""
+    tracemalloc.start()
+    yield lambda: tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+
+
+def test_large_frames_fill_the_buffer_by_their_bytes(lab: Lab, traced: Callable[[], int]) -> None:
+    most, size, count = 8 * MEBIBYTE, 524_288, 80
+    one_more = SOCKET_READ + size + OVERHEAD_BYTES  # what the reader is in the middle of when the buffer is full
+    server = lab.serve(flooding(count, size))
+    client = lab.read(server, max_bytes=most, max_frame=size)
+    await_blocked(server)
+    sent = server.peers[0].sent
+    assert sent < count
+    assert traced() < most + one_more + 4 * size, "the server has a frame in the making, and two on their way"
+    client.consume(8)  # the request and 7 of 16 frames
+    assert_stays(lambda: server.peers[0].sent == sent, 0.3, "more than half full")
+    client.consume(2)
+    await_until(lambda: server.peers[0].sent > sent, 5, "the socket is read again")
+    client.until(lambda: len(client.frames) == count, "all frames", most=3)
+    assert [int(text) for text in client.texts] == list(range(count))
+    assert len(server.peers) == 1
+
+
+def test_small_frames_fill_the_buffer_by_the_objects_around_them(lab: Lab, traced: Callable[[], int]) -> None:
+    most, count = 8 * MEBIBYTE, 100_000
+    flood = b"".join(wire(f"{number:014}") for number in range(count))
+
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        peer.write(flood)
+
+    before = traced()
+    server = lab.serve(script)
+    client = lab.read(server, capacity=1_000_000, max_bytes=most)
+    await_until(lambda: traced() - before > most // 2, 10, "the buffer to be filled")
+    assert_stays(lambda: traced() - before < 2 * most, 1, "bounded, with the frames of one read of the socket")
+    client.reader.stop()
+    held = traced()
+    frames = len(client.reader.take(count, 2**30)) - 1  # the first one is the request
+    counted = frames * (14 + OVERHEAD_BYTES)
+    assert most < counted < 2 * most
+    assert counted * 0.8 < held - traced() < counted
+
+
+def test_the_parts_of_an_unfinished_message_count_too(lab: Lab) -> None:
+    whole, *parts = ["x" * 700_000, *fragments(Opcode.TEXT, *[b"y" * 1_000] * 300)]
+    finish = asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        await peer.send(whole, *parts[:-1])
+        await finish.wait()
+        await peer.send(parts[-1])
+
+    server = lab.serve(script)
+    client = lab.read(server, max_bytes=MEBIBYTE, max_frame=700_000)
+    await_until(lambda: server.peers and server.peers[0].sent == len(parts), 5, "all but the last part")
+    await_until(lambda: is_still(client), 5, "the socket is not read")
+    client.consume()
+    assert client.texts == [whole]
+    await_until(lambda: not is_still(client), 5, "the socket is read again")
+    server.call(finish.set)
+    client.until(lambda: len(client.frames) == 2, "the message")
+    assert client.texts[1] == "y" * 300_000
+
+
+def is_still(client: Client, seconds: float = 0.3) -> bool:
+    """Whether no answer to a ping comes for so long: the reader pings all the time, and does not read."""
+    before, end = client.reader.alive_until, time.monotonic() + seconds
+    while client.reader.alive_until == before and time.monotonic() < end:
+        time.sleep(0.01)
+    return client.reader.alive_until == before
+
+
+def test_a_message_whose_parts_fill_the_buffer_alone_is_read_to_its_end(lab: Lab) -> None:
+    server = lab.serve(sending(*fragments(Opcode.TEXT, *[b"x" * 1_000] * 260), "last"))
+    client = lab.read(server, max_bytes=20_000)
+    client.until(lambda: len(client.frames) == 2, "both messages")
+    assert client.texts == ["x" * 260_000, "last"]
+
+
+def test_frames_are_handed_over_up_to_a_number_and_about_a_number_of_bytes(lab: Lab) -> None:
+    server = lab.serve(sending(*["x" * 100_000] * 10))
+    client = lab.read(server)
+    await_until(lambda: server.peers and server.peers[0].sent == 10 and not is_still(client), 5, "all frames")
+    taken = [
+        len(client.reader.take(*limits)) for limits in ((1, 2**30), (2, 2**30), (10, 250_000), (10, 1), (10, 2**30))
+    ]
+    assert taken == [1, 2, 3, 1, 4]  # the request, and ten frames
+    assert client.reader.take(10, 2**30) == []
 
 
 def test_a_server_that_ends_while_the_buffer_is_full_is_read_to_its_last_frame(lab: Lab) -> None:
