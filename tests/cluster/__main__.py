@@ -8,7 +8,7 @@ from images.build import BuildError, project_images
 from local import standins
 from local.cluster import NODE_SCRIPTS, UP_SECONDS, ClusterError, connect, load, tools
 
-TOOLS = ("kubectl", "helm", "helm4", "helm-unittest")
+TOOLS = ("kubectl", "helm", "helm4", "helm-unittest", "promtool")
 
 
 def main() -> int:

@@ -36,6 +36,8 @@ go_program skaffold github.com/GoogleContainerTools/skaffold/v2/cmd/skaffold "$S
   github.com/GoogleContainerTools/skaffold/v2/pkg/skaffold/version.version
 go_program helm-unittest github.com/helm-unittest/helm-unittest/cmd/helm-unittest "$HELM_UNITTEST_VERSION"
 go_program helm-docs github.com/norwoodj/helm-docs/cmd/helm-docs "$HELM_DOCS_VERSION" main.version
+go_program promtool github.com/prometheus/prometheus/cmd/promtool "$PROMETHEUS_VERSION" \
+  github.com/prometheus/common/version.Version
 # helm-unittest needs its own version of a library, as its go.mod says.
 GO_REPLACE[helm-unittest]=github.com/vmware-labs/yaml-jsonpath=github.com/helm-unittest/yaml-jsonpath@v0.4.0
 # What skaffold's own go.mod replaces, which counts only in the main module: mergo has moved, docker 28 does not compile.
@@ -49,7 +51,7 @@ github.com/spf13/viper=github.com/spf13/viper@v1.19.0
 "
 CLUSTER=(packages binaries images) # the groups that a running cluster needs
 CLUSTER_PROGRAMS=(kubernetes etcd coredns local-path-provisioner metrics-server registry)
-TOOLS=(helm helm4 helm-unittest helm-docs skaffold)
+TOOLS=(helm helm4 helm-unittest helm-docs promtool skaffold)
 
 # Images, and what is in them: one static program each, or a small Debian.
 declare -A IMAGE_NAME=(
