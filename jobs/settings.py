@@ -43,11 +43,11 @@ class KafkaSecurity:
 @dataclass(frozen=True)
 class CollectorSettings:
     """websocket_urls: servers of one feed; id_prefix: what the transactional ids begin with;
-    max_frame_bytes: a larger frame is skipped and rejected; buffer_frames, buffer_bytes: how many frames, and how many bytes of them, wait before the socket is read slower, the
-    bytes also of the records that wait for Kafka; max_silence_seconds: a server that sends nothing for longer is left,
-    0: never; resume_from_topic: whether a collector without state goes on after the newest position in the topic, and
-    not live; checkpoint_seconds: how often what was collected is committed, and so how long a reader of the topic waits
-    for it."""
+    max_frame_bytes: a larger frame is skipped and rejected; buffer_frames, buffer_bytes: how many frames, and how many
+    bytes of them, wait before the socket is read slower, the bytes also of the records that wait for Kafka;
+    max_silence_seconds: a server that sends nothing for longer is left, 0: never; resume_from_topic: whether a
+    collector without state goes on after the newest position in the topic, and not live; checkpoint_seconds: how often
+    what was collected is committed, and so how long a reader of the topic waits for it."""
 
     websocket_urls: tuple[str, ...]
     feed: str
