@@ -18,7 +18,8 @@ from websockets.frames import Frame as WireFrame
 from websockets.frames import Opcode
 
 from jobs.collection import Frame
-from jobs.websocket_connection import MAX_LOGGED, MAX_WAIT, redacted, retry_after, without_secrets
+from jobs.redaction import MAX_LOGGED, redacted, without_secrets
+from jobs.websocket_connection import MAX_WAIT, retry_after
 from jobs.websocket_reader import Asked, Event, Reader, Refused, TooLarge
 from tests.unit.hostile_server import (
     HostileServer,
