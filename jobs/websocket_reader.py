@@ -248,15 +248,16 @@ class Reader:
     def _connect(self, address: str, receive: Callable[[WireFrame, asyncio.Transport], None]) -> connect:
         # Without a context of ours, websockets makes one for wss:// that trusts whom the system trusts.
         own = self._ca_file is not None and address.startswith("wss://")
+        options: dict[str, Any] = {"ssl": ssl.create_default_context(cafile=self._ca_file)} if own else {}
         return connect(
             address,
-            ssl=ssl.create_default_context(cafile=self._ca_file) if own else None,
             create_connection=cast(Any, functools.partial(FrameConnection, receive=receive)),
             compression=None,
             max_size=self._max_frame,
             open_timeout=OPEN_SECONDS,
             ping_interval=None,
             close_timeout=2,
+            **options,
         )
 
     async def _keep(self, connection: ClientConnection) -> str:
