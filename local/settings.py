@@ -16,9 +16,11 @@ JETSTREAM_URLS = ",".join(
     for number in (1, 2)
 )
 FEEDS = ("simulator", "jetstream")
-# What the user's environment may hold of the jobs' secrets; no program of the stack inherits it.
-SECRETS = tuple(
-    f"{name}{ending}" for name in ("MONGODB_URI", "WEBSOCKET_URL", "WORLDOMETERS_URL") for ending in ("", "_FILE")
+# What the user's environment may hold of the jobs' secrets; no program of the stack inherits it. What make is called
+# with stands in variables of its own, too.
+SECRETS = (
+    *(f"{name}{ending}" for name in ("MONGODB_URI", "WEBSOCKET_URL", "WORLDOMETERS_URL") for ending in ("", "_FILE")),
+    *("MAKEFLAGS", "MAKEOVERRIDES", "MFLAGS"),
 )
 
 

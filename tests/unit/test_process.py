@@ -80,7 +80,9 @@ def test_waiting_ends_at_once_when_the_program_has_ended(owner: Path) -> None:
 def test_no_program_inherits_a_secret(owner: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MONGODB_URI", "mongodb://me:s3cret@host")
     monkeypatch.setenv("WEBSOCKET_URL_FILE", "/some/file")
+    monkeypatch.setenv("MAKEFLAGS", " -- MONGODB_URI=mongodb://me:s3cret@host")
     monkeypatch.setenv("OTHER", "stays")
     environment = owned_environment(owner, {"MONGODB_URI_FILE": "/file"})
     assert {"OTHER", "MONGODB_URI_FILE"} < set(environment)
     assert not {"MONGODB_URI", "WEBSOCKET_URL_FILE"} & set(environment)
+    assert "s3cret" not in str(environment)
