@@ -8,13 +8,14 @@ from pyflink.common import Row
 from pyflink.datastream import StreamExecutionEnvironment
 from pyflink.table import DataTypes, StreamTableEnvironment
 from pyflink.table.udf import FunctionContext, TableFunction, udtf
+from pymongo.errors import PyMongoError
 
 from jobs import chunks, sql
 from jobs.collection import HEARTBEAT_PREFIX, MAX_REJECTED_CHARACTERS
-from jobs.entry import TRANSACTION_TIMEOUT_MS, define, fail_clearly, new_run, submit
+from jobs.entry import TRANSACTION_TIMEOUT_MS, define, fail_clearly, hiding, new_run, submit
 from jobs.event_time import HEARTBEAT_STEP_MS, MAX_AHEAD_MS, OUT_OF_ORDER_MS
 from jobs.kafka_security import connector_options, read_files
-from jobs.settings import AggregatorSettings, acknowledged_uri, read_aggregator_settings
+from jobs.settings import AggregatorSettings, SettingError, acknowledged_uri, read_aggregator_settings
 from jobs.starting_point import StartingPoint, starting_point
 from jobs.stored_documents import StoredDocuments, patiently
 from jobs.transactional_ids import TransactionalIds
@@ -38,7 +39,7 @@ class Enrich(TableFunction):  # type: ignore[misc]
     def open(self, function_context: FunctionContext) -> None:
         settings = self._settings
         self._stored = stored_documents(settings)
-        self._cache = CachedCounters(settings.worldometers_url, refresh_seconds=settings.refresh_seconds)
+        self._cache = CachedCounters(settings.worldometers_url.read(), refresh_seconds=settings.refresh_seconds)
         metrics = function_context.get_metric_group()
         metrics.gauge("documents_kept", lambda: self._stored.kept)
         metrics.gauge("enrichment_fetches", lambda: self._cache.fetches)
@@ -79,13 +80,19 @@ class SplitContent(TableFunction):  # type: ignore[misc]
 
 
 def stored_documents(settings: AggregatorSettings) -> StoredDocuments:
-    return StoredDocuments(
-        acknowledged_uri(settings.mongodb_uri),
-        settings.database,
-        settings.collection,
-        settings.topic,
-        rewrite=bool(settings.replay_from),
-    )
+    """Raises SettingError for an address that the driver does not take."""
+    try:
+        return StoredDocuments(
+            acknowledged_uri(settings.mongodb_uri.read()),
+            settings.database,
+            settings.collection,
+            settings.topic,
+            rewrite=bool(settings.replay_from),
+        )
+    except (PyMongoError, ValueError) as error:
+        # The driver's text may hold a part of the address.
+        told = f"an address that MongoDB's driver takes is allowed ({type(error).__name__})"
+        raise SettingError(f"{settings.mongodb_uri.name} (not shown): {told}") from None
 
 
 def main() -> None:
@@ -98,11 +105,14 @@ def main() -> None:
     for name, value in options(settings).items():
         tables.get_config().set(name, value)
     register_functions(tables, settings)
-    start = where_to_start(settings, restored=is_restored(tables))
+    with fail_clearly():
+        start = where_to_start(settings, restored=is_restored(tables))
     transactions = TransactionalIds(settings.id_prefix, "aggregator", settings.topic, new_run())
-    statements = sql.statements("aggregator", sql_values(settings, start, transactions.of_this_run))
-    define(tables, statements)
-    submit(tables, statements)
+    values = sql_values(settings, start, transactions.of_this_run)
+    statements = sql.statements("aggregator", values)
+    with hiding(str(values["mongodb_uri"])):
+        define(tables, statements)
+        submit(tables, statements)
 
 
 def is_restored(tables: StreamTableEnvironment) -> bool:
@@ -175,7 +185,7 @@ def sql_values(settings: AggregatorSettings, start: StartingPoint, transactions:
         "window_ms": settings.window_seconds * 1000,
         "element_bytes": chunks.ELEMENT_BYTES,
         "max_document_bytes": settings.max_document_bytes,
-        "mongodb_uri": acknowledged_uri(settings.mongodb_uri),
+        "mongodb_uri": acknowledged_uri(settings.mongodb_uri.read()),
         "database": settings.database,
         "collection": settings.collection,
         "writers": str(settings.writers),

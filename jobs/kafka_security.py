@@ -5,12 +5,11 @@ No client and no Flink here."""
 from pathlib import Path
 from typing import Any
 
-from jobs.settings import KafkaSecurity, SettingError
+from jobs.settings import KafkaSecurity, SettingError, check_certificates, read_text
 
 MECHANISM = "SCRAM-SHA-512"
 LOGIN_MODULE = "org.apache.kafka.common.security.scram.ScramLoginModule"
 PROVIDER = "org.apache.kafka.common.config.provider.DirectoryConfigProvider"
-CERTIFICATE = "-----BEGIN CERTIFICATE-----"
 
 
 def connector_options(bootstrap_servers: str, security: KafkaSecurity) -> dict[str, str]:
@@ -45,8 +44,8 @@ def client_options(security: KafkaSecurity, password: str) -> dict[str, Any]:
 
 def read_files(security: KafkaSecurity) -> str:
     """The password, "" where none is needed. Raises SettingError for a file that Kafka's clients could not use."""
-    if security.ca_file and CERTIFICATE not in read_text("KAFKA_CA_FILE", security.ca_file):
-        raise SettingError(f"KAFKA_CA_FILE={security.ca_file!r}: a PEM file with a certificate is allowed")
+    if security.ca_file:
+        check_certificates("KAFKA_CA_FILE", security.ca_file)
     if not security.password_file:
         return ""
     password = read_text("KAFKA_PASSWORD_FILE", security.password_file)
@@ -57,11 +56,3 @@ def read_files(security: KafkaSecurity) -> str:
             f"KAFKA_PASSWORD_FILE={security.password_file!r} (content not shown): {allowed}, are allowed"
         )
     return password
-
-
-def read_text(name: str, path: str) -> str:
-    try:
-        # Line ends as they are: what the Java clients would read.
-        return Path(path).read_bytes().decode(errors="replace")
-    except OSError as error:
-        raise SettingError(f"{name}={path!r}: a file that can be read is allowed: {error.strerror}") from error

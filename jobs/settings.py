@@ -4,7 +4,8 @@ import contextlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TypeVar
+from pathlib import Path
+from typing import Generic, TypeVar
 from urllib.parse import urlsplit
 
 from jobs import worldometers
@@ -14,6 +15,9 @@ from jobs.names import COLLECTION, DATABASE, REJECTED_TOPIC, TWEETS_TOPIC
 
 T = TypeVar("T")
 MONGODB_SCHEMES = ("mongodb", "mongodb+srv")
+MONGODB_ALLOWED = "an address that starts with mongodb:// or mongodb+srv://"
+WEBSOCKET_ALLOWED = "addresses that start with ws:// or wss://, separated by commas"
+PAGE_ALLOWED = "an address that starts with http:// or https://"
 SECURITY_PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 MEBIBYTE = 1_048_576
 NAME = "[a-zA-Z0-9._-]{1,200}"
@@ -21,10 +25,42 @@ NAME_ALLOWED = "1 to 200 of the characters a-z, A-Z, 0-9, '.', '_', '-'"
 # None of these characters means anything where Kafka's clients refer to the file.
 PATH = "(/[a-zA-Z0-9._-]+)+"
 PATH_ALLOWED = "an absolute path of the characters a-z, A-Z, 0-9, '.', '_', '-'"
+CERTIFICATE = "-----BEGIN CERTIFICATE-----"
 
 
 class SettingError(ValueError):
-    """A setting has a value that is not allowed; the text names the setting, the value and what is allowed."""
+    """A setting has a value that is not allowed; the text names the setting, the value and what is allowed.
+
+    A value that may hold a secret is not shown."""
+
+
+@dataclass(frozen=True)
+class Secret(Generic[T]):
+    """A setting that may hold a secret: its text, or the path of a file whose whole content is that text.
+
+    The content of a file is no field: the settings become part of Flink's job graph. So the file has to lie at the same
+    path wherever `read` is called. name: of the setting; parse: the value of a text, None when it is not allowed;
+    allowed: what is; text: None when there is a file.
+    """
+
+    name: str
+    parse: Callable[[str], T | None]
+    allowed: str
+    text: str | None = field(repr=False)
+    file: str | None = None
+
+    def read(self) -> T:
+        """The value, of what the file holds now. Raises SettingError, which does not show it."""
+        if self.file is None:
+            text, shown = self.text or "", f"{self.name} (not shown)"
+        else:
+            text = read_text(f"{self.name}_FILE", self.file)
+            shown = f"{self.name}_FILE={self.file!r} (content not shown)"
+        # U+FFFD stands for bytes that are no UTF-8.
+        value = self.parse(text) if text.isprintable() and "\ufffd" not in text else None
+        if value is None:
+            raise SettingError(f"{shown}: {self.allowed}, without a line break at the end, is allowed")
+        return value
 
 
 @dataclass(frozen=True)
@@ -42,14 +78,16 @@ class KafkaSecurity:
 
 @dataclass(frozen=True)
 class CollectorSettings:
-    """websocket_urls: servers of one feed; id_prefix: what the transactional ids begin with;
+    """websocket_url: servers of one feed; websocket_ca_file: PEM of who signs the certificates of those with wss://,
+    None for whom the system trusts; id_prefix: what the transactional ids begin with;
     max_frame_bytes: a larger frame is skipped and rejected; buffer_frames, buffer_bytes: how many frames, and how many
     bytes of them, wait before the socket is read slower, the bytes also of the records that wait for Kafka;
     max_silence_seconds: a server that sends nothing for longer is left, 0: never; resume_from_topic: whether a
     collector without state goes on after the newest position in the topic, and not live; checkpoint_seconds: how often
     what was collected is committed, and so how long a reader of the topic waits for it."""
 
-    websocket_urls: tuple[str, ...]
+    websocket_url: Secret[tuple[str, ...]]
+    websocket_ca_file: str | None
     feed: str
     bootstrap_servers: str
     security: KafkaSecurity
@@ -71,9 +109,8 @@ class AggregatorSettings:
     a post may be and still count; allowed_lateness_seconds: for how long, in event time, a late post is still added to
     its document; idle_seconds: after how long a partition without any record holds no window open, 0: never;
     replay_from: where a job without state begins to rewrite documents, ISO 8601 or `earliest`, None: behind them;
-    max_document_bytes: a larger window becomes several documents; mongodb_uri: may hold a password, never shown;
-    writers: how many documents are written at a time, each by a slot of its own; refresh_seconds: how long counters
-    are used before the page is asked again."""
+    max_document_bytes: a larger window becomes several documents; writers: how many documents are written at a time,
+    each by a slot of its own; refresh_seconds: how long counters are used before the page is asked again."""
 
     bootstrap_servers: str
     security: KafkaSecurity
@@ -87,21 +124,23 @@ class AggregatorSettings:
     idle_seconds: int
     checkpoint_seconds: int
     max_document_bytes: int
-    mongodb_uri: str = field(repr=False)
+    mongodb_uri: Secret[str]
     database: str
     collection: str
     writers: int
-    worldometers_url: str
+    worldometers_url: Secret[str]
     refresh_seconds: int
 
 
 def read_collector_settings(environment: Mapping[str, str]) -> CollectorSettings:
-    """Raises SettingError."""
+    """Raises SettingError; also for a file that cannot be used."""
     read = Environment(environment)
     topic, rejected_topic = read.topics()
+    websocket_url = read.secret("WEBSOCKET_URL", "ws://localhost:5555", websocket_addresses, WEBSOCKET_ALLOWED)
     feed = read.choice("FEED", "simulator", FEEDS)
     return CollectorSettings(
-        websocket_urls=read.urls("WEBSOCKET_URL", "ws://localhost:5555", ("ws", "wss")),
+        websocket_url=websocket_url,
+        websocket_ca_file=read.certificates("WEBSOCKET_CA_FILE", websocket_url),
         feed=feed,
         bootstrap_servers=read.servers("KAFKA_BOOTSTRAP_SERVERS", "localhost:9092"),
         security=read.security(),
@@ -120,7 +159,7 @@ def read_collector_settings(environment: Mapping[str, str]) -> CollectorSettings
 
 
 def read_aggregator_settings(environment: Mapping[str, str]) -> AggregatorSettings:
-    """Raises SettingError."""
+    """Raises SettingError; also for a file that cannot be used."""
     read = Environment(environment)
     topic, rejected_topic = read.topics()
     return AggregatorSettings(
@@ -136,11 +175,11 @@ def read_aggregator_settings(environment: Mapping[str, str]) -> AggregatorSettin
         idle_seconds=read.whole("IDLE_SECONDS", 0, 0, 86_400),
         checkpoint_seconds=read.whole("CHECKPOINT_SECONDS", 10, 1, 120),
         max_document_bytes=read.whole("MAX_DOCUMENT_BYTES", 12_000_000, 1_000, 16_000_000),
-        mongodb_uri=read.secret_url("MONGODB_URI", "mongodb://localhost:27017", MONGODB_SCHEMES),
+        mongodb_uri=read.secret("MONGODB_URI", "mongodb://localhost:27017", mongodb_address, MONGODB_ALLOWED),
         database=read.name("MONGODB_DATABASE", DATABASE),
         collection=read.name("MONGODB_COLLECTION", COLLECTION),
         writers=read.whole("MONGODB_WRITERS", 2, 1, 64),
-        worldometers_url=read.urls("WORLDOMETERS_URL", worldometers.URL, ("http", "https"))[0],
+        worldometers_url=read.secret("WORLDOMETERS_URL", worldometers.URL, page_address, PAGE_ALLOWED),
         refresh_seconds=read.whole("WORLDOMETERS_REFRESH_SECONDS", 60, 1, 86_400),
     )
 
@@ -216,19 +255,29 @@ class Environment:
             ca_file=read("KAFKA_CA_FILE", PATH, PATH_ALLOWED, applies=tls, optional=True),
         )
 
-    def urls(self, name: str, default: str, schemes: tuple[str, ...]) -> tuple[str, ...]:
-        def parse(value: str) -> tuple[str, ...] | None:
-            urls = tuple(url.strip() for url in value.split(","))
-            return urls if all(is_url(url, schemes) for url in urls) else None
+    def secret(self, name: str, default: str, parse: Callable[[str], T | None], allowed: str) -> Secret[T]:
+        """A setting that may come by the file that `<name>_FILE` names; it has been read once."""
+        text, file = (self._variables.get(each) or None for each in (name, f"{name}_FILE"))
+        if file and text:
+            raise SettingError(f"{name}_FILE (not shown): together with {name} nothing is allowed")
+        if file and not file.startswith("/"):
+            # Perhaps the secret itself stands there.
+            raise SettingError(f"{name}_FILE (not shown): an absolute path is allowed")
+        secret = Secret(name, parse, allowed, None if file else text or default, file)
+        secret.read()
+        return secret
 
-        return self._read(name, default, parse, f"addresses that start with {' or '.join(schemes)}://, comma-separated")
-
-    def secret_url(self, name: str, default: str, schemes: tuple[str, ...]) -> str:
-        """An address that may hold a password: the error does not show it."""
-        value = self._variables.get(name) or default
-        if not value.startswith(tuple(f"{scheme}://" for scheme in schemes)):
-            raise SettingError(f"{name} (not shown): an address that starts with {' or '.join(schemes)}:// is allowed")
-        return value
+    def certificates(self, name: str, addresses: Secret[tuple[str, ...]]) -> str | None:
+        """The path of a PEM file for those of the addresses that speak TLS; None when unset."""
+        path = self._variables.get(name)
+        if not path:
+            return None
+        if not path.startswith("/"):
+            raise SettingError(f"{name}={path!r}: an absolute path is allowed")
+        if not any(url.startswith("wss://") for url in addresses.read()):
+            raise SettingError(f"{name}={path!r}: without an address wss:// in {addresses.name} nothing is allowed")
+        check_certificates(name, path)
+        return path
 
     def _read(self, name: str, default: str, parse: Callable[[str], T | None], allowed: str) -> T:
         value = self._variables.get(name) or default
@@ -254,6 +303,19 @@ def acknowledged_uri(uri: str) -> str:
     return f"{base}?{'&'.join([*filter(None, [query]), *wanted])}" if wanted else uri
 
 
+def websocket_addresses(text: str) -> tuple[str, ...] | None:
+    urls = tuple(url.strip() for url in text.split(","))
+    return urls if all(is_url(url, ("ws", "wss")) for url in urls) else None
+
+
+def page_address(text: str) -> str | None:
+    return text if is_url(text, ("http", "https")) else None
+
+
+def mongodb_address(text: str) -> str | None:
+    return text if text.startswith(tuple(f"{scheme}://" for scheme in MONGODB_SCHEMES)) else None
+
+
 def is_url(url: str, schemes: tuple[str, ...]) -> bool:
     try:
         parts = urlsplit(url)
@@ -261,3 +323,17 @@ def is_url(url: str, schemes: tuple[str, ...]) -> bool:
     except ValueError:
         return False
     return parts.scheme in schemes and bool(parts.hostname)
+
+
+def read_text(name: str, path: str) -> str:
+    """The content of the file that the setting `name` names, line breaks as they are. Raises SettingError."""
+    try:
+        return Path(path).read_bytes().decode(errors="replace")
+    except OSError as error:
+        raise SettingError(f"{name}={path!r}: a file that can be read is allowed: {error.strerror}") from error
+
+
+def check_certificates(name: str, path: str) -> None:
+    """Raises SettingError for a file that is no PEM of a certificate."""
+    if CERTIFICATE not in read_text(name, path):
+        raise SettingError(f"{name}={path!r}: a PEM file with a certificate is allowed")

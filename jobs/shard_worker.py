@@ -92,12 +92,13 @@ class ShardWorker:
         if begin_live:
             self.collection.refused()  # what is passed over is reported as a hole
         self.reader = Reader(
-            settings.websocket_urls,
+            settings.websocket_url.read(),
             self._address,
             capacity=settings.buffer_frames,
             max_bytes=settings.buffer_bytes,
             max_frame=settings.max_frame_bytes,
             max_silence=settings.max_silence_seconds or None,
+            ca_file=settings.websocket_ca_file,
         )
         self._partitions = partitions
         self._partition_count = 0

@@ -5,6 +5,7 @@ import contextlib
 import functools
 import logging
 import random
+import ssl
 import threading
 import time
 from collections import deque
@@ -18,7 +19,8 @@ from websockets.frames import CloseCode, Opcode
 from websockets.frames import Frame as WireFrame
 
 from jobs.collection import Frame
-from jobs.websocket_connection import Ending, FrameConnection, Step, redacted, refusal, step_after, without_secrets
+from jobs.redaction import redacted, without_secrets
+from jobs.websocket_connection import Ending, FrameConnection, Step, refusal, step_after
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +70,8 @@ class Reader:
     frame in bytes; back_off: first and largest pause in s.
     jitter: random numbers from 0 to 1, for the pauses.
     max_silence: seconds without a frame after which a server is left although it answers pings; None: never.
-    clock: gives seconds since 1970 UTC.
+    clock: gives seconds since 1970 UTC. ca_file: PEM of who signs the servers' certificates, read for each attempt;
+    None: whom the system trusts.
     """
 
     def __init__(
@@ -83,6 +86,7 @@ class Reader:
         jitter: Callable[[], float] = random.random,
         max_silence: float | None = None,
         clock: Callable[[], float] = time.time,
+        ca_file: str | None = None,
     ) -> None:
         self._urls = urls
         self._address = address
@@ -93,6 +97,7 @@ class Reader:
         self._jitter = jitter
         self._max_silence = max_silence
         self._clock = clock
+        self._ca_file = ca_file
         # Each event with the bytes of all events up to it, `_put` when it came.
         self._events: deque[tuple[int, Event]] = deque()
         # In bytes since the start. Each is written by one thread only; when they are equal, everything is in effect.
@@ -280,6 +285,9 @@ class Reader:
             self._drop_parts()
 
     def _connect(self, address: str, receive: Callable[[WireFrame, asyncio.Transport], None]) -> connect:
+        # Without a context of ours, websockets makes one for wss:// that trusts whom the system trusts.
+        own = self._ca_file is not None and address.startswith("wss://")
+        options: dict[str, Any] = {"ssl": ssl.create_default_context(cafile=self._ca_file)} if own else {}
         return connect(
             address,
             create_connection=cast(Any, functools.partial(FrameConnection, receive=receive)),
@@ -288,6 +296,7 @@ class Reader:
             open_timeout=OPEN_SECONDS,
             ping_interval=None,
             close_timeout=2,
+            **options,
         )
 
     async def _keep(self, connection: ClientConnection) -> str:

@@ -16,6 +16,8 @@ from typing import NamedTuple
 import requests
 from bs4 import BeautifulSoup
 
+from jobs.redaction import redacted, without_secrets
+
 URL = "https://www.worldometers.info/coronavirus/"
 TABLE_ID = "main_table_countries_today"  # two more tables of the same shape follow: yesterday, yesterday2
 _COUNTS = ["Total Cases", "Total Deaths", "Total Recovered", "New Cases", "New Deaths", "New Recovered"]
@@ -28,6 +30,8 @@ _MAX_ROWS, _MAX_ROW_SIZE = 300, 3_000  # in characters; the real table has 240 r
 _COUNT = re.compile(r"[+-]?(?:[0-9]{1,15}|[0-9]{1,3}(?:,[0-9]{3}){1,4})")  # 64 bits, MongoDB's integers
 
 log = logging.getLogger(__name__)
+# Its warnings show the whole address.
+logging.getLogger("urllib3").setLevel(logging.ERROR)
 
 
 class PageError(Exception):
@@ -192,9 +196,10 @@ class CachedCounters:
         try:
             self._good, self._good_at = parse_counters(self.getter(self.url)), now
             if failing:
-                log.info("counters from %s again", self.url)
+                log.info("counters from %s again", without_secrets(self.url))
         except Exception as error:  # noqa: BLE001 - a window must not fail because somebody's web page did
             self.failures += 1
             age = now - self._good_at
             served = f"serving those of {age:.0f} s ago" if age <= self.keep_seconds else "serving none"
-            log.warning("no counters from %s: %s: %s; %s", self.url, type(error).__name__, error, served)
+            shown, reason = without_secrets(self.url), redacted(f"{type(error).__name__}: {error}", self.url)
+            log.warning("no counters from %s: %s; %s", shown, reason, served)

@@ -19,6 +19,7 @@ from local import pods
 from local.chart import copy_without_dependencies
 from local.cluster import Cluster, ClusterError, Object, connect, load
 from local.flink import Flink
+from local.process import inherited_environment
 from local.release import NAMESPACE, RELEASE, Release
 from local.settings import REPOSITORY, Settings, read_settings
 
@@ -29,7 +30,7 @@ AGGREGATOR = f"{RELEASE}-aggregator"
 TEMPLATE = "templates/aggregator/flinkdeployment.yaml"
 MAIN_CONTAINER = "flink-main-container"
 # Of the job's volumes only these: its state may lie on a volume that one node alone can mount.
-VOLUMES = ("kafka",)
+VOLUMES = ("kafka", "mongodb")
 WORK = REPOSITORY / ".state" / "audit"
 HANDED_ON = ("AUDIT_WAIT_SECONDS",)
 
@@ -39,7 +40,7 @@ def main() -> int:
     try:
         settings = read_settings()
         if Flink(settings).get("/overview"):
-            return run_audit.main({**os.environ, **demo_environment(settings)})
+            return run_audit.main({**inherited_environment(), **demo_environment(settings)})
     except SettingError as error:
         return fail(str(error))
     try:
@@ -54,7 +55,7 @@ def demo_environment(settings: Settings) -> dict[str, str]:
     """What the demo's aggregator is told. Documents of another WINDOW_SECONDS are understood as well."""
     return {
         "KAFKA_BOOTSTRAP_SERVERS": settings.kafka,
-        "MONGODB_URI": settings.store_uri,
+        "MONGODB_URI_FILE": str(settings.store_uri_file),
         "WINDOW_SECONDS": str(settings.window_seconds),
     }
 

@@ -17,6 +17,11 @@ from local.settings import Settings
 
 FLINK_HOME = Path(pyflink.__file__).parent
 SUBMIT_SECONDS = 240
+# At INFO it logs the whole environment of the process that submits a job.
+LOGGING = """
+logger.pythonenv.name = org.apache.flink.client.python.PythonEnvUtils
+logger.pythonenv.level = WARN
+"""
 
 
 class Flink:
@@ -64,7 +69,7 @@ class Flink:
             "log4j-console.properties",
             "log4j-session.properties",
         ):
-            (conf / name).write_bytes((FLINK_HOME / "conf" / name).read_bytes())
+            (conf / name).write_text((FLINK_HOME / "conf" / name).read_text() + LOGGING)
         shipped = YAML(typ="safe").load(FLINK_HOME / "conf" / "config.yaml")
         options = flink_options(self.settings, self.home, self.slots, shipped["env"]["java"]["opts"]["all"])
         with (conf / "config.yaml").open("w") as file:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import psutil
 
+from local.settings import SECRETS
+
 # Every process of a stack inherits this variable with the stack's state folder as value, so that the next start
 # finds whatever a killed one left behind, workers and grandchildren included, without any bookkeeping on disk.
 OWNER = "LOCAL_STACK_OWNER"
@@ -82,7 +84,12 @@ class Program:
 
 def owned_environment(owner: Path, extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """The environment by which a process is known to belong to the stack with this state folder."""
-    return {**os.environ, **(extra or {}), OWNER: str(owner)}
+    return {**inherited_environment(), **(extra or {}), OWNER: str(owner)}
+
+
+def inherited_environment() -> dict[str, str]:
+    """This process's environment without what may be a secret."""
+    return {name: value for name, value in os.environ.items() if name not in SECRETS}
 
 
 def wait_until(

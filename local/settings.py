@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from jobs.settings import MONGODB_SCHEMES, Environment, SettingError
+from jobs.settings import MONGODB_ALLOWED, Environment, SettingError, mongodb_address
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -16,6 +16,12 @@ JETSTREAM_URLS = ",".join(
     for number in (1, 2)
 )
 FEEDS = ("simulator", "jetstream")
+# What the user's environment may hold of the jobs' secrets; no program of the stack inherits it. What make is called
+# with stands in variables of its own, too.
+SECRETS = (
+    *(f"{name}{ending}" for name in ("MONGODB_URI", "WEBSOCKET_URL", "WORLDOMETERS_URL") for ending in ("", "_FILE")),
+    *("MAKEFLAGS", "MAKEOVERRIDES", "MFLAGS"),
+)
 
 
 @dataclass(frozen=True)
@@ -69,6 +75,11 @@ class Settings:
         return self.mongodb_uri or f"mongodb://127.0.0.1:{self.ports.mongodb}"
 
     @property
+    def store_uri_file(self) -> Path:
+        """Holds `store_uri` while the stack runs."""
+        return self.run / "mongodb-uri"
+
+    @property
     def websocket_url(self) -> str:
         return JETSTREAM_URLS if self.feed == "jetstream" else f"ws://127.0.0.1:{self.ports.simulator}"
 
@@ -87,6 +98,7 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
     Raises SettingError with the variable's name, its value and what is allowed.
     """
     defaults = Settings()
+    own_store = any(environment.get(name) for name in ("MONGODB_URI", "MONGODB_URI_FILE"))
     read = Environment(environment)
     ports = Ports(
         **{name: read.whole(f"{name.upper()}_PORT", port, 1, 65_535) for name, port in vars(defaults.ports).items()}
@@ -99,7 +111,7 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         state=Path(environment.get("STATE") or defaults.state).resolve(),
         ports=ports,
         feed=read.choice("FEED", defaults.feed, FEEDS),
-        mongodb_uri=read.secret_url("MONGODB_URI", "", MONGODB_SCHEMES) if environment.get("MONGODB_URI") else None,
+        mongodb_uri=read.secret("MONGODB_URI", "", mongodb_address, MONGODB_ALLOWED).read() if own_store else None,
         rate=read.number("SIMULATOR_RATE", defaults.rate, 0.01, 100_000),
         window_seconds=read.whole("WINDOW_SECONDS", defaults.window_seconds, 1, 3_600),
         documents=read.whole("DOCUMENTS", 0, 0, 1_000_000) or None,

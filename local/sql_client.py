@@ -15,6 +15,7 @@ from jobs.settings import SettingError
 from local import pods
 from local.cluster import Cluster, ClusterError, connect, load
 from local.flink import FLINK_HOME, Flink
+from local.process import inherited_environment
 from local.release import NAMESPACE, RELEASE, Release
 from local.settings import REPOSITORY, read_settings
 
@@ -45,7 +46,7 @@ def main() -> int:
     folder.mkdir(parents=True, exist_ok=True)
     start = write_statements(folder / "init.sql", init_statements(settings.store_uri, OPTIONS))
     command = [str(FLINK_HOME / "bin" / "sql-client.sh"), "--init", str(start), "--history", str(folder / "history")]
-    environment = {**os.environ, **flink.environment}
+    environment = {**inherited_environment(), **flink.environment}
     if query:
         script = write_statements(folder / f"query-{os.getpid()}.sql", [query])
         return run_query([*command, "--file", str(script)], environment)

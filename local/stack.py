@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from pathlib import Path
 
 import requests
 
@@ -73,6 +74,7 @@ class Stack:
         preflight.check(self.settings)
         shutil.rmtree(self.settings.run, ignore_errors=True)
         self.settings.logs.mkdir(parents=True)
+        write_secret(self.settings.store_uri_file, self.settings.store_uri)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -203,10 +205,16 @@ class Stack:
             "FEED": settings.feed,
             "WEBSOCKET_URL": settings.websocket_url,
             "KAFKA_BOOTSTRAP_SERVERS": settings.kafka,
-            "MONGODB_URI": settings.store_uri,
+            "MONGODB_URI_FILE": str(settings.store_uri_file),
             "WORLDOMETERS_URL": settings.worldometers_url,
             "WINDOW_SECONDS": str(settings.window_seconds),
         }
+
+
+def write_secret(path: Path, text: str) -> None:
+    """Write a file that only this user can read."""
+    path.touch(mode=0o600)
+    path.write_text(text)
 
 
 def answers(url: str) -> bool:

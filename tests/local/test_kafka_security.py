@@ -1,4 +1,4 @@
-"""Both jobs on a Kafka of TLS and SCRAM whose users may do no more than they need, with the passwords in files only."""
+"""Both jobs on a Kafka of TLS and SCRAM whose users may do no more than they need, with every secret in files only."""
 
 import contextlib
 import json
@@ -19,16 +19,19 @@ from local.broker import Broker, admin
 from local.process import owned_processes
 from local.settings import Ports, Settings
 from local.stack import JOBS, Stack
+from local.store import client
 from simulator.watchdog import clients as operator_clients
 from simulator.watchdog.settings import read_settings as read_operator_settings
 from tests.counting import assert_complete, numbers
 from tests.local.conftest import RATE, free_ports
-from tests.local.counting import documents
+from tests.local.counting import documents, newest_end
 from tests.local.topics import Topic, topic
 from tests.waiting import await_value
 
 COLLECTION = "secure"
+# Each holds `s3cret`, which is then looked for everywhere.
 PASSWORDS = {"collector": "col s3cret $x ${file:/a:b} '#/*", "aggregator": "agg-s3cret", "operator": "op-s3cret"}
+DATABASE_USER, DATABASE_PASSWORD = "secret-test", "db-s3cret"
 GROUPS = ("data-collection-aggregator", "data-collection-aggregator-rejections")
 # All that the jobs need: user, kind, name, pattern, what the user may do (either implies DESCRIBE).
 LITERAL, PREFIXED = ACLResourcePatternType.LITERAL, ACLResourcePatternType.PREFIXED
@@ -124,9 +127,31 @@ def allow(bootstrap: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def jobs(stack: Stack, kafka: SecureKafka) -> Iterator[None]:
+def secret_files(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The settings by which the jobs get the addresses of feed, page and database: each file holds a secret."""
+    settings, folder = stack.settings, tmp_path_factory.mktemp("secrets")
+    with client(settings.store_uri) as connection:
+        roles = [{"role": "readWrite", "db": DATABASE}]
+        connection.admin.command("createUser", DATABASE_USER, pwd=DATABASE_PASSWORD, roles=roles)
+    login = f"{DATABASE_USER}:{DATABASE_PASSWORD}@"
+    addresses = {
+        "MONGODB_URI": f"{settings.store_uri.replace('://', f'://{login}')}/?authSource=admin",
+        "WEBSOCKET_URL": settings.websocket_url.replace("://", "://me:ws-s3cret@"),
+        "WORLDOMETERS_URL": f"{settings.worldometers_url}?token=page-s3cret",
+    }
+    for name, address in addresses.items():
+        (folder / name).write_text(address)
+    by_file = {f"{name}_FILE": str(folder / name) for name in addresses}
+    return {**dict.fromkeys(addresses, ""), **by_file, "WORLDOMETERS_REFRESH_SECONDS": "1"}
+
+
+@pytest.fixture(scope="module")
+def jobs(stack: Stack, kafka: SecureKafka, secret_files: dict[str, str]) -> Iterator[None]:
+    def submit(job: str) -> str:
+        return stack.submit(job, kafka.environment(job.partition("_")[0], **secret_files))
+
     with ThreadPoolExecutor() as pool:
-        started = list(pool.map(lambda job: stack.submit(job, kafka.environment(job.partition("_")[0])), JOBS))
+        started = list(pool.map(submit, JOBS))
     yield
     for identity in started:
         stack.flink.cancel(identity)
@@ -151,10 +176,35 @@ def test_the_aggregator_writes_documents_rejects_and_commits_its_position(stack:
         await_value(lambda: all(client.list_group_offsets(list(GROUPS)).values()), "offsets of both groups", 30)
 
 
-@pytest.mark.usefixtures("jobs")
-def test_no_password_is_in_a_file_of_flink_its_answers_or_an_environment(stack: Stack) -> None:
+@pytest.fixture(scope="module")
+def told(stack: Stack, jobs: None) -> None:  # noqa: ARG001
+    """Page, feed and database have each been away, and the jobs have said so."""
+    flink, (collector, aggregator) = stack.flink, (stack.jobs[job] for job in JOBS)
+    store = stack.store.program
+    if store is None:
+        pytest.skip("the database is not of this stack")
+    newest = newest_end(stack.settings.store_uri, DATABASE, COLLECTION)
+    stack.worldometers.kill()
+    await_value(lambda: flink.metric(aggregator, "enrichment_failures"), "a failure to read the page", 60)
+    stack.worldometers.start()
+    stack.simulator.kill()
+    await_value(lambda: flink.metric(collector, "collector_reconnects"), "a failure to read the feed", 60)
+    stack.simulator.start()
+    store.kill()
+    log = stack.settings.logs / "taskmanager.log"
+    await_value(lambda: b"com.mongodb.MongoSocket" in log.read_bytes(), "a failure to write a document", 60)
+    store.start()
+    newer = lambda: newest_end(stack.settings.store_uri, DATABASE, COLLECTION) > newest  # noqa: E731
+    await_value(newer, "a new document", 120)
+    await_value(lambda: flink.all_running(aggregator), "the aggregator to run", 60)
+
+
+@pytest.mark.usefixtures("told")
+def test_no_secret_is_in_a_file_of_flink_its_answers_or_a_process(stack: Stack) -> None:
     flink = stack.flink
-    paths = [f"/jobs/{stack.jobs[job]}{part}" for job in JOBS for part in ("", "/plan", "/config")]
+    parts = ("", "/plan", "/config", "/exceptions")
+    paths = [f"/jobs/{stack.jobs[job]}{part}" for job in JOBS for part in parts]
+    paths += ["/jobmanager/config", "/jobmanager/environment"]
     texts = {path: json.dumps(flink.get(path)).encode() for path in paths}
     for folder in (stack.settings.logs, flink.home):
         files = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
@@ -162,7 +212,7 @@ def test_no_password_is_in_a_file_of_flink_its_answers_or_an_environment(stack: 
             with contextlib.suppress(FileNotFoundError):  # an old checkpoint
                 texts[str(path)] = path.read_bytes()
     for process in owned_processes(stack.settings.state):
-        texts[f"process {process.pid}"] = "\0".join(process.environ().values()).encode()
+        texts[f"process {process.pid}"] = "\0".join([*process.environ().values(), *process.cmdline()]).encode()
     assert len(texts) > 20
     assert b"{}" not in texts.values()
     assert [name for name, text in texts.items() if b"s3cret" in text] == []

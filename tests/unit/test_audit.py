@@ -1005,10 +1005,10 @@ def test_ctrl_c_ends_it(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 
 
 def test_the_demos_environment() -> None:
-    told = local_audit.demo_environment(Settings(ports=Ports(kafka=1, mongodb=2), window_seconds=5))
+    told = local_audit.demo_environment(Settings(Path("/state"), Ports(kafka=1), window_seconds=5))
     assert told == {
         "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1",
-        "MONGODB_URI": "mongodb://127.0.0.1:2",
+        "MONGODB_URI_FILE": "/state/run/mongodb-uri",
         "WINDOW_SECONDS": "5",
     }
 
@@ -1017,7 +1017,7 @@ def deployment() -> Object:
     """The parts of the aggregator's FlinkDeployment that matter."""
     env = [
         {"name": "KAFKA_TOPIC", "value": "tweets"},
-        {"name": "MONGODB_URI", "valueFrom": {"secretKeyRef": {"name": "data-collection-mongodb", "key": "uri"}}},
+        {"name": "MONGODB_URI_FILE", "value": "/etc/mongodb-client/uri"},
     ]
     main = {
         "name": "flink-main-container",
@@ -1033,16 +1033,16 @@ def deployment() -> Object:
     return {"spec": {"podTemplate": {"spec": template}, "jobManager": job_manager}}
 
 
-VOLUMES = ("tmp", "state", "kafka")
+VOLUMES = ("tmp", "state", "kafka", "mongodb")
 
 
 def test_the_pod_has_the_aggregators_settings_and_files() -> None:
     pod = local_audit.audit_pod(deployment(), "registry/flink:1", {"AUDIT_WAIT_SECONDS": "5", "KAFKA_TOPIC": "other"})
     (container,) = pod["spec"]["containers"]
-    assert [each["name"] for each in pod["spec"]["volumes"]] == ["tmp", "kafka"]
-    assert [each["name"] for each in container["volumeMounts"]] == ["tmp", "kafka"]
+    assert [each["name"] for each in pod["spec"]["volumes"]] == ["tmp", "kafka", "mongodb"]
+    assert [each["name"] for each in container["volumeMounts"]] == ["tmp", "kafka", "mongodb"]
     assert {each["name"]: each.get("value") for each in container["env"]} == {
-        "MONGODB_URI": None,
+        "MONGODB_URI_FILE": "/etc/mongodb-client/uri",
         "AUDIT_WAIT_SECONDS": "5",
         "KAFKA_TOPIC": "other",
     }

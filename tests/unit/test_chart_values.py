@@ -21,7 +21,8 @@ READERS: Mapping[str, Callable[[Mapping[str, str]], object]] = {
     "aggregator": read_aggregator_settings,
 }
 # What the chart sets from other values.
-OWN = {"MONGODB_URI", "MONGODB_DATABASE", "MONGODB_COLLECTION"}
+OWN = {"MONGODB_URI", "MONGODB_URI_FILE", "MONGODB_DATABASE", "MONGODB_COLLECTION"}
+OWN |= {"WEBSOCKET_URL_FILE", "WEBSOCKET_CA_FILE", "WORLDOMETERS_URL_FILE"}
 LARGEST_NUMBER = 2**53 - 1  # Helm's numbers are doubles, which hold no larger integer exactly
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from local.flink import failure_reason, flink_options
+from local.flink import Flink, failure_reason, flink_options
 from local.settings import Ports, Settings
 
 FAILURE = """\
@@ -39,3 +39,14 @@ def test_the_cluster_listens_on_the_loopback_interface_only() -> None:
     assert options["env.java.opts.all"] == "--add-opens=x"
     for name in ("rest.bind-address", "jobmanager.bind-host", "taskmanager.bind-host"):
         assert options[name] == "127.0.0.1"
+
+
+@pytest.mark.parametrize("name", ["log4j.properties", "log4j-cli.properties", "log4j-console.properties"])
+def test_no_environment_is_logged(name: str, tmp_path: Path) -> None:
+    flink = Flink(Settings(state=tmp_path))
+    flink.configure()
+    lines = (flink.home / "conf" / name).read_text().splitlines()
+    assert lines[-2:] == [
+        "logger.pythonenv.name = org.apache.flink.client.python.PythonEnvUtils",
+        "logger.pythonenv.level = WARN",
+    ]

@@ -99,7 +99,7 @@ def test_wrong_value_is_told_with_what_is_allowed(name: str, value: str, allowed
 def test_wrong_mongodb_uri_is_told_without_it(uri: str) -> None:
     error = told({"MONGODB_URI": uri})
     assert error.startswith("MONGODB_URI ")
-    assert "mongodb or mongodb+srv://" in error
+    assert "mongodb:// or mongodb+srv://" in error
     assert uri not in error
     assert "s3cret" not in error
 
@@ -137,17 +137,29 @@ def test_the_users_own_store_comes_first() -> None:
     assert read_settings({"MONGODB_URI": SRV, "MONGODB_PORT": "1"}).store_uri == SRV
 
 
+def test_the_users_own_store_comes_by_file(tmp_path: Path) -> None:
+    file = tmp_path / "uri"
+    file.write_text(SRV)
+    settings = read_settings({"MONGODB_URI_FILE": str(file)})
+    assert settings == replace(DEFAULTS, mongodb_uri=SRV)
+    assert "s3cret" not in repr(settings)
+    file.write_text(f"{SRV}\n")
+    assert "s3cret" not in told({"MONGODB_URI_FILE": str(file)})
+
+
 @pytest.mark.parametrize(("feed", "servers"), [("simulator", 1), ("jetstream", 4)])
 def test_the_jobs_take_what_the_stack_hands_on(feed: str, servers: int) -> None:
     local = read_settings({"FEED": feed})
     kafka = {"KAFKA_BOOTSTRAP_SERVERS": local.kafka}
     collector = read_collector_settings({**kafka, "FEED": local.feed, "WEBSOCKET_URL": local.websocket_url})
-    assert (collector.feed, len(set(collector.websocket_urls))) == (feed, servers)
+    urls = collector.websocket_url.read()
+    assert (collector.feed, len(set(urls))) == (feed, servers)
     if feed == "jetstream":
         # Source: https://github.com/bluesky-social/jetstream, the public instances
         server = r"wss://jetstream[12]\.us-(east|west)\.bsky\.network/subscribe\?wantedCollections=(.+)"
-        wanted = [re.fullmatch(server, url) for url in collector.websocket_urls]
+        wanted = [re.fullmatch(server, url) for url in urls]
         assert [match and match[2] for match in wanted] == [JetstreamFeed.collection] * servers
     store = {"MONGODB_URI": local.store_uri, "WORLDOMETERS_URL": local.worldometers_url}
     aggregator = read_aggregator_settings({**kafka, **store})
-    assert (aggregator.mongodb_uri, aggregator.worldometers_url) == (local.store_uri, local.worldometers_url)
+    assert aggregator.mongodb_uri.read() == local.store_uri
+    assert aggregator.worldometers_url.read() == local.worldometers_url

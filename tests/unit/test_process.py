@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from local.process import Program, StackError, owned_processes, sweep, wait_until
+from local.process import Program, StackError, owned_environment, owned_processes, sweep, wait_until
 from tests.waiting import await_value
 
 SLEEPER = "import time; print('up', flush=True); time.sleep(600)"
@@ -75,3 +75,14 @@ def test_waiting_ends_at_once_when_the_program_has_ended(owner: Path) -> None:
     await_value(lambda: not started.alive(), "its end", 10)
     with pytest.raises(StackError, match=r"part ended while the stack awaited an answer \(log: .*part\.log\)"):
         wait_until(lambda: False, "an answer", 600, program=started)
+
+
+def test_no_program_inherits_a_secret(owner: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MONGODB_URI", "mongodb://me:s3cret@host")
+    monkeypatch.setenv("WEBSOCKET_URL_FILE", "/some/file")
+    monkeypatch.setenv("MAKEFLAGS", " -- MONGODB_URI=mongodb://me:s3cret@host")
+    monkeypatch.setenv("OTHER", "stays")
+    environment = owned_environment(owner, {"MONGODB_URI_FILE": "/file"})
+    assert {"OTHER", "MONGODB_URI_FILE"} < set(environment)
+    assert not {"MONGODB_URI", "WEBSOCKET_URL_FILE"} & set(environment)
+    assert "s3cret" not in str(environment)

@@ -1,7 +1,9 @@
 """The jobs' settings: what holds when nothing is set, what each one takes, and how a wrong value is told."""
 
+import pickle
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields, replace
+from pathlib import Path
 from typing import Any
 
 import pymongo.uri_parser
@@ -10,20 +12,41 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobs.settings import (
+    MONGODB_ALLOWED,
+    PAGE_ALLOWED,
+    WEBSOCKET_ALLOWED,
     AggregatorSettings,
     CollectorSettings,
     KafkaSecurity,
+    Secret,
     SettingError,
     acknowledged_uri,
+    mongodb_address,
+    page_address,
     read_aggregator_settings,
     read_collector_settings,
+    websocket_addresses,
 )
+
+
+def websocket_url(text: str) -> Secret[tuple[str, ...]]:
+    return Secret("WEBSOCKET_URL", websocket_addresses, WEBSOCKET_ALLOWED, text)
+
+
+def mongodb_uri(text: str) -> Secret[str]:
+    return Secret("MONGODB_URI", mongodb_address, MONGODB_ALLOWED, text)
+
+
+def worldometers_url(text: str) -> Secret[str]:
+    return Secret("WORLDOMETERS_URL", page_address, PAGE_ALLOWED, text)
+
 
 Read = Callable[[Mapping[str, str]], CollectorSettings | AggregatorSettings]
 READERS: dict[str, Read] = {"collector": read_collector_settings, "aggregator": read_aggregator_settings}
 DEFAULTS: dict[str, CollectorSettings | AggregatorSettings] = {
     "collector": CollectorSettings(
-        websocket_urls=("ws://localhost:5555",),
+        websocket_url=websocket_url("ws://localhost:5555"),
+        websocket_ca_file=None,
         feed="simulator",
         bootstrap_servers="localhost:9092",
         security=KafkaSecurity("PLAINTEXT", username=None, password_file=None, ca_file=None),
@@ -50,11 +73,11 @@ DEFAULTS: dict[str, CollectorSettings | AggregatorSettings] = {
         idle_seconds=0,
         checkpoint_seconds=10,
         max_document_bytes=12_000_000,
-        mongodb_uri="mongodb://localhost:27017",
+        mongodb_uri=mongodb_uri("mongodb://localhost:27017"),
         database="twitter_db",
         collection="twitter_collection",
         writers=2,
-        worldometers_url="https://www.worldometers.info/coronavirus/",
+        worldometers_url=worldometers_url("https://www.worldometers.info/coronavirus/"),
         refresh_seconds=60,
     ),
 }
@@ -99,11 +122,9 @@ GOOD: list[tuple[str, str, str, str, Any]] = [
     *[("collector", "FEED", "feed", feed, feed) for feed in ("simulator", "jetstream")],
     *[("collector", "START_FROM", "resume_from_topic", n, n == "topic") for n in ("topic", "live")],
     *[("aggregator", "REPLAY_FROM", "replay_from", n, n) for n in ("earliest", "2026-11-24T08:00:00Z")],
-    ("collector", "WEBSOCKET_URL", "websocket_urls", "wss://a/b?c=d", ("wss://a/b?c=d",)),
-    ("collector", "WEBSOCKET_URL", "websocket_urls", WEBSOCKETS, ("ws://a:5555/x?y=z", "wss://b")),
-    ("aggregator", "MONGODB_URI", "mongodb_uri", SRV, SRV),
-    ("aggregator", "MONGODB_URI", "mongodb_uri", "mongodb://a,b/?replicaSet=c", "mongodb://a,b/?replicaSet=c"),
-    ("aggregator", "WORLDOMETERS_URL", "worldometers_url", "http://a:5556/b/", "http://a:5556/b/"),
+    *[("collector", "WEBSOCKET_URL", "websocket_url", n, websocket_url(n)) for n in ("wss://a/b?c=d", WEBSOCKETS)],
+    *[("aggregator", "MONGODB_URI", "mongodb_uri", n, mongodb_uri(n)) for n in (SRV, "mongodb://a,b/?replicaSet=c")],
+    ("aggregator", "WORLDOMETERS_URL", "worldometers_url", "http://a:5556/b/", worldometers_url("http://a:5556/b/")),
 ]
 NO_NUMBER = [
     "-1",
@@ -140,8 +161,6 @@ BAD = [
     ],
     *[("collector", "START_FROM", n, ("topic", "live")) for n in ("latest", "Topic", "earliest")],
     *[("aggregator", "REPLAY_FROM", n, ("earliest", "2026-11-24T08:00:00Z")) for n in NO_MOMENT],
-    *[("collector", "WEBSOCKET_URL", n, ("ws", "wss://")) for n in NO_WEBSOCKET],
-    *[("aggregator", "WORLDOMETERS_URL", n, ("http", "https://")) for n in NO_PAGE],
 ]
 
 
@@ -173,10 +192,10 @@ def test_a_feed_of_plain_text_may_be_silent() -> None:
 
 @pytest.mark.parametrize("job", READERS)
 def test_the_tables_above_have_every_setting(job: str) -> None:
-    every = {field.name for field in fields(DEFAULTS[job])}
+    every = {field.name for field in fields(DEFAULTS[job])} - {"websocket_ca_file"}
     assert {field for good_job, _, field, _, _ in GOOD if good_job == job} == every
     taken = {name for good_job, name, *_ in GOOD if good_job == job}
-    assert {name for bad_job, name, *_ in BAD if bad_job == job} == taken - {"MONGODB_URI"}
+    assert {name for bad_job, name, *_ in BAD if bad_job == job} == taken - set(SECRETS)
 
 
 @pytest.mark.parametrize(("job", "name"), dict.fromkeys(good[:2] for good in GOOD))
@@ -192,7 +211,7 @@ def test_wrong_value_is_told_with_what_is_allowed(job: str, name: str, text: str
     assert [part for part in allowed if part not in rest] == []
 
 
-NO_STORE = [
+NO_MONGODB = [
     "localhost:27017",
     "u:s3cret@a",
     "http://u:s3cret@a",
@@ -200,15 +219,98 @@ NO_STORE = [
     " mongodb://u:s3cret@a",
     "s3cret",
 ]
+# name: the job, its field, what is allowed, addresses that are not
+SECRETS: dict[str, tuple[str, str, str, list[str]]] = {
+    "WEBSOCKET_URL": (
+        "collector",
+        "websocket_url",
+        "addresses that start with ws:// or wss://, separated by commas",
+        [*NO_WEBSOCKET, "wss//u:s3cret@a?token=s3cret", "ws://a, http://b/s3cret", "ws://u:s3cret#@b"],
+    ),
+    "WORLDOMETERS_URL": (
+        "aggregator",
+        "worldometers_url",
+        "an address that starts with http:// or https://",
+        [*NO_PAGE, "http//a/s3cret", "https://u:s3cret#@b"],
+    ),
+    "MONGODB_URI": (
+        "aggregator",
+        "mongodb_uri",
+        "an address that starts with mongodb:// or mongodb+srv://",
+        NO_MONGODB,
+    ),
+}
+GOOD_SECRETS = {
+    "WEBSOCKET_URL": "wss://me:s3cret@a/s3cret?token=s3cret",
+    "WORLDOMETERS_URL": "https://a/?token=s3cret",
+    "MONGODB_URI": SRV,
+}
+ENDING = ", without a line break at the end, is allowed"
 
 
-@pytest.mark.parametrize("uri", NO_STORE)
-def test_wrong_mongodb_uri_is_told_without_it(uri: str) -> None:
-    error = told("aggregator", {"MONGODB_URI": uri})
-    assert error.startswith("MONGODB_URI ")
-    assert "mongodb or mongodb+srv://" in error
-    assert uri.strip() not in error
-    assert "s3cret" not in error
+@pytest.mark.parametrize(("name", "text"), [(name, text) for name, case in SECRETS.items() for text in case[3]])
+def test_a_wrong_secret_is_told_without_it(name: str, text: str) -> None:
+    job, _, allowed, _ = SECRETS[name]
+    assert told(job, {name: text}) == f"{name} (not shown): {allowed}{ENDING}"
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_a_secret_comes_by_file_and_is_in_no_text_of_the_settings(name: str, tmp_path: Path) -> None:
+    job, field, _, _ = SECRETS[name]
+    text, file = GOOD_SECRETS[name], tmp_path / "a secret"
+    file.write_text(text)
+    given, by_file = READERS[job]({name: text}), READERS[job]({f"{name}_FILE": str(file)})
+    assert getattr(given, field).read() == getattr(by_file, field).read()
+    assert "s3cret" not in f"{given!r}{by_file!r}"
+    # Of the job graph, too, where the settings are.
+    assert b"s3cret" not in pickle.dumps(by_file)
+    file.write_text(text.replace("s3cret", "an0ther"))
+    assert "an0ther" in str(getattr(by_file, field).read())
+
+
+@pytest.mark.parametrize("name", SECRETS)
+@pytest.mark.parametrize("change", ["{}\n", "{}\r\n", "\n{}", "", "\ufeff{}", "s3cret"])
+def test_a_file_that_holds_more_or_less_than_a_secret_is_told_without_it(
+    name: str, change: str, tmp_path: Path
+) -> None:
+    job, _, allowed, _ = SECRETS[name]
+    file = tmp_path / "file"
+    file.write_bytes(change.format(GOOD_SECRETS[name]).encode())
+    assert told(job, {f"{name}_FILE": str(file)}) == f"{name}_FILE={str(file)!r} (content not shown): {allowed}{ENDING}"
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_a_file_of_other_bytes_is_told(name: str, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(GOOD_SECRETS[name].encode() + b"\xff")
+    assert "(content not shown)" in told(SECRETS[name][0], {f"{name}_FILE": str(file)})
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_a_secret_in_place_of_its_file_or_beside_it_is_told_without_it(name: str, tmp_path: Path) -> None:
+    job, text = SECRETS[name][0], GOOD_SECRETS[name]
+    assert told(job, {f"{name}_FILE": text}) == f"{name}_FILE (not shown): an absolute path is allowed"
+    both = f"{name}_FILE (not shown): together with {name} nothing is allowed"
+    assert told(job, {f"{name}_FILE": text, name: text}) == both
+    missing = str(tmp_path / "none")
+    error = told(job, {f"{name}_FILE": missing})
+    assert error == f"{name}_FILE={missing!r}: a file that can be read is allowed: No such file or directory"
+
+
+def test_a_certificate_for_the_feed(tmp_path: Path) -> None:
+    ca, other = tmp_path / "ca.pem", tmp_path / "other"
+    ca.write_text("-----BEGIN CERTIFICATE-----")
+    other.write_text("-----BEGIN PRIVATE KEY-----")
+    secure = {"WEBSOCKET_URL": "ws://a, wss://me:s3cret@b"}
+    assert read_collector_settings({**secure, "WEBSOCKET_CA_FILE": str(ca)}).websocket_ca_file == str(ca)
+    assert read_collector_settings({"WEBSOCKET_CA_FILE": ""}).websocket_ca_file is None
+    for variables, file, reason in (
+        ({}, str(ca), "without an address wss:// in WEBSOCKET_URL nothing is allowed"),
+        (secure, "ca.pem", "an absolute path is allowed"),
+        (secure, str(other), "a PEM file with a certificate is allowed"),
+        (secure, "/none", "a file that can be read is allowed: No such file or directory"),
+    ):
+        assert told("collector", {**variables, "WEBSOCKET_CA_FILE": file}) == f"WEBSOCKET_CA_FILE={file!r}: {reason}"
 
 
 @pytest.mark.parametrize("name", ["KAFKA_TOPIC", "WINDOW_SECONDS", "WORLDOMETERS_URL"])
@@ -306,7 +408,3 @@ def test_writes_are_acknowledged_from_the_journal_unless_the_address_says_else(u
 def test_the_topics_must_differ(read: Read) -> None:
     with pytest.raises(SettingError, match="KAFKA_REJECTED_TOPIC='t': a topic other than KAFKA_TOPIC"):
         read({"KAFKA_TOPIC": "t", "KAFKA_REJECTED_TOPIC": "t"})
-
-
-def test_no_password_is_in_the_settings_text() -> None:
-    assert "secret" not in repr(read_aggregator_settings({"MONGODB_URI": "mongodb://me:secret@host"}))

@@ -46,5 +46,5 @@ def test_a_live_view_on_a_terminal() -> None:
 
 
 def test_a_password_in_the_users_uri_is_not_shown() -> None:
-    shown_addresses = view.addresses(Settings(mongodb_uri="mongodb://me:secret@host/"))
-    assert "secret" not in str(shown_addresses)
+    shown_addresses = view.addresses(Settings(mongodb_uri="mongodb://me:s3cret@host/"))
+    assert "s3cret" not in str(shown_addresses)

@@ -5,21 +5,27 @@ import contextlib
 import itertools
 import logging
 import socket
+import ssl
+import subprocess
 import threading
 import time
 import tracemalloc
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Sequence
 from email.utils import formatdate
+from pathlib import Path
 from typing import Any
 
 import pytest
 from websockets.datastructures import Headers
+from websockets.exceptions import ConnectionClosed
 from websockets.frames import Frame as WireFrame
 from websockets.frames import Opcode
+from websockets.sync.server import ServerConnection, serve
 
 from jobs.collection import Frame
-from jobs.websocket_connection import MAX_LOGGED, MAX_WAIT, redacted, retry_after, without_secrets
+from jobs.redaction import MAX_LOGGED, redacted, without_secrets
+from jobs.websocket_connection import MAX_WAIT, retry_after
 from jobs.websocket_reader import OVERHEAD_BYTES, Asked, Event, Reader, Refused, TooLarge
 from tests.unit.hostile_server import (
     HostileServer,
@@ -1348,3 +1354,44 @@ def test_addresses_in_what_is_logged_are_shown_without_secrets() -> None:
 
 def test_an_ipv6_address_is_shown_as_one() -> None:
     assert without_secrets("ws://me:hunter2@[::1]:5555/") == "ws://[::1]:5555/"
+
+
+@pytest.fixture
+def secure_server(tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """(address, who signs its certificate) of a server that speaks TLS and sends "a"."""
+    key, ca = tmp_path / "key.pem", tmp_path / "ca.pem"
+    make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", ca, "-subj", "/CN=feed"]
+    subprocess.run([*make, "-addext", "subjectAltName=IP:127.0.0.1"], check=True, capture_output=True, timeout=60)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(ca, key)
+
+    def send(connection: ServerConnection) -> None:
+        connection.send("a")
+        with contextlib.suppress(ConnectionClosed):
+            connection.recv()
+
+    with serve(send, "127.0.0.1", 0, ssl=context) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"wss://127.0.0.1:{server.socket.getsockname()[1]}", ca
+        server.shutdown()
+    thread.join()
+
+
+def test_a_server_is_trusted_for_whom_the_ca_file_names(lab: Lab, secure_server: tuple[str, Path]) -> None:
+    url, ca = secure_server
+    client = lab.read(url, ca_file=str(ca))
+    client.until(lambda: client.texts == ["a"], "the frame")
+
+
+def test_a_server_that_another_signs_is_not_trusted(
+    lab: Lab, secure_server: tuple[str, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    client = lab.read(secure_server[0])
+    client.until(lambda: "certificate verify failed" in caplog.text, "the reason")
+    assert client.texts == []
+
+
+def test_the_ca_file_is_for_secure_addresses_only(lab: Lab) -> None:
+    client = lab.read(lab.serve(sending("a")), ca_file="/none")
+    client.until(lambda: client.texts == ["a"], "the frame")

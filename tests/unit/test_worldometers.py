@@ -9,7 +9,7 @@ import requests
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobs.worldometers import CachedCounters, Counters, PageError, parse_counters
+from jobs.worldometers import CachedCounters, Counters, PageError, PageGetter, parse_counters
 
 HEADERS = ["#", "Country,<br />Other", "Total<br />Cases", "New<br />Cases", "Total<br />Deaths"]
 HEADERS += ["New<br />Deaths", "Total<br />Recovered", "New<br />Recovered", "Active<br />Cases"]
@@ -219,3 +219,17 @@ def test_logs_a_failure_once_and_the_recovery(caplog: pytest.LogCaptureFixture) 
         ("WARNING", "no counters from http://site: Timeout: slow; serving those of 60 s ago", None),
         ("WARNING", "no counters from http://site: Timeout: slow; serving none", None),
     ]
+
+
+def test_a_failure_is_logged_without_the_secrets_of_the_address(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    site = Site()
+    site.cache.url = "http://me:s3cret@127.0.0.1:1/coronavirus/s3cret/?token=s3cret"
+    site.cache.getter = PageGetter()
+    assert site.cache.get() is None
+    site.cache.getter, site.now = lambda _: make_page().encode(), site.now + 60
+    assert site.cache.get() == COUNTERS
+    assert len(caplog.records) == 2
+    assert caplog.text.count("counters from http://127.0.0.1:1/coronavirus/***/") == 2
+    assert "/coronavirus/***/?token=***" in caplog.text  # of the client's own text
+    assert "s3cret" not in caplog.text

@@ -1,6 +1,6 @@
 """Waits for a document whose window ended after this program began: the pipeline works, now and to its end.
 
-Settings: MONGODB_URI, MONGODB_DATABASE, MONGODB_COLLECTION, LIMIT_SECONDS. Exit status: 0, or 1 with a reason.
+Settings: MONGODB_URI_FILE, MONGODB_DATABASE, MONGODB_COLLECTION, LIMIT_SECONDS. Exit status: 0, or 1 with a reason.
 """
 
 import datetime
@@ -9,6 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from pymongo import MongoClient
@@ -25,7 +26,8 @@ def main(environ: Mapping[str, str] = os.environ) -> int:
     name = f"{environ['MONGODB_DATABASE']}.{environ['MONGODB_COLLECTION']}"
     limit = float(environ["LIMIT_SECONDS"])
     since = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    client: MongoClient[dict[str, Any]] = MongoClient(environ["MONGODB_URI"], serverSelectionTimeoutMS=5000)
+    uri = Path(environ["MONGODB_URI_FILE"]).read_text()
+    client: MongoClient[dict[str, Any]] = MongoClient(uri, serverSelectionTimeoutMS=5000)
     with client:
         collection = client[environ["MONGODB_DATABASE"]][environ["MONGODB_COLLECTION"]]
         # Texts of this form sort like the times that they stand for.

@@ -1,6 +1,8 @@
-{{/* The FlinkDeployment of the job that the calling template's folder names. Takes (list . SETTINGS). */}}
+{{/* The FlinkDeployment of the job that the calling template's folder names. Takes (list . SETTINGS VOLUMES): the volumes
+of files that the settings name, each under the folder's name, mounted at /etc/NAME-client. */}}
 {{- define "data-collection.flinkdeployment" -}}
 {{- $settings := index . 1 -}}
+{{- $volumes := index . 2 -}}
 {{- with index . 0 -}}
 {{- $operator := get .Values "flink-kubernetes-operator" -}}
 {{- if and $operator.enabled $operator.watchNamespaces (not (has .Release.Namespace $operator.watchNamespaces)) -}}
@@ -53,6 +55,11 @@ spec:
               mountPath: {{ include "data-collection.kafka.folder" . }}
               readOnly: true
             {{- end }}
+            {{- range $name, $volume := $volumes }}
+            - name: {{ $name }}
+              mountPath: /etc/{{ $name }}-client
+              readOnly: true
+            {{- end }}
       volumes:
         - name: tmp
           emptyDir: {}
@@ -71,6 +78,10 @@ spec:
         {{- with $kafkaVolume }}
         - name: kafka
           {{- . | nindent 10 }}
+        {{- end }}
+        {{- range $name, $volume := $volumes }}
+        - name: {{ $name }}
+          {{- toYaml $volume | nindent 10 }}
         {{- end }}
   jobManager:
     replicas: {{ $job.jobManager.replicas }}

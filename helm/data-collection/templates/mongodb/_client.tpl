@@ -7,10 +7,19 @@
 {{- end }}
 
 {{- define "data-collection.mongodb.settings" -}}
-MONGODB_URI:
-  secretKeyRef:
-    name: {{ include "data-collection.mongodb.secret" . }}
-    key: uri
+MONGODB_URI_FILE: {{ include "data-collection.mongodb.folder" . }}/uri
 MONGODB_DATABASE: {{ .Values.mongodb.database | quote }}
 MONGODB_COLLECTION: {{ .Values.mongodb.collection | quote }}
+{{- end }}
+
+{{/* A file, and no variable: Flink logs the environment of what submits a job. */}}
+{{- define "data-collection.mongodb.volume" -}}
+secret:
+  secretName: {{ include "data-collection.mongodb.secret" . }}
+  defaultMode: 0440
+  items: [{key: uri, path: uri}]
+{{- end }}
+
+{{- define "data-collection.mongodb.folder" -}}
+/etc/mongodb-client
 {{- end }}
