@@ -185,7 +185,7 @@ def gone(system: System, at: float = BREAK) -> System:
 def again(job: str, begins: float, *, lasts: float = NEVER, run: int = 0, attempt: int = 1, **values: Value) -> System:
     """The tasks of a job in a later attempt; those of the first one ended half a minute before."""
     before = gone(task(job), begins - 0.5) if attempt == 1 else {}
-    return {**before, **task(job, run=run, attempt=attempt, begins=begins, ends=begins + lasts, **values)}
+    return {**before, **task(job, run=run, attempt=attempt, begins=begins, ends=begins + lasts, **values)}  # type: ignore[arg-type]
 
 
 def restarting(job: str, minutes: float, until: float = BREAK + 60) -> System:
@@ -195,7 +195,7 @@ def restarting(job: str, minutes: float, until: float = BREAK + 60) -> System:
     for attempt in range(1, attempts + 1):
         begins = BREAK + attempt * minutes
         values = {"collector": {"collector_posts": always(0)}, "aggregator": {"documents": always(0)}}[job]
-        result |= task(job, attempt=attempt, begins=begins, ends=begins + minutes - 0.5, **values)
+        result |= task(job, attempt=attempt, begins=begins, ends=begins + minutes - 0.5, **values)  # type: ignore[arg-type]
     return result
 
 
@@ -284,8 +284,10 @@ FAULTS = {
     "a commit that Kafka aborted": fault(again("collector", BREAK, failedCommittables=always(1)), "CommitFailed"),
     # real-operators.md, E8, and review 1: no document for minutes
     "a feed whose whole history comes again": fault(
-        task("aggregator", rejected=LATE, documents=stopped(growing(3)))
-        | task("collector", collector_posts=switched(growing(1_200), LATE)),
+        {
+            **task("aggregator", rejected=LATE, documents=stopped(growing(3))),
+            **task("collector", collector_posts=switched(growing(1_200), LATE)),
+        },
         *("RecordsRejected", "DocumentsOld"),
     ),
     # real-operators.md, E4 and E10, and review 3, 9, 12 and 13
@@ -531,7 +533,7 @@ def test_long_windows_and_rare_checkpoints_fire_nothing(tmp_path: Path) -> None:
     system = {
         **VOLUMES,
         **started(3, 3, run=0),
-        **jobmanager("collector", begins=2.5, **rare),
+        **jobmanager("collector", begins=2.5, **rare),  # type: ignore[arg-type]
         **task("aggregator", begins=3, documents=lambda minute: max(0, int((minute - 4) / 60))),
     }
     run_rules(tmp_path, system, [(FIRING.format(""), minute, ()) for minute in every_step(0, 240)], 240)

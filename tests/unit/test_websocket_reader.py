@@ -1360,7 +1360,8 @@ def test_an_ipv6_address_is_shown_as_one() -> None:
 def secure_server(tmp_path: Path) -> Iterator[tuple[str, Path]]:
     """(address, who signs its certificate) of a server that speaks TLS and sends "a"."""
     key, ca = tmp_path / "key.pem", tmp_path / "ca.pem"
-    make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", ca, "-subj", "/CN=feed"]
+    make: list[str | Path] = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=feed"]
+    make += ["-keyout", key, "-out", ca]
     subprocess.run([*make, "-addext", "subjectAltName=IP:127.0.0.1"], check=True, capture_output=True, timeout=60)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(ca, key)
