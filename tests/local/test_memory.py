@@ -23,7 +23,7 @@ BUFFER_BYTES = 64 * MEBIBYTE
 # What README allows beside the buffer and the queue, and what Flink's side of the worker takes for handing records on.
 REST_BYTES = (32 + 128) * MEBIBYTE
 SMALL, LAST = 3, 600
-# Longer than Kafka's clients wait for the broker, so that the job also fails and starts again meanwhile.
+# Longer than Kafka's clients wait for an answer.
 STOPPED_SECONDS = 120
 
 
