@@ -190,7 +190,7 @@ def told(stack: Stack, jobs: None) -> None:  # noqa: ARG001
     stack.simulator.kill()
     await_value(lambda: flink.metric(collector, "collector_reconnects"), "a failure to read the feed", 60)
     stack.simulator.start()
-    store.kill()
+    store.stop()  # which keeps its users, where a killed SecantusDB may forget one
     log = stack.settings.logs / "taskmanager.log"
     await_value(lambda: b"com.mongodb.MongoSocket" in log.read_bytes(), "a failure to write a document", 60)
     store.start()
