@@ -426,7 +426,7 @@ NORMAL = {
 SETTINGS_OF_NORMAL = {
     "no window for hours, since no post comes": ("collector.settings.FEED=text",),
 }
-SLOW = ("collector.settings.CHECKPOINT_SECONDS=600", "aggregator.settings.WINDOW_SECONDS=3600")
+SLOW = ("collector.settings.CHECKPOINT_SECONDS=120", "aggregator.settings.WINDOW_SECONDS=3600")
 
 
 def rules_of(folder: Path, *settings: str) -> dict[str, Any]:
@@ -529,7 +529,7 @@ def test_what_is_normal_fires_nothing(tmp_path: Path, name: str) -> None:
 
 def test_long_windows_and_rare_checkpoints_fire_nothing(tmp_path: Path) -> None:
     rules_of(tmp_path, *SLOW)
-    rare: Values = {"numberOfCompletedCheckpoints": lambda minute: max(0, int((minute - 3) / 10))}
+    rare: Values = {"numberOfCompletedCheckpoints": lambda minute: max(0, int((minute - 3) / 2))}
     system = {
         **VOLUMES,
         **started(3, 3, run=0),
