@@ -386,6 +386,11 @@ NORMAL = {
         **gone(AGGREGATOR),
         **started(BREAK + 2, BREAK + 2, run=1, backlog=2_400),
     },
+    "an upgrade of the aggregator alone, while posts come": {
+        **SOUND,
+        **gone(AGGREGATOR),
+        **{key: each for key, each in started(0, BREAK + 2, run=1).items() if key.startswith("aggregator")},
+    },
     "a restart of the simulator, one minute": {
         **SOUND,
         **task(
