@@ -81,9 +81,10 @@ class SplitContent(TableFunction):  # type: ignore[misc]
 
 def stored_documents(settings: AggregatorSettings) -> StoredDocuments:
     """Raises SettingError for an address that the driver does not take."""
+    uri = acknowledged_uri(settings.mongodb_uri.read())
     try:
         return StoredDocuments(
-            acknowledged_uri(settings.mongodb_uri.read()),
+            uri,
             settings.database,
             settings.collection,
             settings.topic,
