@@ -43,8 +43,10 @@ from tests.soak.summary import Result, count_posts, lines
 WINDOW_SECONDS = 5
 LOOK_SECONDS = 5.0
 CATCH_UP_SECONDS = 600
-# A JVM touches its heap for the first time, and compiles, for minutes; a Python worker is what it will be much sooner.
-WARM_UP = {TASKMANAGER: 120.0, JOBMANAGER: 120.0, BROKER: 120.0, STORE: 60.0, SIMULATOR: 30.0, WORKERS: 30.0}
+# Classes are loaded and compiled for a minute; a Python worker is what it will be sooner.
+WARM_UP = {TASKMANAGER: 60.0, JOBMANAGER: 60.0, BROKER: 60.0, STORE: 60.0, SIMULATOR: 30.0, WORKERS: 30.0}
+# A JVM takes its whole heap at its start. Else it would seem to grow until it has used each page of the heap once.
+WHOLE_HEAP = "-XX:+AlwaysPreTouch"
 
 
 def main() -> int:
@@ -61,6 +63,7 @@ def main() -> int:
         return fail(error, 2)
     try:
         with Stack(local) as stack, stopping():
+            take_whole_heaps(stack)
             say(f"starting; SEED={settings.seed} repeats these faults; logs in {local.logs}")
             stack.start()
             result = soak(stack, settings)
@@ -82,6 +85,13 @@ def stopping() -> Iterator[None]:
         say("stopping everything")
 
 
+def take_whole_heaps(stack: Stack) -> None:
+    flink, broker = stack.flink, stack.broker.program
+    for program in (flink.jobmanager, flink.taskmanager):
+        program.environment = {**program.environment, "JAVA_TOOL_OPTIONS": WHOLE_HEAP}
+    broker.environment = {**broker.environment, "JAVA_TOOL_OPTIONS": f"{WHOLE_HEAP} -Xms512m"}  # its -Xmx
+
+
 def soak(stack: Stack, settings: SoakSettings) -> Result:
     """Raises StackError and UnreachableError."""
     await_windows(stack, time.time())
@@ -92,14 +102,16 @@ def soak(stack: Stack, settings: SoakSettings) -> Result:
     say(f"{len(faults)} faults within {settings.minutes} min")
     with ThreadPoolExecutor(len(PARTS)) as pool:
         try:
-            futures, ended = run_faults(pool, injection, observation, faults)
+            futures = run_faults(pool, injection, observation, faults)
             faults_end = time.time()
             say("no more faults")
-            ended += catch_up(stack, injection, observation)
+            catch_up(stack, injection, observation)
         except BaseException:
             stop.set()
             sweep(stack.settings.state)  # what a fault waits for ends
             raise
+        finally:
+            write_samples(stack, observation.samples)
     done = Counter(
         f"{each.part} {each.action}" for each, future in zip(faults, futures, strict=True) if future.result()
     )
@@ -109,17 +121,16 @@ def soak(stack: Stack, settings: SoakSettings) -> Result:
     for line in report.lines:
         say(line)
     reasons = [json.loads(value)["reason"] for value in read_topic(stack.settings.kafka, REJECTED_TOPIC)]
-    observation.look(time.time())
-    write_samples(stack, observation.samples)
     return Result(
         settings=settings,
         faults=dict(sorted(done.items())),
         skipped=len(faults) - done.total(),
-        ended=ended,
+        ended=injection.ended,
         catch_up=caught_up,
         posts=count_posts(report, reasons),
         dropped=observation.dropped,
         restarts_in_place=observation.restarts_in_place,
+        left_behind=observation.left_behind,
         memory=growth(observation.samples, WARM_UP),
         kafka_mib=observation.kafka_mib,
         cores=cores(observation.samples),
@@ -128,10 +139,9 @@ def soak(stack: Stack, settings: SoakSettings) -> Result:
 
 def run_faults(
     pool: ThreadPoolExecutor, injection: Injection, observation: Observation, faults: list[Fault]
-) -> tuple[list[Future[bool]], Counter[str]]:
-    """Returns when every part is back: the faults' results, and what ended by itself. Raises StackError."""
+) -> list[Future[bool]]:
+    """Returns the faults' results when every part is back. Raises StackError."""
     futures: list[Future[bool]] = []
-    ended: Counter[str] = Counter()
     began = time.time()
     due, look_at = list(faults), began
     while due or not all(future.done() for future in futures):
@@ -140,24 +150,22 @@ def run_faults(
         if time.time() >= look_at:
             look_at = time.time() + LOOK_SECONDS
             observation.look(time.time())
-            ended.update(injection.revive())
+            injection.revive()
         for future in futures:
             if future.done():
                 future.result()
         time.sleep(0.1)
-    return futures, ended
+    return futures
 
 
-def catch_up(stack: Stack, injection: Injection, observation: Observation) -> Counter[str]:
-    """Wait until a window that began after now is in the collection; returns what ended by itself meanwhile."""
-    ended: Counter[str] = Counter()
+def catch_up(stack: Stack, injection: Injection, observation: Observation) -> None:
+    """Wait until a window that began after now is in the collection. Raises StackError."""
 
     def look() -> None:
         observation.look(time.time())
-        ended.update(injection.revive())
+        injection.revive()
 
     await_windows(stack, time.time(), look)
-    return ended
 
 
 def await_windows(stack: Stack, since: float, look: Callable[[], object] = lambda: None) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import signal
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 
 import psutil
@@ -22,6 +23,7 @@ class Injection:
     """Does faults, at most one at a time to each part, from threads of the caller.
 
     stopping: set when the soak ends early; what waits then fails with StackError. environment: of the collector.
+    ended: how often a program ended by itself, by part.
     """
 
     def __init__(self, stack: Stack, environment: Mapping[str, str], stopping: threading.Event, say: Say) -> None:
@@ -30,6 +32,7 @@ class Injection:
         self._stopping = stopping
         self._say = say
         self._locks = {part: threading.Lock() for part in PARTS}
+        self.ended: Counter[str] = Counter()
         self.programs: dict[str, Program] = {
             TASKMANAGER: stack.flink.taskmanager,
             BROKER: stack.broker.program,
@@ -46,26 +49,27 @@ class Injection:
             elif fault.part == WORKERS:
                 return self._disturb_workers(fault)
             else:
+                self._revive(fault.part)
                 self._say(str(fault))
                 self._disturb(fault)
         return True
 
-    def revive(self) -> list[str]:
-        """Start again each program that has ended by itself; returns its parts.
-
-        Raises StackError when the JobManager has ended.
-        """
+    def revive(self) -> None:
+        """Start again each program that has ended by itself. Raises StackError when the JobManager has."""
         jobmanager = self._stack.flink.jobmanager
         if not jobmanager.alive():
             raise StackError(f"the JobManager ended by itself, and with it the jobs (log: {jobmanager.log})")
-        ended = []
-        for part, program in self.programs.items():
+        for part in self.programs:
             with self._if_free(part) as free:
-                if free and not program.alive():
-                    self._say(f"{part} ENDED BY ITSELF (log: {program.log}), started again")
-                    program.start()
-                    ended.append(part)
-        return ended
+                if free:
+                    self._revive(part)
+
+    def _revive(self, part: str) -> None:
+        program = self.programs[part]
+        if not program.alive():
+            self._say(f"{part} ENDED BY ITSELF (log: {program.log}), started again")
+            program.start()
+            self.ended[part] += 1
 
     @contextlib.contextmanager
     def _if_free(self, part: str) -> Iterator[bool]:

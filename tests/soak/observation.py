@@ -19,7 +19,7 @@ JOBMANAGER = "JobManager"
 
 
 class Observation:
-    """Keeps what it has seen. began, now: Unix time, seconds."""
+    """Keeps what it has seen. began, now: Unix time, seconds; left_behind: Python workers without a TaskManager now."""
 
     def __init__(self, stack: Stack, began: float) -> None:
         self._stack = stack
@@ -30,6 +30,7 @@ class Observation:
         self._in_place: dict[int, int] = defaultdict(int)
         self.samples: list[Sample] = []
         self.kafka_mib: list[float] = []
+        self.left_behind = 0
 
     def look(self, now: float) -> None:
         self._look_at_processes(now)
@@ -64,9 +65,14 @@ class Observation:
             stack.simulator.pid: SIMULATOR,
             **({stack.store.program.pid: STORE} if stack.store.program else {}),
         }
+        children = descendants(stack.flink.taskmanager.pid)
+        self.left_behind = 0
         for process in owned_processes(stack.settings.state):
             with contextlib.suppress(psutil.Error):
                 group = groups.get(process.pid) or (WORKERS if is_worker(process.cmdline()) else "")
+                if group == WORKERS and process.pid not in children:
+                    self.left_behind += 1
+                    continue
                 if not group:
                     continue
                 times, created = process.cpu_times(), process.create_time()
@@ -82,15 +88,21 @@ class Observation:
                 )
 
 
+def descendants(pid: int) -> set[int]:
+    with contextlib.suppress(psutil.Error):
+        return {each.pid for each in psutil.Process(pid).children(recursive=True)}
+    return set()
+
+
 def is_worker(command: Sequence[str]) -> bool:
-    """Whether it is a Python worker of Flink; also one whose TaskManager was killed and that should end."""
+    """Whether it is a Python worker of Flink."""
     return any("pyflink.fn_execution" in part for part in command[:3])
 
 
 def folder_bytes(folder: Path) -> int:
-    """What the files in a folder hold; files that go meanwhile count for nothing."""
+    """What the files in a folder take of the disk: Kafka makes some larger than what they hold so far."""
     total = 0
     for path in folder.rglob("*"):
-        with contextlib.suppress(OSError):
-            total += path.stat().st_size if path.is_file() else 0
+        with contextlib.suppress(FileNotFoundError):  # it went meanwhile
+            total += path.stat().st_blocks * 512
     return total

@@ -62,7 +62,8 @@ def count_posts(report: Report, rejections: Iterable[str]) -> Posts:
 class Result:
     """faults: how many by part and action; skipped: that could not be done; ended: programs that ended by themselves,
     by part; catch_up: seconds from the end of the faults to a document of then; dropped: numLateRecordsDropped;
-    restarts_in_place: of one TaskManager, at most; kafka_mib: its folder, from first to last; cores: kept busy."""
+    restarts_in_place: of one TaskManager, at most; left_behind: Python workers of killed TaskManagers that run at the
+    end; kafka_mib: its folder, from first to last; cores: kept busy."""
 
     settings: SoakSettings
     faults: Mapping[str, int]
@@ -72,6 +73,7 @@ class Result:
     posts: Posts
     dropped: int
     restarts_in_place: int
+    left_behind: int
     memory: Sequence[Growth]
     kafka_mib: Sequence[float]
     cores: float
@@ -109,6 +111,7 @@ def lines(result: Result) -> Iterator[str]:
     first, last = result.kafka_mib[0], result.kafka_mib[-1]
     yield f"  Kafka's data: {first:,.0f} MiB at the start, at most {max(result.kafka_mib):,.0f}, {last:,.0f} at the end"
     yield f"  starts of jobs in one TaskManager after its first ones: at most {result.restarts_in_place}"
+    yield f"  Python workers left behind by killed TaskManagers, at the end: {result.left_behind}"
     yield f"  ended by themselves: {listed(result.ended) or 'none'}; load: {result.cores:.2f} cores"
     yield "PASSED" if not result.failures else f"FAILED: {'; '.join(result.failures)}"
 

@@ -32,6 +32,7 @@ GOOD = Result(
     posts=EXACT,
     dropped=0,
     restarts_in_place=12,
+    left_behind=1,
     memory=[FLAT],
     kafka_mib=[10.0, 400.0, 350.0],
     cores=1.02,
@@ -159,6 +160,7 @@ def test_the_summary_can_be_pasted_into_a_note() -> None:
         "  flat: below 100 MiB/h, as the common slope of all processes after their warm-up\n"
         "  Kafka's data: 10 MiB at the start, at most 400, 350 at the end\n"
         "  starts of jobs in one TaskManager after its first ones: at most 12\n"
+        "  Python workers left behind by killed TaskManagers, at the end: 1\n"
         "  ended by themselves: none; load: 1.02 cores\n"
         "PASSED"
     )
