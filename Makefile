@@ -6,7 +6,7 @@ RUN := $(VENV)/bin/python -m
 UV := $(shell sed -n 's/.*"\(uv==[0-9.]*\)".*/\1/p' pyproject.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo sql_client audit test bench docker_build docker_up clean package deploy remote_collection_stream remote_aggregation_stream docker_down docker_clean manifests cluster-up cluster-down cluster-clean test-cluster lint lock
+.PHONY: help demo sql_client audit test bench soak docker_build docker_up clean package deploy remote_collection_stream remote_aggregation_stream docker_down docker_clean manifests cluster-up cluster-down cluster-clean test-cluster lint lock
 
 help: ## show this list
 	@sed -n 's/^\([a-z_-]*\):.*## /\1: /p' $(MAKEFILE_LIST) | awk -F': ' '{ printf "  make %-26s %s\n", $$1, $$2 }'
@@ -25,6 +25,9 @@ test: $(VENV)/ready lint ## every test that needs no cluster
 
 bench: $(VENV)/ready ## both jobs against bare Python loops, side by side, with the ratios
 	@$(RUN) tests.bench
+
+soak: $(VENV)/ready ## both jobs while parts are killed and stopped at random, for MINUTES=30, then the audit (SEED, RATE)
+	@$(RUN) tests.soak
 
 docker_build: ## the container images, with Docker, Podman or buildah
 	@$(PYTHON) -m images.build

@@ -157,6 +157,11 @@ class Flink:
                 values += [float(each["value"]) for each in self._list(path, get=",".join(found))]
         return sum(values) if values else None
 
+    def restarts(self, job: str) -> int | None:
+        """How often a job was started again since its submission; None while that is not known."""
+        found = self._list(f"/jobs/{job}/metrics", get="numRestarts")
+        return int(found[0]["value"]) if found else None
+
     def _list(self, path: str, **query: str) -> list[dict[str, str]]:
         try:
             response = requests.get(f"{self.url}{path}", params=query, timeout=5)

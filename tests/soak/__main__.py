@@ -1,0 +1,204 @@
+"""`make soak MINUTES=30`: faults at random, then an audit; memory and Kafka's data are watched meanwhile.
+
+Every 20 to 40 s a part is killed with -9 and started again, or stopped for a time; the faults come from SEED and are
+printed. Then the pipeline catches up and is counted. The JobManager is left out: it cannot come back without high
+availability. MINUTES, SEED and RATE are settings, besides those of the demo for STATE and ports.
+
+Exit status: 0 when no post is lost, twice or late, the audit balances, memory is flat and nothing ended by itself;
+1 when one of that does not hold, or the stack fails; 2 for a wrong setting; 130 after Ctrl-C.
+"""
+
+import contextlib
+import csv
+import json
+import logging
+import signal
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import astuple, fields, replace
+from datetime import UTC, datetime
+
+from jobs.audit.__main__ import UnreachableError
+from jobs.audit.__main__ import run as run_audit
+from jobs.documents import iso
+from jobs.names import COLLECTION, DATABASE, REJECTED_TOPIC
+from jobs.settings import SettingError
+from local.broker import read_topic
+from local.demo import interrupt
+from local.process import StackError, sweep, wait_until
+from local.settings import read_settings
+from local.stack import Stack
+from tests.local.counting import newest_end
+from tests.soak.faults import BROKER, PARTS, SIMULATOR, STORE, TASKMANAGER, WORKERS, Fault, schedule
+from tests.soak.injection import Injection
+from tests.soak.memory import Sample, cores, growth
+from tests.soak.observation import JOBMANAGER, Observation
+from tests.soak.settings import SoakSettings, read_soak_settings
+from tests.soak.summary import Result, count_posts, lines
+
+WINDOW_SECONDS = 5
+LOOK_SECONDS = 5.0
+CATCH_UP_SECONDS = 600
+# Classes are loaded and compiled for a minute; a Python worker is what it will be sooner.
+WARM_UP = {TASKMANAGER: 60.0, JOBMANAGER: 60.0, BROKER: 60.0, STORE: 60.0, SIMULATOR: 30.0, WORKERS: 30.0}
+# A JVM takes its whole heap at its start. Else it would seem to grow until it has used each page of the heap once.
+WHOLE_HEAP = "-XX:+AlwaysPreTouch"
+
+
+def main() -> int:
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, interrupt)
+    logging.getLogger("kafka").addHandler(logging.NullHandler())
+    logging.getLogger("kafka").propagate = False
+    try:
+        settings = read_soak_settings()
+        local = replace(
+            read_settings(), feed="simulator", mongodb_uri=None, rate=settings.rate, window_seconds=WINDOW_SECONDS
+        )
+    except SettingError as error:
+        return fail(error, 2)
+    try:
+        with Stack(local) as stack, stopping():
+            take_whole_heaps(stack)
+            say(f"starting; SEED={settings.seed} repeats these faults; logs in {local.logs}")
+            stack.start()
+            result = soak(stack, settings)
+    except KeyboardInterrupt:
+        return 130
+    except (StackError, UnreachableError) as error:
+        return fail(error, 1)
+    sys.stdout.write("".join(f"{line}\n" for line in lines(result)))
+    return 1 if result.failures else 0
+
+
+@contextlib.contextmanager
+def stopping() -> Iterator[None]:
+    try:
+        yield
+    finally:
+        # A second Ctrl-C would leave processes behind.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        say("stopping everything")
+
+
+def take_whole_heaps(stack: Stack) -> None:
+    flink, broker = stack.flink, stack.broker.program
+    for program in (flink.jobmanager, flink.taskmanager):
+        program.environment = {**program.environment, "JAVA_TOOL_OPTIONS": WHOLE_HEAP}
+    broker.environment = {**broker.environment, "JAVA_TOOL_OPTIONS": f"{WHOLE_HEAP} -Xms512m"}  # its -Xmx
+
+
+def soak(stack: Stack, settings: SoakSettings) -> Result:
+    """Raises StackError and UnreachableError."""
+    await_windows(stack, time.time())
+    stop = threading.Event()
+    injection = Injection(stack, stack.job_environment(), stop, say)
+    observation = Observation(stack, time.time())
+    faults = schedule(settings.seed, settings.minutes * 60)
+    say(f"{len(faults)} faults within {settings.minutes} min")
+    with ThreadPoolExecutor(len(PARTS)) as pool:
+        try:
+            futures = run_faults(pool, injection, observation, faults)
+            faults_end = time.time()
+            say("no more faults")
+            catch_up(stack, injection, observation)
+        except BaseException:
+            stop.set()
+            sweep(stack.settings.state)  # what a fault waits for ends
+            raise
+        finally:
+            write_samples(stack, observation.samples)
+    done = Counter(
+        f"{each.part} {each.action}" for each, future in zip(faults, futures, strict=True) if future.result()
+    )
+    caught_up = time.time() - faults_end
+    say("counting")
+    report = run_audit(stack.job_environment(), say)
+    for line in report.lines:
+        say(line)
+    reasons = [json.loads(value)["reason"] for value in read_topic(stack.settings.kafka, REJECTED_TOPIC)]
+    return Result(
+        settings=settings,
+        faults=dict(sorted(done.items())),
+        skipped=len(faults) - done.total(),
+        ended=injection.ended,
+        catch_up=caught_up,
+        posts=count_posts(report, reasons),
+        dropped=observation.dropped,
+        restarts_in_place=observation.restarts_in_place,
+        left_behind=observation.left_behind,
+        memory=growth(observation.samples, WARM_UP),
+        kafka_mib=observation.kafka_mib,
+        cores=cores(observation.samples),
+    )
+
+
+def run_faults(
+    pool: ThreadPoolExecutor, injection: Injection, observation: Observation, faults: list[Fault]
+) -> list[Future[bool]]:
+    """Returns the faults' results when every part is back. Raises StackError."""
+    futures: list[Future[bool]] = []
+    began = time.time()
+    due, look_at = list(faults), began
+    while due or not all(future.done() for future in futures):
+        if due and time.time() >= began + due[0].at:
+            futures.append(pool.submit(injection.do, due.pop(0)))
+        if time.time() >= look_at:
+            look_at = time.time() + LOOK_SECONDS
+            observation.look(time.time())
+            injection.revive()
+        for future in futures:
+            if future.done():
+                future.result()
+        time.sleep(0.1)
+    return futures
+
+
+def catch_up(stack: Stack, injection: Injection, observation: Observation) -> None:
+    """Wait until a window that began after now is in the collection. Raises StackError."""
+
+    def look() -> None:
+        observation.look(time.time())
+        injection.revive()
+
+    await_windows(stack, time.time(), look)
+
+
+def await_windows(stack: Stack, since: float, look: Callable[[], object] = lambda: None) -> None:
+    """Wait until a window that began after `since`, Unix time, is in the collection. Raises StackError."""
+    end = iso(int(since) + 2 * WINDOW_SECONDS)
+
+    def arrived() -> bool:
+        look()
+        return newest_end(stack.settings.store_uri, DATABASE, COLLECTION) >= end
+
+    def pause(_: float) -> None:
+        time.sleep(LOOK_SECONDS)
+
+    wait_until(arrived, f"a document of {end} or later", CATCH_UP_SECONDS, program=stack.flink.jobmanager, sleep=pause)
+
+
+def write_samples(stack: Stack, samples: list[Sample]) -> None:
+    """All samples as a table, for a look at how a slope came about."""
+    with (stack.settings.logs / "memory.csv").open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(field.name for field in fields(Sample))
+        table.writerows(map(astuple, samples))
+
+
+def say(line: str) -> None:
+    sys.stdout.write(f"{datetime.now(UTC):%H:%M:%S}  {line}\n")
+    sys.stdout.flush()
+
+
+def fail(error: Exception, status: int) -> int:
+    sys.stderr.write("".join(f"error: {line}\n" for line in str(error).splitlines()))
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

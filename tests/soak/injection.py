@@ -1,0 +1,137 @@
+"""How each fault is done to the local stack, and undone."""
+
+import contextlib
+import signal
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+
+import psutil
+
+from local.process import Program, StackError, wait_until
+from local.stack import Stack
+from tests.soak.faults import BROKER, COLLECTOR, PARTS, SIMULATOR, STOPPED, STORE, TASKMANAGER, WORKERS, Fault
+
+JOB = "collector_stream"
+COMEBACK_SECONDS = 600
+WORKERS_SECONDS = 90
+RETRY_SECONDS = 5.0
+Say = Callable[[str], None]
+
+
+class Injection:
+    """Does faults, at most one at a time to each part, from threads of the caller.
+
+    stopping: set when the soak ends early; what waits then fails with StackError. environment: of the collector.
+    ended: how often a program ended by itself, by part.
+    """
+
+    def __init__(self, stack: Stack, environment: Mapping[str, str], stopping: threading.Event, say: Say) -> None:
+        self._stack = stack
+        self._environment = environment
+        self._stopping = stopping
+        self._say = say
+        self._locks = {part: threading.Lock() for part in PARTS}
+        self.ended: Counter[str] = Counter()
+        self.programs: dict[str, Program] = {
+            TASKMANAGER: stack.flink.taskmanager,
+            BROKER: stack.broker.program,
+            SIMULATOR: stack.simulator,
+            **({STORE: stack.store.program} if stack.store.program else {}),
+        }
+
+    def do(self, fault: Fault) -> bool:
+        """Returns when the part is back; False when there was nothing to do it to. Raises StackError."""
+        with self._locks[fault.part]:
+            if fault.part == COLLECTOR:
+                self._say(str(fault))
+                self._cancel(fault)
+            elif fault.part == WORKERS:
+                return self._disturb_workers(fault)
+            else:
+                self._revive(fault.part)
+                self._say(str(fault))
+                self._disturb(fault)
+        return True
+
+    def revive(self) -> None:
+        """Start again each program that has ended by itself. Raises StackError when the JobManager has."""
+        jobmanager = self._stack.flink.jobmanager
+        if not jobmanager.alive():
+            raise StackError(f"the JobManager ended by itself, and with it the jobs (log: {jobmanager.log})")
+        for part in self.programs:
+            with self._if_free(part) as free:
+                if free:
+                    self._revive(part)
+
+    def _revive(self, part: str) -> None:
+        program = self.programs[part]
+        if not program.alive():
+            self._say(f"{part} ENDED BY ITSELF (log: {program.log}), started again")
+            program.start()
+            self.ended[part] += 1
+
+    @contextlib.contextmanager
+    def _if_free(self, part: str) -> Iterator[bool]:
+        free = self._locks[part].acquire(blocking=False)
+        try:
+            yield free
+        finally:
+            if free:
+                self._locks[part].release()
+
+    def _pause(self, seconds: float) -> None:
+        if self._stopping.wait(seconds):
+            raise StackError("stopped")
+
+    def _disturb(self, fault: Fault) -> None:
+        program = self.programs[fault.part]
+        if fault.action == STOPPED:
+            program.signal(signal.SIGSTOP)
+            self._pause(fault.seconds)
+            program.signal(signal.SIGCONT)
+            return
+        program.kill()
+        self._pause(fault.seconds)
+        program.start()
+        if fault.part == BROKER:
+            self._stack.broker.await_ready(COMEBACK_SECONDS)
+
+    def _disturb_workers(self, fault: Fault) -> bool:
+        try:
+            wait_until(lambda: bool(self._workers()), "Python workers", WORKERS_SECONDS, sleep=self._pause)
+        except StackError:
+            self._say(f"NOT DONE, since no Python worker runs: {fault}")
+            return False
+        self._say(str(fault))
+        workers = self._workers()
+        for worker in workers:
+            with contextlib.suppress(psutil.Error):
+                worker.suspend() if fault.action == STOPPED else worker.kill()
+        self._pause(fault.seconds)
+        if fault.action == STOPPED:
+            for worker in workers:
+                with contextlib.suppress(psutil.Error):
+                    worker.resume()
+        return bool(workers)
+
+    def _workers(self) -> list[psutil.Process]:
+        with contextlib.suppress(psutil.Error):
+            children = psutil.Process(self.programs[TASKMANAGER].pid).children(recursive=True)
+            return [each for each in children if "python" in each.name()]
+        return []
+
+    def _cancel(self, fault: Fault) -> None:
+        """Cancel the collector; it is submitted until it is taken, as somebody would do who wants it to run."""
+        flink, jobs = self._stack.flink, self._stack.jobs
+        flink.cancel(jobs[JOB])
+        wait_until(lambda: flink.state(jobs[JOB]) == "CANCELED", "the collector's end", COMEBACK_SECONDS)
+        self._pause(fault.seconds)
+        while True:
+            try:
+                jobs[JOB] = flink.submit(f"jobs.{JOB}", self._environment)
+            except StackError as error:
+                self._say(f"collector not taken, tried again: {error}")
+                self._pause(RETRY_SECONDS)
+            else:
+                return

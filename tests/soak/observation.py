@@ -1,0 +1,108 @@
+"""What is looked at every few seconds: memory and CPU of each process, Kafka's folder, and what Flink counts."""
+
+import contextlib
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+import psutil
+
+from local.process import owned_processes
+from local.stack import Stack
+from tests.soak.faults import BROKER, SIMULATOR, STORE, TASKMANAGER, WORKERS
+from tests.soak.memory import Sample
+from tests.soak.summary import Accumulated
+
+MIB = 1024 * 1024
+DROPPED = "numLateRecordsDropped"
+JOBMANAGER = "JobManager"
+
+
+class Observation:
+    """Keeps what it has seen. began, now: Unix time, seconds; left_behind: Python workers without a TaskManager now."""
+
+    def __init__(self, stack: Stack, began: float) -> None:
+        self._stack = stack
+        self._began = began
+        self._dropped = Accumulated()
+        self._restarts: dict[str, int] = {}
+        self._at_first: dict[int, int] = {}
+        self._in_place: dict[int, int] = defaultdict(int)
+        self.samples: list[Sample] = []
+        self.kafka_mib: list[float] = []
+        self.left_behind = 0
+
+    def look(self, now: float) -> None:
+        self._look_at_processes(now)
+        self.kafka_mib.append(folder_bytes(self._stack.broker.data) / MIB)
+        flink, jobs = self._stack.flink, dict(self._stack.jobs)
+        dropped = flink.metric(jobs["aggregator_stream"], DROPPED)
+        if dropped is not None:
+            self._dropped.see(int(dropped))
+        for job in jobs.values():
+            restarts = flink.restarts(job)
+            if restarts is not None:
+                self._restarts[job] = restarts
+        pid, total = flink.taskmanager.pid, sum(self._restarts.values()) + len(self._restarts)
+        self._in_place[pid] = total - self._at_first.setdefault(pid, total)
+
+    @property
+    def dropped(self) -> int:
+        """numLateRecordsDropped over all restarts, which begin it anew; what came right before one may be missing."""
+        return self._dropped.total
+
+    @property
+    def restarts_in_place(self) -> int:
+        """How many starts of jobs the TaskManager with the most of them has gone through, after its first ones."""
+        return max(self._in_place.values(), default=0)
+
+    def _look_at_processes(self, now: float) -> None:
+        stack = self._stack
+        groups = {
+            stack.flink.taskmanager.pid: TASKMANAGER,
+            stack.flink.jobmanager.pid: JOBMANAGER,
+            stack.broker.program.pid: BROKER,
+            stack.simulator.pid: SIMULATOR,
+            **({stack.store.program.pid: STORE} if stack.store.program else {}),
+        }
+        children = descendants(stack.flink.taskmanager.pid)
+        self.left_behind = 0
+        for process in owned_processes(stack.settings.state):
+            with contextlib.suppress(psutil.Error):
+                group = groups.get(process.pid) or (WORKERS if is_worker(process.cmdline()) else "")
+                if group == WORKERS and process.pid not in children:
+                    self.left_behind += 1
+                    continue
+                if not group:
+                    continue
+                times, created = process.cpu_times(), process.create_time()
+                self.samples.append(
+                    Sample(
+                        at=now - self._began,
+                        group=group,
+                        process=f"{process.pid}/{created:.2f}",
+                        age=now - created,
+                        mib=process.memory_info().rss / MIB,
+                        cpu=times.user + times.system,
+                    )
+                )
+
+
+def descendants(pid: int) -> set[int]:
+    with contextlib.suppress(psutil.Error):
+        return {each.pid for each in psutil.Process(pid).children(recursive=True)}
+    return set()
+
+
+def is_worker(command: Sequence[str]) -> bool:
+    """Whether it is a Python worker of Flink."""
+    return any("pyflink.fn_execution" in part for part in command[:3])
+
+
+def folder_bytes(folder: Path) -> int:
+    """What the files in a folder take of the disk: Kafka makes some larger than what they hold so far."""
+    total = 0
+    for path in folder.rglob("*"):
+        with contextlib.suppress(FileNotFoundError):  # it went meanwhile
+            total += path.stat().st_blocks * 512
+    return total

@@ -1,0 +1,35 @@
+"""What the soak is told by its environment."""
+
+import os
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from jobs.settings import Environment
+
+MAX_SEED = 999_999_999
+
+
+@dataclass(frozen=True)
+class SoakSettings:
+    """minutes: for how long there are faults; seed: what they are drawn from; rate: posts a second."""
+
+    minutes: int
+    seed: int
+    rate: float
+
+
+def any_seed() -> int:
+    return secrets.randbelow(MAX_SEED) + 1
+
+
+def read_soak_settings(
+    environment: Mapping[str, str] = os.environ, new_seed: Callable[[], int] = any_seed
+) -> SoakSettings:
+    """Without SEED, `new_seed` gives one. Raises SettingError."""
+    read = Environment(environment)
+    return SoakSettings(
+        minutes=read.whole("MINUTES", 30, 1, 10_080),
+        seed=read.whole("SEED", 0, 0, MAX_SEED) or new_seed(),
+        rate=read.number("RATE", 1_000.0, 1, 20_000),
+    )

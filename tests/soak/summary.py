@@ -1,0 +1,126 @@
+"""What a soak has shown: numbers, verdicts, and the text for a note. Pure."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from jobs.audit.report import Report
+from tests.soak.memory import Growth
+from tests.soak.settings import SoakSettings
+
+# A slope below this is flat: a day's growth at it is less than what one TaskManager may use.
+FLAT_MIB_PER_HOUR = 100.0
+# A slope over less is not judged.
+JUDGED_SECONDS = 300.0
+
+
+class Accumulated:
+    """The total of a counter that begins anew whenever what counts is started again."""
+
+    def __init__(self) -> None:
+        self._before = 0
+        self._last = 0
+
+    def see(self, value: int) -> None:
+        if value < self._last:
+            self._before += self._last
+        self._last = value
+
+    @property
+    def total(self) -> int:
+        return self._before + self._last
+
+
+@dataclass(frozen=True)
+class Posts:
+    """posts: in the topic; lost: numbers that are nowhere or reported LOST, and texts that documents lack;
+    twice: numbers and texts that are there more than once; late: rejected as late; other: for another reason."""
+
+    posts: int
+    lost: int
+    twice: int
+    late: int
+    other: int
+    balanced: bool
+
+
+def count_posts(report: Report, rejections: Iterable[str]) -> Posts:
+    """rejections: the reason of each record in `tweets.rejected`."""
+    reasons = Counter("late" if reason == "late" else "other" for reason in rejections)
+    windows = report.topic.faults
+    return Posts(
+        posts=sum(each.posts for each in report.numbers),
+        lost=sum(each.lost + each.missing for each in report.numbers) + sum(each.missing or 0 for each in windows),
+        twice=sum(each.doubled for each in report.numbers) + sum(each.extra or 0 for each in windows),
+        late=reasons["late"],
+        other=reasons["other"],
+        balanced=report.balanced,
+    )
+
+
+@dataclass(frozen=True)
+class Result:
+    """faults: how many by part and action; skipped: that could not be done; ended: programs that ended by themselves,
+    by part; catch_up: seconds from the end of the faults to a document of then; dropped: numLateRecordsDropped;
+    restarts_in_place: of one TaskManager, at most; left_behind: Python workers of killed TaskManagers that run at the
+    end; kafka_mib: its folder, from first to last; cores: kept busy."""
+
+    settings: SoakSettings
+    faults: Mapping[str, int]
+    skipped: int
+    ended: Mapping[str, int]
+    catch_up: float
+    posts: Posts
+    dropped: int
+    restarts_in_place: int
+    left_behind: int
+    memory: Sequence[Growth]
+    kafka_mib: Sequence[float]
+    cores: float
+
+    @property
+    def failures(self) -> list[str]:
+        """What does not hold; nothing when the soak has passed."""
+        posts = self.posts
+        counts = {"lost": posts.lost, "twice": posts.twice, "late": posts.late, "rejected": posts.other}
+        counts |= {"numLateRecordsDropped": self.dropped}
+        found = [f"{name} {count:,}" for name, count in counts.items() if count]
+        found += [] if posts.balanced else ["the audit does not balance"]
+        found += [] if posts.posts else ["no posts"]
+        found += [f"{part} ended by itself" for part in self.ended]
+        return found + [f"memory of {each.group} {verdict(each)}" for each in self.memory if verdict(each) != "flat"]
+
+
+def verdict(growth: Growth) -> str:
+    if growth.slope is None or growth.seconds < JUDGED_SECONDS:
+        return f"not judged, which needs {JUDGED_SECONDS:.0f} s"
+    return "flat" if growth.slope < FLAT_MIB_PER_HOUR else "grows"
+
+
+def lines(result: Result) -> Iterator[str]:
+    settings, posts = result.settings, result.posts
+    yield f"soak: MINUTES={settings.minutes} SEED={settings.seed} RATE={settings.rate:g}"
+    yield f"  faults: {sum(result.faults.values())} ({listed(result.faults)}), {result.skipped} could not be done"
+    counts = f"posts: {posts.posts:,}, lost {posts.lost:,}, twice {posts.twice:,}, late {posts.late:,}"
+    yield f"  {counts}, rejected for another reason {posts.other:,}, numLateRecordsDropped {result.dropped:,}"
+    balance = "balanced" if posts.balanced else "NOT BALANCED"
+    yield f"  audit: {balance}; caught up {result.catch_up:.0f} s after the last fault"
+    for each in result.memory:
+        yield f"  memory of {growth_line(each)}"
+    yield f"  flat: below {FLAT_MIB_PER_HOUR:g} MiB/h, as the common slope of all processes after their warm-up"
+    first, last = result.kafka_mib[0], result.kafka_mib[-1]
+    yield f"  Kafka's data: {first:,.0f} MiB at the start, at most {max(result.kafka_mib):,.0f}, {last:,.0f} at the end"
+    yield f"  starts of jobs in one TaskManager after its first ones: at most {result.restarts_in_place}"
+    yield f"  Python workers left behind by killed TaskManagers, at the end: {result.left_behind}"
+    yield f"  ended by themselves: {listed(result.ended) or 'none'}; load: {result.cores:.2f} cores"
+    yield "PASSED" if not result.failures else f"FAILED: {'; '.join(result.failures)}"
+
+
+def growth_line(each: Growth) -> str:
+    slope = "no slope" if each.slope is None else f"{each.slope:+,.0f} MiB/h"
+    where = f"over {each.seconds:.0f} s of {each.processes} processes, the largest {each.peak:,.0f} MiB"
+    return f"{each.group}: {slope} {where}: {verdict(each)}"
+
+
+def listed(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.items())
