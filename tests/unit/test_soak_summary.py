@@ -72,6 +72,7 @@ def report(numbers: Sequence[NumberSum], faults: Sequence[Fault] = ()) -> Report
         in_flight_from=None,
         partial=0,
         old_documents=0,
+        expired=0,
         unrejected=0,
         unrejected_samples=(),
         stray=0,
