@@ -46,7 +46,7 @@ projected:
 
 {{/* What transactional ids and consumer groups begin with: another one for each release on the same Kafka. */}}
 {{- define "data-collection.kafka.idPrefix" -}}
-{{ .Release.Namespace }}.{{ include "data-collection.fullname" . }}
+{{- if eq .Values.kafka.mode "external" }}{{ .Release.Namespace }}.{{ end }}{{ include "data-collection.fullname" . }}
 {{- end }}
 
 {{- define "data-collection.kafka.folder" -}}
