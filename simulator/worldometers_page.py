@@ -158,6 +158,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()  # no length is given, so more may follow until the connection ends
         self.wfile.write(text.encode())
 
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:  # noqa: ARG002
+        # A query may hold somebody's token.
+        self.log_message('"%s" %s', self.requestline.partition("?")[0], str(code))
+
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         log.info("%s " + format, self.address_string(), *args)
 
