@@ -24,7 +24,7 @@ BUFFER_BYTES = 64 * MEBIBYTE
 REST_BYTES = (32 + 128) * MEBIBYTE
 SMALL, LAST = 3, 600
 # Longer than Kafka's clients wait for an answer.
-STOPPED_SECONDS = 120
+STOPPED_SECONDS = 60
 
 
 class Feed:
