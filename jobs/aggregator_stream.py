@@ -15,9 +15,10 @@ from jobs.collection import HEARTBEAT_PREFIX, MAX_REJECTED_CHARACTERS
 from jobs.entry import TRANSACTION_TIMEOUT_MS, define, fail_clearly, hiding, new_run, submit
 from jobs.event_time import HEARTBEAT_STEP_MS, MAX_AHEAD_MS, OUT_OF_ORDER_MS
 from jobs.kafka_security import connector_options, read_files
+from jobs.patience import patiently
 from jobs.settings import AggregatorSettings, SettingError, acknowledged_uri, read_aggregator_settings
 from jobs.starting_point import StartingPoint, starting_point
-from jobs.stored_documents import StoredDocuments, patiently
+from jobs.stored_documents import StoredDocuments
 from jobs.transactional_ids import TransactionalIds
 from jobs.worldometers import CachedCounters, Counters
 
@@ -125,7 +126,8 @@ def is_restored(tables: StreamTableEnvironment) -> bool:
 def where_to_start(settings: AggregatorSettings, *, restored: bool) -> StartingPoint:
     stored = stored_documents(settings)
     try:
-        newest = patiently(stored.newest_window)
+        # Only the kind of error: the driver's text may name the address.
+        newest = patiently(stored.newest_window, (PyMongoError,), lambda error: f"MongoDB ({type(error).__name__})")
     finally:
         stored.close()
     return starting_point(settings, newest and newest.end, newest and newest.seconds, restored=restored)

@@ -12,6 +12,7 @@ from kafka.admin import KafkaAdminClient
 from kafka.errors import KafkaError, KafkaTimeoutError, SaslAuthenticationFailedError
 
 from jobs.kafka_security import client_options, read_files
+from jobs.patience import RETRY_SECONDS, patiently
 from jobs.settings import CollectorSettings
 
 log = logging.getLogger(__name__)
@@ -23,7 +24,6 @@ RECONNECT_BACKOFF_MS = 500
 END_OFFSETS = 64
 # An open transaction of a dead collector hides what is behind it: without progress for so long, the end is reached.
 STALLED_SECONDS = 3.0
-RETRY_SECONDS = 5.0
 PARTITIONS_SECONDS = 1.0
 
 
@@ -37,12 +37,12 @@ def count_partitions_patiently(settings: CollectorSettings, sleep: Callable[[flo
     A job that gives up here is FAILED for good, although Kafka may only be restarting. Raises SettingError for a file
     of the settings that cannot be used.
     """
-    while True:
-        try:
-            return count_partitions(settings, read_files(settings.security))
-        except NotReadyError as error:
-            log.warning("waiting for Kafka: %s; trying again in %g s", error, RETRY_SECONDS)
-            sleep(RETRY_SECONDS)
+    return patiently(
+        lambda: count_partitions(settings, read_files(settings.security)),
+        (NotReadyError,),
+        lambda error: f"Kafka: {error}",
+        sleep,
+    )
 
 
 def count_partitions(settings: CollectorSettings, password: str) -> int:
@@ -106,12 +106,11 @@ def read_from(client: KafkaConsumer, partition: TopicPartition, start: int, end:
 
 def newest_values_patiently(settings: CollectorSettings, password: str, look_back_ms: int) -> list[bytes]:
     """The same, however long Kafka is away; each failure is logged."""
-    while True:
-        try:
-            return newest_values(settings, password, look_back_ms)
-        except (KafkaError, OSError) as error:
-            log.warning("waiting for Kafka at %s, to read where the topic ends: %r", settings.bootstrap_servers, error)
-            time.sleep(RETRY_SECONDS)
+    return patiently(
+        lambda: newest_values(settings, password, look_back_ms),
+        (KafkaError, OSError),
+        lambda error: f"Kafka at {settings.bootstrap_servers}, to read where the topic ends: {error!r}",
+    )
 
 
 class Partitions:

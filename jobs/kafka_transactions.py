@@ -2,19 +2,18 @@
 
 import contextlib
 import logging
-import time
 
 from kafka import KafkaProducer
 from kafka.admin import KafkaAdminClient
 from kafka.errors import KafkaError
 
 from jobs.kafka_security import client_options
+from jobs.patience import patiently
 from jobs.settings import CollectorSettings
 from jobs.transactional_ids import TransactionalIds
 
 log = logging.getLogger(__name__)
 
-RETRY_SECONDS = 5.0
 INIT_TIMEOUT_MS = 30_000
 
 
@@ -39,11 +38,8 @@ def abort_transactions(settings: CollectorSettings, password: str, ids: Transact
 
 def abort_transactions_patiently(settings: CollectorSettings, password: str, ids: TransactionalIds) -> None:
     """The same, however long Kafka is away; each failure is logged."""
-    while True:
-        try:
-            abort_transactions(settings, password, ids)
-            return
-        except (KafkaError, OSError) as error:
-            where = settings.bootstrap_servers
-            log.warning("waiting for Kafka at %s, to abort transactions of an earlier run: %r", where, error)
-            time.sleep(RETRY_SECONDS)
+    patiently(
+        lambda: abort_transactions(settings, password, ids),
+        (KafkaError, OSError),
+        lambda error: f"Kafka at {settings.bootstrap_servers}, to abort transactions of an earlier run: {error!r}",
+    )

@@ -1,12 +1,10 @@
 """What MongoDB holds already: asked before a window's documents are written, and where a job without state begins."""
 
 import logging
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import pymongo
-from pymongo.errors import PyMongoError
 
 from jobs.documents import document_key, window_seconds_of
 
@@ -15,7 +13,6 @@ log = logging.getLogger(__name__)
 # How many chunks of a window are asked for at once: nearly every window has one.
 CHUNKS_AT_ONCE = 16
 NEWEST = 20
-RETRY_SECONDS = 5.0
 
 
 class Window(NamedTuple):
@@ -100,14 +97,3 @@ class StoredDocuments:
             if len(found) < CHUNKS_AT_ONCE:
                 return
             first += CHUNKS_AT_ONCE
-
-
-def patiently(read: Callable[[], Window | None], sleep: Callable[[float], None] = time.sleep) -> Window | None:
-    """Call `read` until the database answers; each failure is logged."""
-    while True:
-        try:
-            return read()
-        except PyMongoError as error:
-            # Only the kind of error: the driver's text may name the address.
-            log.warning("waiting for MongoDB (%s); trying again in %g s", type(error).__name__, RETRY_SECONDS)
-            sleep(RETRY_SECONDS)
