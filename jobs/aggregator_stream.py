@@ -2,17 +2,16 @@
 
 import datetime
 import os
-from collections.abc import Iterator
 
-from pyflink.common import Row
 from pyflink.datastream import StreamExecutionEnvironment
 from pyflink.table import DataTypes, StreamTableEnvironment
-from pyflink.table.udf import FunctionContext, TableFunction, udtf
+from pyflink.table.udf import FunctionContext, ScalarFunction, udf
 from pymongo.errors import PyMongoError
 
-from jobs import chunks, sql
+from jobs import sql
 from jobs.collection import HEARTBEAT_PREFIX, MAX_REJECTED_CHARACTERS
-from jobs.entry import TRANSACTION_TIMEOUT_MS, define, fail_clearly, hiding, new_run, submit
+from jobs.documents import window_documents
+from jobs.entry import TRANSACTION_TIMEOUT_MS, define, fail_clearly, new_run, submit
 from jobs.event_time import HEARTBEAT_STEP_MS, MAX_AHEAD_MS, OUT_OF_ORDER_MS
 from jobs.kafka_security import connector_options, read_files
 from jobs.patience import patiently
@@ -20,7 +19,7 @@ from jobs.settings import AggregatorSettings, SettingError, acknowledged_uri, re
 from jobs.starting_point import StartingPoint, starting_point
 from jobs.stored_documents import StoredDocuments
 from jobs.transactional_ids import TransactionalIds
-from jobs.worldometers import CachedCounters, Counters
+from jobs.worldometers import CachedCounters
 
 # How much further than the newest heartbeat of a partition the collector's posts in it may have advanced event time.
 ORDER_MARGIN_MS = HEARTBEAT_STEP_MS + OUT_OF_ORDER_MS
@@ -28,10 +27,10 @@ RESTORE_OPTIONS = ("execution.state-recovery.path", "execution.savepoint.path")
 ISO_8601 = "yyyy-MM-dd'T'HH:mm:ss'Z'"
 
 
-class Enrich(TableFunction):  # type: ignore[misc]
-    """The world's counters at the moment of the call, for a window that may be written; for another one, no row.
+class WriteDocuments(ScalarFunction):  # type: ignore[misc]
+    """Enriches a window and writes its documents: how many there are, 0 for a window that may not be written.
 
-    Which windows may be written: see StoredDocuments. Of a window that becomes one document, other chunks are deleted.
+    Which windows may be written: see StoredDocuments. The world's counters are those of the moment of the call.
     """
 
     def __init__(self, settings: AggregatorSettings) -> None:
@@ -39,9 +38,11 @@ class Enrich(TableFunction):  # type: ignore[misc]
 
     def open(self, function_context: FunctionContext) -> None:
         settings = self._settings
+        # A secret that comes by file is read at each start of the task, so a new one needs no new submission.
         self._stored = stored_documents(settings)
         self._cache = CachedCounters(settings.worldometers_url.read(), refresh_seconds=settings.refresh_seconds)
         metrics = function_context.get_metric_group()
+        metrics.gauge("documents_written", lambda: self._stored.written)
         metrics.gauge("documents_kept", lambda: self._stored.kept)
         metrics.gauge("enrichment_fetches", lambda: self._cache.fetches)
         metrics.gauge("enrichment_failures", lambda: self._cache.failures)
@@ -54,30 +55,13 @@ class Enrich(TableFunction):  # type: ignore[misc]
     def is_deterministic(self) -> bool:
         return False
 
-    def eval(self, start: str, end: str, posts: int, is_one_document: bool) -> Iterator[Row]:
-        if self._stored.may_write(start, end, posts):
-            if is_one_document:
-                self._stored.delete_chunks(start, end, 1)
-            yield Row(*(self._cache.get() or [None] * len(Counters._fields)))
-
-
-class SplitContent(TableFunction):  # type: ignore[misc]
-    """(chunk number, texts) of a window that may be too large for one document."""
-
-    def __init__(self, settings: AggregatorSettings) -> None:
-        self._settings = settings
-
-    def open(self, function_context: FunctionContext) -> None:  # noqa: ARG002
-        self._stored = stored_documents(self._settings)
-
-    def close(self) -> None:
-        self._stored.close()
-
-    def eval(self, start: str, end: str, content: list[str]) -> Iterator[tuple[int, list[str]]]:
-        number = -1
-        for number, texts in chunks.split(content, self._settings.max_document_bytes):
-            yield number, texts
-        self._stored.delete_chunks(start, end, number + 1)
+    def eval(self, start: str, end: str, texts: list[str]) -> int:
+        if not self._stored.may_write(start, end, len(texts)):
+            return 0
+        settings = self._settings
+        documents = window_documents(settings.topic, start, end, texts, self._cache.get(), settings.max_document_bytes)
+        self._stored.write(start, end, documents)
+        return len(documents)
 
 
 def stored_documents(settings: AggregatorSettings) -> StoredDocuments:
@@ -106,15 +90,14 @@ def main() -> None:
     tables = StreamTableEnvironment.create(environment)
     for name, value in options(settings).items():
         tables.get_config().set(name, value)
-    register_functions(tables, settings)
+    write_documents = udf(WriteDocuments(settings), result_type=DataTypes.INT())
+    tables.create_temporary_system_function("write_documents", write_documents)
     with fail_clearly():
         start = where_to_start(settings, restored=is_restored(tables))
     transactions = TransactionalIds(settings.id_prefix, "aggregator", settings.topic, new_run())
-    values = sql_values(settings, start, transactions.of_this_run)
-    statements = sql.statements("aggregator", values)
-    with hiding(str(values["mongodb_uri"])):
-        define(tables, statements)
-        submit(tables, statements)
+    statements = sql.statements("aggregator", sql_values(settings, start, transactions.of_this_run))
+    define(tables, statements)
+    submit(tables, statements)
 
 
 def is_restored(tables: StreamTableEnvironment) -> bool:
@@ -145,25 +128,13 @@ def options(settings: AggregatorSettings) -> dict[str, str]:
         "table.exec.emit.late-fire.enabled": "true",
         "table.exec.emit.late-fire.delay": "1 s",
         "table.exec.emit.allow-lateness": f"{settings.allowed_lateness_seconds * 1000 + ORDER_MARGIN_MS} ms",
-        # One task writes all documents of a window, so a second firing is written after the first.
-        "table.exec.sink.upsert-materialize": "NONE",
         # A window goes to its one aggregate at once: collecting texts twice, before and behind the shuffle, is slower.
         "table.optimizer.agg-phase-strategy": "ONE_PHASE",
         # No operator here keeps a row that it has handed on.
         "pipeline.object-reuse": "true",
-        # A window is enriched when it closes, not when a bundle is full.
+        # A window is written when it closes, not when a bundle is full.
         "python.fn-execution.bundle.size": "1",
     }
-
-
-def register_functions(tables: StreamTableEnvironment, settings: AggregatorSettings) -> None:
-    enrich = udtf(Enrich(settings), result_types=[DataTypes.BIGINT()] * len(Counters._fields))
-    split_content = udtf(
-        SplitContent(settings),
-        result_types=[DataTypes.INT(), DataTypes.ARRAY(DataTypes.STRING())],
-    )
-    tables.create_temporary_system_function("enrich", enrich)
-    tables.create_temporary_system_function("split_content", split_content)
 
 
 def sql_values(settings: AggregatorSettings, start: StartingPoint, transactions: str) -> dict[str, object]:
@@ -186,12 +157,6 @@ def sql_values(settings: AggregatorSettings, start: StartingPoint, transactions:
         "allowed_lateness_ms": settings.allowed_lateness_seconds * 1000,
         "window": interval(settings.window_seconds),
         "window_ms": settings.window_seconds * 1000,
-        "element_bytes": chunks.ELEMENT_BYTES,
-        "max_document_bytes": settings.max_document_bytes,
-        "mongodb_uri": acknowledged_uri(settings.mongodb_uri.read()),
-        "database": settings.database,
-        "collection": settings.collection,
-        "writers": str(settings.writers),
         "iso": ISO_8601,
     }
 

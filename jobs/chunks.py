@@ -1,22 +1,27 @@
 """Splits a window's texts into chunks that each fit into one MongoDB document."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 
 # What an element of a BSON array needs at most beside its UTF-8 text: type, index, length, two zeros.
 # Source: https://bsonspec.org/spec.html
 ELEMENT_BYTES = 16
 
 
-def split(texts: Iterable[str], max_bytes: int) -> Iterator[tuple[int, list[str]]]:
+def split(texts: Sequence[str], max_bytes: int) -> Iterator[tuple[int, list[str]]]:
     """Yield (number, texts) of chunks whose texts need at most `max_bytes` in a document, numbered from 0.
 
-    The texts are sorted, so that the same window is cut at the same places whatever order its posts came in: a replay
-    then replaces every chunk. A single text over the limit is a chunk of its own.
+    Texts that fit into one chunk keep their order. Else they are sorted, so that the same window is cut at the same
+    places whatever order its posts came in: a replay then replaces every chunk. A single text over the limit is a chunk
+    of its own.
     """
+    if sum(map(needed_bytes, texts)) <= max_bytes:
+        if texts:
+            yield 0, list(texts)
+        return
     number, size = 0, 0
     chunk: list[str] = []
     for text in sorted(texts):
-        needed = len(text.encode()) + ELEMENT_BYTES
+        needed = needed_bytes(text)
         if chunk and size + needed > max_bytes:
             yield number, chunk
             number, size, chunk = number + 1, 0, []
@@ -24,3 +29,7 @@ def split(texts: Iterable[str], max_bytes: int) -> Iterator[tuple[int, list[str]
         size += needed
     if chunk:
         yield number, chunk
+
+
+def needed_bytes(text: str) -> int:
+    return len(text.encode()) + ELEMENT_BYTES

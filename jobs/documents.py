@@ -1,8 +1,14 @@
-"""The keys of the documents of a window, and what they say about it. No I/O."""
+"""The documents of a window, and what their keys say about it. No I/O."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from typing import Any
+
+from bson.int64 import Int64
+
+from jobs import chunks
+from jobs.worldometers import Counters
 
 MAX_WINDOW_SECONDS = 3_600
 
@@ -18,11 +24,24 @@ def unix(timestamp: str) -> int:
 
 
 def document_key(topic: str, start: str, end: str, chunk: int) -> str:
-    """The `hash` of a document: SHA-256 in hex. start, end: of the window, ISO 8601; the same as in aggregator.sql."""
+    """The `hash` of a document: SHA-256 in hex. start, end: of the window, ISO 8601."""
     return hashlib.sha256(f"{topic}/{start}/{end}/{chunk}".encode()).hexdigest()
 
 
-def window_seconds_of(key: str, topic: str, end: str, chunks: Iterable[int] = range(8)) -> int | None:
+def window_documents(
+    topic: str, start: str, end: str, texts: Sequence[str], counters: Counters | None, max_bytes: int
+) -> list[dict[str, Any]]:
+    """The documents of one window, with the columns of document_schema.sql: one, or several chunks where its texts need
+    more than `max_bytes` in one. start, end: of the window, ISO 8601. The counters are NULL where there are none."""
+    values = counters or Counters(*[None] * len(Counters._fields))
+    columns = {name: None if value is None else Int64(value) for name, value in values._asdict().items()}
+    return [
+        {"hash": document_key(topic, start, end, number), "content": content, "timestamp": end, **columns}
+        for number, content in chunks.split(texts, max_bytes)
+    ]
+
+
+def window_seconds_of(key: str, topic: str, end: str, numbers: Iterable[int] = range(8)) -> int | None:
     """The length of the window to which a document belongs, found by trying; None when it is no document of the topic.
 
     Raises ValueError when `end` is no such timestamp.
@@ -30,6 +49,6 @@ def window_seconds_of(key: str, topic: str, end: str, chunks: Iterable[int] = ra
     end_seconds = unix(end)
     for seconds in range(1, MAX_WINDOW_SECONDS + 1):
         start = iso(end_seconds - seconds)
-        if any(document_key(topic, start, end, chunk) == key for chunk in chunks):
+        if any(document_key(topic, start, end, chunk) == key for chunk in numbers):
             return seconds
     return None

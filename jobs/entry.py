@@ -6,7 +6,6 @@ import uuid
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from jobs.redaction import HIDDEN
 from jobs.settings import SettingError
 
 if TYPE_CHECKING:
@@ -31,20 +30,6 @@ def fail_clearly() -> Iterator[None]:
     except SettingError as error:
         sys.stderr.write(f"SettingError: {error}\n")
         raise SystemExit(2) from None
-
-
-@contextlib.contextmanager
-def hiding(secret: str) -> Iterator[None]:
-    """Let no error show `secret`: where Flink cannot make a table, it names all of the table's options."""
-    try:
-        yield
-    except Exception as error:
-        text = str(error)
-        for form in (secret, secret.replace("'", "''")):
-            text = text.replace(form, HIDDEN)
-        if text == str(error):
-            raise
-        raise RuntimeError(text) from None
 
 
 def define(tables: "StreamTableEnvironment", statements: Sequence[str]) -> None:

@@ -109,8 +109,8 @@ class AggregatorSettings:
     a post may be and still count; allowed_lateness_seconds: for how long, in event time, a late post is still added to
     its document; idle_seconds: after how long a partition without any record holds no window open, 0: never;
     replay_from: where a job without state begins to rewrite documents, ISO 8601 or `earliest`, None: behind them;
-    max_document_bytes: a larger window becomes several documents; writers: how many documents are written at a time,
-    each by a slot of its own; refresh_seconds: how long counters are used before the page is asked again."""
+    max_document_bytes: a larger window becomes several documents;
+    refresh_seconds: how long counters are used before the page is asked again."""
 
     bootstrap_servers: str
     security: KafkaSecurity
@@ -127,7 +127,6 @@ class AggregatorSettings:
     mongodb_uri: Secret[str]
     database: str
     collection: str
-    writers: int
     worldometers_url: Secret[str]
     refresh_seconds: int
 
@@ -178,7 +177,6 @@ def read_aggregator_settings(environment: Mapping[str, str]) -> AggregatorSettin
         mongodb_uri=read.secret("MONGODB_URI", "mongodb://localhost:27017", mongodb_address, MONGODB_ALLOWED),
         database=read.name("MONGODB_DATABASE", DATABASE),
         collection=read.name("MONGODB_COLLECTION", COLLECTION),
-        writers=read.whole("MONGODB_WRITERS", 2, 1, 64),
         worldometers_url=read.secret("WORLDOMETERS_URL", worldometers.URL, page_address, PAGE_ALLOWED),
         refresh_seconds=read.whole("WORLDOMETERS_REFRESH_SECONDS", 60, 1, 86_400),
     )

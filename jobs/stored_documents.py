@@ -1,7 +1,7 @@
-"""What MongoDB holds already: asked before a window's documents are written, and where a job without state begins."""
+"""The documents in MongoDB: which windows may be written, their writing, and where a job without state begins."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import pymongo
@@ -33,7 +33,7 @@ class StoredDocuments:
         self._topic = topic
         self._rewrite = rewrite
         self._newest: str | None = None
-        self.kept = 0
+        self.kept = self.written = 0
 
     def close(self) -> None:
         self._documents.database.client.close()
@@ -54,13 +54,19 @@ class StoredDocuments:
             log.info("window %s: the stored documents hold %d posts and stay, these are %d", end, stored, posts)
         return False
 
-    def delete_chunks(self, start: str, end: str, first: int) -> None:
-        """Delete the chunks of this window from number `first` on, which an earlier run of the job has left."""
-        if self._is_new(end):
-            return
-        stale = [key for key, _ in self._chunks(start, end, first)]
-        if stale:
-            self._documents.delete_many({"_id": {"$in": stale}})
+    def write(self, start: str, end: str, documents: Sequence[dict[str, Any]]) -> None:
+        """Make these the documents of the window. They are acknowledged when this returns.
+
+        Chunks that an earlier run left behind them are deleted first: whatever fails after that, the window then holds
+        fewer posts than these, so that it may be written again.
+        """
+        if not self._is_new(end):
+            stale = [key for key, _ in self._chunks(start, end, len(documents))]
+            if stale:
+                self._documents.delete_many({"_id": {"$in": stale}})
+        for document in documents:
+            self._documents.replace_one({"_id": document["hash"]}, document, upsert=True)
+            self.written += 1
 
     def _is_new(self, end: str) -> bool:
         """Whether this window had no document when it was first asked: what came since is of this run.

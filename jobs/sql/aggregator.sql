@@ -66,73 +66,21 @@ SELECT `text`, `time` FROM placed WHERE in_order AND `timestamp` >= ${begin_ms}
 UNION ALL
 SELECT `text`, `time` FROM checked WHERE reason IS NULL AND `timestamp` >= ${begin_ms};
 
--- `needed_bytes` is at least what the texts need in a document: a character has at most four bytes in UTF-8, an element of a
--- BSON array a few beside its text (see chunks.py).
 -- A group window and not TUMBLE as a table function: only group windows fire again for late posts (see `options`).
 CREATE TEMPORARY VIEW windows AS
 SELECT
-  TUMBLE_START(`time`, INTERVAL ${window} HOUR TO SECOND) AS begins,
-  TUMBLE_END(`time`, INTERVAL ${window} HOUR TO SECOND) AS ends,
-  ARRAY_AGG(`text`) AS content,
-  COUNT(*) AS posts,
-  SUM(CAST(CHAR_LENGTH(`text`) AS BIGINT) * 4 + ${element_bytes}) AS needed_bytes
+  DATE_FORMAT(TUMBLE_START(`time`, INTERVAL ${window} HOUR TO SECOND), ${iso}) AS window_start,
+  DATE_FORMAT(TUMBLE_END(`time`, INTERVAL ${window} HOUR TO SECOND), ${iso}) AS window_end,
+  ARRAY_AGG(`text`) AS content
 FROM posts
 GROUP BY TUMBLE(`time`, INTERVAL ${window} HOUR TO SECOND);
 
-CREATE TEMPORARY VIEW named AS
-SELECT
-  DATE_FORMAT(begins, ${iso}) AS window_start, DATE_FORMAT(ends, ${iso}) AS window_end, content, posts, needed_bytes
-FROM windows;
+-- Python enriches a window and writes its documents into MongoDB. A sink of Flink's would keep MongoDB's address with its
+-- password in the job graph, and could not ask what is stored already. A checkpoint completes when all documents before
+-- it are acknowledged. This table only ends the insert: Flink has no statement without one.
+CREATE TABLE written (`documents` INT) WITH ('connector' = 'blackhole');
 
--- The counters of the moment at which a window fires. `enrich` gives no row for a window whose stored documents hold more
--- posts already. A window is one chunk, number 0. Only one that may be too large for a document is split, in Python. The
--- condition stands inside, since the planner would call `enrich` twice for each window otherwise.
-CREATE TEMPORARY VIEW chunks AS
-SELECT window_start, window_end, 0 AS chunk, content, counters.*
-FROM (SELECT * FROM named WHERE needed_bytes <= ${max_document_bytes}),
-  LATERAL TABLE(enrich(window_start, window_end, posts, TRUE)) AS counters (
-    total_cases_count, total_deaths_count, total_recovered_count, new_cases_count,
-    new_deaths_count, new_recovered_count, active_cases_count, critical_cases_count
-  )
-UNION ALL
-SELECT window_start, window_end, part.chunk, part.texts, counters.*
-FROM (SELECT * FROM named WHERE needed_bytes > ${max_document_bytes}),
-  LATERAL TABLE(enrich(window_start, window_end, posts, FALSE)) AS counters (
-    total_cases_count, total_deaths_count, total_recovered_count, new_cases_count,
-    new_deaths_count, new_recovered_count, active_cases_count, critical_cases_count
-  ),
-  LATERAL TABLE(split_content(window_start, window_end, content)) AS part (chunk, texts);
-
-CREATE TABLE documents (
-${document_schema}
-) WITH (
-  'connector' = 'mongodb',
-  'uri' = ${mongodb_uri},
-  'database' = ${database},
-  'collection' = ${collection},
-  'sink.delivery-guarantee' = 'at-least-once',
-  -- A document is written as soon as its window closes.
-  'sink.buffer-flush.max-rows' = '1',
-  -- A writer waits for each document's acknowledgement; with two, the next one is encoded meanwhile.
-  'sink.parallelism' = ${writers}
-);
-
--- The key says which chunk of which window of which length it is: a replay replaces the document, and windows of another
--- length do not.
-INSERT INTO documents
-SELECT
-  SHA2(CONCAT_WS('/', ${topic}, window_start, window_end, CAST(chunk AS STRING)), 256),
-  content,
-  window_end,
-  total_cases_count,
-  total_deaths_count,
-  total_recovered_count,
-  new_cases_count,
-  new_deaths_count,
-  new_recovered_count,
-  active_cases_count,
-  critical_cases_count
-FROM chunks;
+INSERT INTO written SELECT write_documents(window_start, window_end, content) FROM windows;
 
 -- The key names the record that is rejected: "<topic>/<partition>/<offset>".
 CREATE TABLE rejected (`key` STRING, `reason` STRING, `source` STRING, `record` STRING, `bytes` INT) WITH (

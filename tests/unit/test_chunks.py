@@ -24,11 +24,12 @@ CUTS = {
     "nothing": ([], A, []),
     "one": (["a" * 20], A, [["a" * 20]]),
     "an empty text": ([""], A, [[""]]),
-    "all fit": (["c", "a", "b"], 1_000, [["a", "b", "c"]]),
+    "all fit, as they came": (["c", "a", "b"], 1_000, [["c", "a", "b"]]),
+    "sorted": (["c" * 20, "a" * 20, "b" * 20], 2 * A, [["a" * 20, "b" * 20], ["c" * 20]]),
     "exactly full": (["a" * 20, "b" * 20, "c" * 20], 2 * A, [["a" * 20, "b" * 20], ["c" * 20]]),
     "a byte too much": (["a" * 20, "b" * 20, "c" * 20], 2 * A - 1, [["a" * 20], ["b" * 20], ["c" * 20]]),
     "bytes, not characters": (["é" * 10, "ö" * 10], 2 * A - 1, [["é" * 10], ["ö" * 10]]),
-    "the same text twice": (["a", "b", "a"], 1_000, [["a", "a", "b"]]),
+    "the same text twice": (["a", "b", "a"], 1_000, [["a", "b", "a"]]),
     "oversized": (["a" * 99], A, [["a" * 99]]),
     "oversized between others": (["c", "b" * 99, "a"], A, [["a"], ["b" * 99], ["c"]]),
     "two oversized": (["b" * 99, "a" * 99], A, [["a" * 99], ["b" * 99]]),
@@ -37,7 +38,7 @@ CUTS = {
 
 @pytest.mark.parametrize(("texts", "limit", "expected"), CUTS.values(), ids=CUTS)
 def test_cuts(texts: list[str], limit: int, expected: list[list[str]]) -> None:
-    assert list(split(iter(texts), limit)) == list(enumerate(expected))
+    assert list(split(texts, limit)) == list(enumerate(expected))
 
 
 @given(TEXTS, LIMITS)
@@ -56,7 +57,8 @@ def test_each_text_is_in_one_chunk_and_chunks_are_numbered(texts: list[str], lim
 
 @given(TEXTS.flatmap(lambda texts: st.tuples(st.just(texts), st.permutations(texts))), LIMITS)
 def test_the_order_of_the_texts_does_not_matter(orders: tuple[list[str], list[str]], limit: int) -> None:
-    assert list(split(orders[0], limit)) == list(split(orders[1], limit))
+    one, other = (list(split(texts, limit)) for texts in orders)
+    assert one == other or ([len(one), len(other)] == [1, 1] and sorted(one[0][1]) == sorted(other[0][1]))
 
 
 @given(TEXTS, LIMITS)

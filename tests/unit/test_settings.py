@@ -76,7 +76,6 @@ DEFAULTS: dict[str, CollectorSettings | AggregatorSettings] = {
         mongodb_uri=mongodb_uri("mongodb://localhost:27017"),
         database="twitter_db",
         collection="twitter_collection",
-        writers=2,
         worldometers_url=worldometers_url("https://www.worldometers.info/coronavirus/"),
         refresh_seconds=60,
     ),
@@ -94,7 +93,6 @@ WHOLE = [
     ("aggregator", "IDLE_SECONDS", "idle_seconds", 0, 86_400),
     ("aggregator", "CHECKPOINT_SECONDS", "checkpoint_seconds", 1, 120),
     ("aggregator", "MAX_DOCUMENT_BYTES", "max_document_bytes", 1_000, 16_000_000),
-    ("aggregator", "MONGODB_WRITERS", "writers", 1, 64),
     ("aggregator", "WORLDOMETERS_REFRESH_SECONDS", "refresh_seconds", 1, 86_400),
 ]
 NAMES = [

@@ -8,6 +8,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from jobs import aggregator_stream, collector_stream, sql
+from jobs.documents import window_documents
+from jobs.names import COLLECTION, DATABASE
 from jobs.settings import read_aggregator_settings, read_collector_settings
 from jobs.starting_point import EARLIEST
 from jobs.worldometers import Counters
@@ -20,8 +22,8 @@ DOCUMENT = {
 }
 COLLECTOR = collector_stream.sql_values(read_collector_settings({}), 3, "run")
 AGGREGATOR = aggregator_stream.sql_values(read_aggregator_settings({}), EARLIEST, "run")
-TABLE = {name: AGGREGATOR[name] for name in ("mongodb_uri", "database", "collection")}  # as local/sql_client.py does
-VALUES = {"collector": COLLECTOR, "aggregator": AGGREGATOR, "twitter_table": TABLE}
+TABLE: dict[str, object] = {"mongodb_uri": "mongodb://localhost:27017", "database": DATABASE, "collection": COLLECTION}
+VALUES: dict[str, dict[str, object]] = {"collector": COLLECTOR, "aggregator": AGGREGATOR, "twitter_table": TABLE}
 LITERAL = re.compile(r"'((?:[^']|'')*)'")
 HOSTILE = {
     "quote": "it's",
@@ -109,9 +111,7 @@ def test_statements_are_whole_and_bare(name: str) -> None:
 def test_strings_become_literals_and_numbers_stay() -> None:
     create = statement("twitter_table", "CREATE TABLE")
     assert "'database' = 'twitter_db'" in create
-    assert f"needed_bytes <= {AGGREGATOR['max_document_bytes']})" in statement(
-        "aggregator", "CREATE TEMPORARY VIEW chunks"
-    )
+    assert f"`timestamp` >= {AGGREGATOR['begin_ms']}\n" in statement("aggregator", "CREATE TEMPORARY VIEW posts")
 
 
 def test_a_mapping_becomes_options_of_each_table_and_its_references_stay() -> None:
@@ -147,30 +147,11 @@ def test_no_value_breaks_out_of_its_literal(value: str) -> None:
             assert literals(text) == [value if literal == "PLAIN" else literal for literal in literals(expected)]
 
 
-def test_the_document_has_these_fields_in_this_order() -> None:
+def test_the_table_has_the_columns_of_the_documents() -> None:
     *columns, key = top_level(sql.without_comments(sql.read("document_schema")))
     assert [column.split() for column in columns] == [[f"`{name}`", kind] for name, kind in DOCUMENT.items()]
-    assert list(DOCUMENT) == ["hash", "content", "timestamp", *Counters._fields]
+    (document,) = window_documents("tweets", "", "", ["text"], None, 1_000)
+    assert list(document) == list(DOCUMENT)
+    create = statement("twitter_table", "CREATE TABLE IF NOT EXISTS twitter_table (")
+    assert re.findall(r"^ *`(\w+)` (.+),$", create.partition("\n) WITH (")[0], re.MULTILINE) == list(DOCUMENT.items())
     assert key == "PRIMARY KEY (`hash`) NOT ENFORCED"
-
-
-@pytest.mark.parametrize(
-    ("name", "start"),
-    [
-        ("aggregator", "CREATE TABLE documents ("),
-        ("twitter_table", "CREATE TABLE IF NOT EXISTS twitter_table ("),
-    ],
-)
-def test_the_job_and_the_sql_client_see_the_same_document(name: str, start: str) -> None:
-    columns = statement(name, start).removeprefix(start).partition("\n) WITH (")[0]
-    assert re.findall(r"^ *`(\w+)` (.+),$", columns, re.MULTILINE) == list(DOCUMENT.items())
-
-
-def test_a_document_is_written_in_the_order_of_its_fields() -> None:
-    insert = re.sub(r"\s+", " ", statement("aggregator", "INSERT INTO documents"))
-    select = re.fullmatch(r"INSERT INTO documents SELECT (.+) FROM chunks", insert)
-    assert select
-    key, content, timestamp, *counters = top_level(select[1])
-    assert key.startswith("SHA2(")
-    assert (content, timestamp) == ("content", "window_end")
-    assert [counter.rpartition(".")[2] for counter in counters] == list(Counters._fields)
