@@ -130,6 +130,8 @@ def options(settings: AggregatorSettings) -> dict[str, str]:
         "table.exec.emit.allow-lateness": f"{settings.allowed_lateness_seconds * 1000 + ORDER_MARGIN_MS} ms",
         # A window goes to its one aggregate at once: collecting texts twice, before and behind the shuffle, is slower.
         "table.optimizer.agg-phase-strategy": "ONE_PHASE",
+        # The views that both inserts read are computed once, and only then divided.
+        "table.optimizer.reuse-optimize-block-with-digest-enabled": "true",
         # No operator here keeps a row that it has handed on.
         "pipeline.object-reuse": "true",
         # A window is written when it closes, not when a bundle is full.

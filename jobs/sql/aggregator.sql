@@ -29,22 +29,13 @@ CREATE TABLE tweets (
 -- `hash` and `timestamp` are reserved words, hence the quotes. A post can be added to its document until event time
 -- reaches `deadline` (ms); then the window's state is dropped. A sound post with a position comes from a collector, which
 -- writes its posts in the order of event time: while Flink's watermark is below its deadline, it is in order. But a
--- watermark is no state: it is unknown or too low for a moment after a restart.
+-- watermark is no state: it is unknown or too low for a moment after a restart. A heartbeat has no text and only advances
+-- event time. `record` is what a rejection shows.
 CREATE TEMPORARY VIEW placed AS
 SELECT
-  *,
-  (`id` IS NOT NULL AND `source` IS NOT NULL AND `time` IS NOT NULL AND `text` IS NOT NULL AND `position` IS NOT NULL
-    AND CURRENT_WATERMARK(`time`) < TO_TIMESTAMP_LTZ(deadline, 3)) IS TRUE AS in_order
-FROM (SELECT *, (`timestamp` / ${window_ms} + 1) * ${window_ms} - 1 + ${allowed_lateness_ms} AS deadline FROM tweets);
-
--- All other records are compared with the newest event time of their own partition, which is keyed state and survives
--- restarts, savepoints and a changed parallelism. The collector's heartbeats keep it close to the collector's posts
--- (ORDER_MARGIN_MS): the watermark is never further ahead, so no post meets a window without state. A heartbeat has no
--- text and only advances event time.
-CREATE TEMPORARY VIEW compared AS
-SELECT
-  *,
+  `text`, `time`, `timestamp`, deadline, `partition`, `offset`, `read_at`, in_order,
   CASE
+    WHEN in_order THEN NULL
     WHEN `id` IS NULL THEN 'no id'
     WHEN `source` IS NULL THEN 'no source'
     WHEN `timestamp` IS NULL THEN 'no timestamp'
@@ -52,6 +43,23 @@ SELECT
     WHEN `text` IS NULL THEN CASE WHEN `id` LIKE ${heartbeats} THEN 'heartbeat' ELSE 'no text' END
     WHEN CURRENT_WATERMARK(`time`) >= TO_TIMESTAMP_LTZ(deadline, 3) THEN 'late'
   END AS fault,
+  CASE WHEN NOT in_order THEN
+    JSON_OBJECT('id' VALUE `id`, 'text' VALUE `text`, 'timestamp' VALUE `timestamp`, 'source' VALUE `source`)
+  END AS `record`
+FROM (
+  SELECT
+    *,
+    (`id` IS NOT NULL AND `source` IS NOT NULL AND `time` IS NOT NULL AND `text` IS NOT NULL AND `position` IS NOT NULL
+      AND CURRENT_WATERMARK(`time`) < TO_TIMESTAMP_LTZ(deadline, 3)) IS TRUE AS in_order
+  FROM (SELECT *, (`timestamp` / ${window_ms} + 1) * ${window_ms} - 1 + ${allowed_lateness_ms} AS deadline FROM tweets)
+);
+
+-- What is not in order is compared with the newest event time of its own partition, which is keyed state and survives
+-- restarts, savepoints and a changed parallelism. The collector's heartbeats keep it close to the collector's posts
+-- (ORDER_MARGIN_MS): the watermark is never further ahead, so no post meets a window without state.
+CREATE TEMPORARY VIEW compared AS
+SELECT
+  *,
   MAX(CASE WHEN `time` IS NOT NULL THEN `timestamp` END) OVER (
     PARTITION BY `partition` ORDER BY `read_at` ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
   ) AS newest
@@ -109,10 +117,7 @@ CREATE TABLE tweets_raw (`record` STRING, `partition` INT METADATA VIRTUAL, `off
 );
 
 CREATE TEMPORARY VIEW refused AS
-SELECT
-  `partition`, `offset`, reason,
-  JSON_OBJECT('id' VALUE `id`, 'text' VALUE `text`, 'timestamp' VALUE `timestamp`, 'source' VALUE `source`) AS `record`
-FROM checked WHERE reason <> 'heartbeat'
+SELECT `partition`, `offset`, reason, `record` FROM checked WHERE reason <> 'heartbeat'
 UNION ALL
 SELECT `partition`, `offset`, 'not a JSON object', `record` FROM tweets_raw
 -- What is no UTF-8 gives no row of `tweets` either, but is a JSON object once its bytes are decoded.

@@ -1,0 +1,113 @@
+"""Which windows are written into the real document store, and what a write that stops halfway leaves."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from pymongo.errors import PyMongoError
+
+from jobs.documents import document_key, window_documents
+from jobs.names import DATABASE
+from jobs.stored_documents import StoredDocuments, Window
+from local.stack import Stack
+from tests.local.counting import documents
+
+TOPIC, COLLECTION = "stored", "stored_documents"
+START, END, LATER_START, LATER_END = (f"2026-11-24T08:0{minute}:00Z" for minute in range(4))
+TEXTS = [f"{number}" * 20 for number in range(6)]
+ONE_DOCUMENT, SIX_DOCUMENTS = 10_000, 40
+
+
+class Store:
+    """A run of the job is a new StoredDocuments."""
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+
+    def run(self, *, rewrite: bool = False) -> StoredDocuments:
+        return StoredDocuments(self.uri, DATABASE, COLLECTION, TOPIC, rewrite=rewrite)
+
+    def contents(self) -> list[list[str]]:
+        """The texts of the window's documents, in the order of the chunks."""
+        found = documents(self.uri, DATABASE, COLLECTION).get(END, [])
+        keys = [document_key(TOPIC, START, END, chunk) for chunk in range(10)]
+        return [document["content"] for document in sorted(found, key=lambda each: keys.index(each["hash"]))]
+
+
+@pytest.fixture
+def store(stack: Stack) -> Iterator[Store]:
+    store = Store(stack.settings.store_uri)
+    yield store
+    store.run()._documents.drop()
+
+
+def write(stored: StoredDocuments, texts: list[str], max_bytes: int = ONE_DOCUMENT) -> bool:
+    """Write the texts as the window's documents, if that may be."""
+    if not stored.may_write(START, END, len(texts)):
+        return False
+    stored.write(START, END, window_documents(TOPIC, START, END, texts, None, max_bytes))
+    return True
+
+
+def test_a_window_is_replaced_by_more_posts_and_never_by_fewer(store: Store) -> None:
+    assert write(store.run(), TEXTS[:3])
+    for run, texts, written in [
+        (store.run(), TEXTS[:2], False),
+        (store.run(), TEXTS[:3], False),
+        (store.run(rewrite=True), TEXTS[:2], False),
+        (store.run(rewrite=True), TEXTS[3:], True),
+        (store.run(), TEXTS[:4], True),
+    ]:
+        assert write(run, texts) is written
+        assert (run.written, run.kept) == (int(written), int(not written))
+        assert store.contents() == [texts] or not written
+    assert store.contents() == [TEXTS[:4]]
+
+
+def test_in_one_run_a_window_that_fires_again_replaces_its_document(store: Store) -> None:
+    run = store.run()
+    assert write(run, TEXTS[:3])
+    assert write(run, TEXTS)
+    assert store.contents() == [TEXTS]
+
+
+def test_a_window_that_needs_fewer_chunks_leaves_none_behind(store: Store) -> None:
+    assert write(store.run(), TEXTS, SIX_DOCUMENTS)
+    assert store.contents() == [[text] for text in TEXTS]
+    assert write(store.run(rewrite=True), TEXTS)
+    assert store.contents() == [TEXTS]
+
+
+@pytest.mark.parametrize("chunks_before_it_dies", range(4))
+@pytest.mark.parametrize("rewrite", [False, True])
+def test_a_write_that_stops_halfway_is_done_again(store: Store, chunks_before_it_dies: int, rewrite: bool) -> None:
+    """The run before has left more chunks."""
+    assert write(store.run(), TEXTS[: 6 if rewrite else 5], SIX_DOCUMENTS)
+    run = store.run(rewrite=rewrite)
+    written = iter(range(chunks_before_it_dies))
+
+    class Dies(list[dict[str, Any]]):
+        def __iter__(self) -> Iterator[dict[str, Any]]:
+            for document in super().__iter__():
+                if next(written, None) is None:
+                    raise PyMongoError
+                yield document
+
+    halves = Dies(window_documents(TOPIC, START, END, TEXTS, None, 80))
+    assert len(halves) == 3
+    assert run.may_write(START, END, len(TEXTS))
+    if chunks_before_it_dies < len(halves):
+        with pytest.raises(PyMongoError):
+            run.write(START, END, halves)
+        assert write(store.run(rewrite=rewrite), TEXTS, 80)
+    else:
+        run.write(START, END, halves)
+    assert store.contents() == [TEXTS[:2], TEXTS[2:4], TEXTS[4:]]
+
+
+def test_the_newest_window_is_told_with_its_length(store: Store) -> None:
+    run = store.run()
+    assert run.newest_window() is None
+    write(run, TEXTS)
+    run.write(LATER_START, LATER_END, window_documents(TOPIC, LATER_START, LATER_END, TEXTS, None, ONE_DOCUMENT))
+    assert run.newest_window() == Window(LATER_END, 60)
