@@ -24,6 +24,7 @@ from jobs.worldometers import CachedCounters
 # How much further than the newest heartbeat of a partition the collector's posts in it may have advanced event time.
 ORDER_MARGIN_MS = HEARTBEAT_STEP_MS + OUT_OF_ORDER_MS
 RESTORE_OPTIONS = ("execution.state-recovery.path", "execution.savepoint.path")
+YEAR_9999_MS = 253_402_300_799_999  # the largest time that Flink's functions take
 ISO_8601 = "yyyy-MM-dd'T'HH:mm:ss'Z'"
 
 
@@ -156,11 +157,12 @@ def sql_values(settings: AggregatorSettings, start: StartingPoint, transactions:
         "transaction_timeout_ms": str(TRANSACTION_TIMEOUT_MS),
         "heartbeats": f"{HEARTBEAT_PREFIX}%",
         "max_ahead_ms": MAX_AHEAD_MS,
+        "year_9999_ms": YEAR_9999_MS,
         "max_rejected_characters": MAX_REJECTED_CHARACTERS,
-        "out_of_order": interval(settings.out_of_order_seconds),
         "out_of_order_ms": settings.out_of_order_seconds * 1000,
         "allowed_lateness_ms": settings.allowed_lateness_seconds * 1000,
         "window": interval(settings.window_seconds),
+        "window_seconds": settings.window_seconds,
         "window_ms": settings.window_seconds * 1000,
         "iso": ISO_8601,
     }

@@ -1,5 +1,5 @@
--- The topic's records as rows. What is no JSON gives no row here: `malformed` below finds it. A record stamped further
--- ahead of the clock than is allowed has no time, since it would close all windows up to there.
+-- The topic's records as rows. What is no JSON gives no row here: see `tweets_raw`. A record stamped further ahead of the
+-- clock than is allowed does not advance event time, since it would close all windows up to there.
 CREATE TABLE tweets (
   `id` STRING,
   `text` STRING,
@@ -9,10 +9,11 @@ CREATE TABLE tweets (
   `partition` INT METADATA VIRTUAL,
   `offset` BIGINT METADATA VIRTUAL,
   `read_at` AS PROCTIME(),
-  `time` AS CASE
-    WHEN `timestamp` BETWEEN 0 AND UNIX_TIMESTAMP() * 1000 + ${max_ahead_ms} THEN TO_TIMESTAMP_LTZ(`timestamp`, 3)
-  END,
-  WATERMARK FOR `time` AS `time` - INTERVAL ${out_of_order} HOUR TO SECOND
+  `time` AS CASE WHEN `timestamp` BETWEEN 0 AND ${year_9999_ms} THEN TO_TIMESTAMP_LTZ(`timestamp`, 3) END,
+  WATERMARK FOR `time` AS CASE
+    WHEN `timestamp` BETWEEN 0 AND UNIX_TIMESTAMP() * 1000 + ${max_ahead_ms}
+    THEN TO_TIMESTAMP_LTZ(`timestamp` - ${out_of_order_ms}, 3)
+  END
 ) WITH (
   'connector' = 'kafka',
   'topic' = ${topic},
@@ -30,29 +31,21 @@ CREATE TABLE tweets (
 -- reaches `deadline` (ms); then the window's state is dropped. A sound post with a position comes from a collector, which
 -- writes its posts in the order of event time: while Flink's watermark is below its deadline, it is in order. But a
 -- watermark is no state: it is unknown or too low for a moment after a restart. A heartbeat has no text and only advances
--- event time. `record` is what a rejection shows.
+-- event time.
 CREATE TEMPORARY VIEW placed AS
 SELECT
-  `text`, `time`, `timestamp`, deadline, `partition`, `offset`, `read_at`, in_order,
+  *,
   CASE
-    WHEN in_order THEN NULL
     WHEN `id` IS NULL THEN 'no id'
     WHEN `source` IS NULL THEN 'no source'
     WHEN `timestamp` IS NULL THEN 'no timestamp'
-    WHEN `time` IS NULL THEN 'timestamp negative or ahead of the clock'
+    WHEN (`timestamp` BETWEEN 0 AND UNIX_TIMESTAMP() * 1000 + ${max_ahead_ms}) IS NOT TRUE
+      THEN 'timestamp negative or ahead of the clock'
     WHEN `text` IS NULL THEN CASE WHEN `id` LIKE ${heartbeats} THEN 'heartbeat' ELSE 'no text' END
     WHEN CURRENT_WATERMARK(`time`) >= TO_TIMESTAMP_LTZ(deadline, 3) THEN 'late'
-  END AS fault,
-  CASE WHEN NOT in_order THEN
-    JSON_OBJECT('id' VALUE `id`, 'text' VALUE `text`, 'timestamp' VALUE `timestamp`, 'source' VALUE `source`)
-  END AS `record`
-FROM (
-  SELECT
-    *,
-    (`id` IS NOT NULL AND `source` IS NOT NULL AND `time` IS NOT NULL AND `text` IS NOT NULL AND `position` IS NOT NULL
-      AND CURRENT_WATERMARK(`time`) < TO_TIMESTAMP_LTZ(deadline, 3)) IS TRUE AS in_order
-  FROM (SELECT *, (`timestamp` / ${window_ms} + 1) * ${window_ms} - 1 + ${allowed_lateness_ms} AS deadline FROM tweets)
-);
+    WHEN `position` IS NOT NULL AND CURRENT_WATERMARK(`time`) IS NOT NULL THEN 'in order'
+  END AS verdict
+FROM (SELECT *, (`timestamp` / ${window_ms} + 1) * ${window_ms} - 1 + ${allowed_lateness_ms} AS deadline FROM tweets);
 
 -- What is not in order is compared with the newest event time of its own partition, which is keyed state and survives
 -- restarts, savepoints and a changed parallelism. The collector's heartbeats keep it close to the collector's posts
@@ -60,35 +53,45 @@ FROM (
 CREATE TEMPORARY VIEW compared AS
 SELECT
   *,
-  MAX(CASE WHEN `time` IS NOT NULL THEN `timestamp` END) OVER (
+  MAX(CASE WHEN `timestamp` BETWEEN 0 AND UNIX_TIMESTAMP() * 1000 + ${max_ahead_ms} THEN `timestamp` END) OVER (
     PARTITION BY `partition` ORDER BY `read_at` ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
   ) AS newest
-FROM placed WHERE NOT in_order;
+FROM placed WHERE (verdict = 'in order') IS NOT TRUE;
 
 CREATE TEMPORARY VIEW checked AS
-SELECT *, CASE WHEN fault IS NOT NULL THEN fault WHEN newest - ${out_of_order_ms} >= deadline THEN 'late' END AS reason
+SELECT *, CASE WHEN verdict IS NOT NULL THEN verdict WHEN newest - ${out_of_order_ms} >= deadline THEN 'late' END AS reason
 FROM compared;
 
 CREATE TEMPORARY VIEW posts AS
-SELECT `text`, `time` FROM placed WHERE in_order AND `timestamp` >= ${begin_ms}
+SELECT `text`, `time` FROM placed WHERE verdict = 'in order' AND `timestamp` >= ${begin_ms}
 UNION ALL
 SELECT `text`, `time` FROM checked WHERE reason IS NULL AND `timestamp` >= ${begin_ms};
 
 -- A group window and not TUMBLE as a table function: only group windows fire again for late posts (see `options`).
 CREATE TEMPORARY VIEW windows AS
 SELECT
-  DATE_FORMAT(TUMBLE_START(`time`, INTERVAL ${window} HOUR TO SECOND), ${iso}) AS window_start,
-  DATE_FORMAT(TUMBLE_END(`time`, INTERVAL ${window} HOUR TO SECOND), ${iso}) AS window_end,
+  TUMBLE_START(`time`, INTERVAL ${window} HOUR TO SECOND) AS begins,
+  TUMBLE_END(`time`, INTERVAL ${window} HOUR TO SECOND) AS ends,
   ARRAY_AGG(`text`) AS content
 FROM posts
 GROUP BY TUMBLE(`time`, INTERVAL ${window} HOUR TO SECOND);
+
+CREATE TEMPORARY VIEW numbered AS
+SELECT
+  DATE_FORMAT(begins, ${iso}) AS window_start, DATE_FORMAT(ends, ${iso}) AS window_end, content,
+  TIMESTAMPDIFF(SECOND, TIMESTAMP '1970-01-01 00:00:00', begins) / ${window_seconds} AS number
+FROM windows;
 
 -- Python enriches a window and writes its documents into MongoDB. A sink of Flink's would keep MongoDB's address with its
 -- password in the job graph, and could not ask what is stored already. A checkpoint completes when all documents before
 -- it are acknowledged. This table only ends the insert: Flink has no statement without one.
 CREATE TABLE written (`documents` INT) WITH ('connector' = 'blackhole');
 
-INSERT INTO written SELECT write_documents(window_start, window_end, content) FROM windows;
+-- Two writers, each a task of its own: while MongoDB stores one window, Python is handed the next.
+INSERT INTO written
+SELECT write_documents(window_start, window_end, content) FROM numbered WHERE MOD(number, 2) = 0
+UNION ALL
+SELECT write_documents(window_start, window_end, content) FROM numbered WHERE MOD(number, 2) = 1;
 
 -- The key names the record that is rejected: "<topic>/<partition>/<offset>".
 CREATE TABLE rejected (`key` STRING, `reason` STRING, `source` STRING, `record` STRING, `bytes` INT) WITH (
@@ -117,7 +120,10 @@ CREATE TABLE tweets_raw (`record` STRING, `partition` INT METADATA VIRTUAL, `off
 );
 
 CREATE TEMPORARY VIEW refused AS
-SELECT `partition`, `offset`, reason, `record` FROM checked WHERE reason <> 'heartbeat'
+SELECT
+  `partition`, `offset`, reason,
+  JSON_OBJECT('id' VALUE `id`, 'text' VALUE `text`, 'timestamp' VALUE `timestamp`, 'source' VALUE `source`) AS `record`
+FROM checked WHERE reason <> 'heartbeat'
 UNION ALL
 SELECT `partition`, `offset`, 'not a JSON object', `record` FROM tweets_raw
 -- What is no UTF-8 gives no row of `tweets` either, but is a JSON object once its bytes are decoded.
