@@ -34,7 +34,7 @@ CREATE TABLE tweets (
 -- event time.
 CREATE TEMPORARY VIEW placed AS
 SELECT
-  *,
+  `id`, `text`, `timestamp`, `source`, `partition`, `offset`, `read_at`, `time`, deadline,
   CASE
     WHEN `id` IS NULL THEN 'no id'
     WHEN `source` IS NULL THEN 'no source'
@@ -91,7 +91,7 @@ CREATE TABLE written (`documents` INT) WITH ('connector' = 'blackhole');
 INSERT INTO written
 SELECT write_documents(window_start, window_end, content) FROM numbered WHERE MOD(number, 2) = 0
 UNION ALL
-SELECT write_documents(window_start, window_end, content) FROM numbered WHERE MOD(number, 2) = 1;
+SELECT write_documents(window_start, window_end, content) FROM numbered WHERE MOD(number, 2) <> 0;
 
 -- The key names the record that is rejected: "<topic>/<partition>/<offset>".
 CREATE TABLE rejected (`key` STRING, `reason` STRING, `source` STRING, `record` STRING, `bytes` INT) WITH (

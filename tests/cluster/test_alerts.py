@@ -126,7 +126,7 @@ def task(
             "failedCommittables": always(0),
         },
         "aggregator": {
-            "documents": growing(3, begins),
+            "documents_written": growing(3, begins),
             "rejected": always(0),
             "numLateRecordsDropped": always(0),
             "failedCommittables": always(0),
@@ -136,7 +136,7 @@ def task(
     }
     result = {}
     for metric, value in {**usual[job], **values}.items():
-        writes = metric in ("documents", "rejected")
+        writes = metric == "rejected"
         sharded = bool(shard) and metric.startswith("collector_")
         name = OPERATOR + ("numRecordsSend" if writes else f"shard_{metric}" if sharded else metric)
         labels = served(job, name, metric if writes else "") | target(f"{NAME}-{job}-taskmanager-1-{run + 1}")
@@ -194,7 +194,7 @@ def restarting(job: str, minutes: float, until: float = BREAK + 60) -> System:
     result: dict[str, Series] = dict(gone(task(job)))
     for attempt in range(1, attempts + 1):
         begins = BREAK + attempt * minutes
-        values = {"collector": {"collector_posts": always(0)}, "aggregator": {"documents": always(0)}}[job]
+        values = {"collector": {"collector_posts": always(0)}, "aggregator": {"documents_written": always(0)}}[job]
         result |= task(job, attempt=attempt, begins=begins, ends=begins + minutes - 0.5, **values)  # type: ignore[arg-type]
     return result
 
@@ -285,7 +285,7 @@ FAULTS = {
     # real-operators.md, E8, and review 1: no document for minutes
     "a feed whose whole history comes again": fault(
         {
-            **task("aggregator", rejected=LATE, documents=stopped(growing(3))),
+            **task("aggregator", rejected=LATE, documents_written=stopped(growing(3))),
             **task("collector", collector_posts=switched(growing(1_200), LATE)),
         },
         *("RecordsRejected", "DocumentsOld"),
@@ -334,7 +334,9 @@ FAULTS = {
     # review 2 and 16
     "a broker whose volume fills": fault(volume(KAFKA, growing(0.001, BREAK - 10, 0.7901)), "VolumeFull"),
     "a database whose volume fills": fault(volume(DATABASE, switched(always(0.79), always(0.81))), "VolumeFull"),
-    "windows of which none is written": fault(task("aggregator", documents=stopped(growing(3))), "DocumentsOld"),
+    "windows of which none is written": fault(
+        task("aggregator", documents_written=stopped(growing(3))), "DocumentsOld"
+    ),
     "a Worldometers page that is gone": fault(
         task(
             "aggregator",
@@ -368,7 +370,7 @@ def started(collector_at: float, aggregator_at: float, *, run: int, backlog: flo
         "aggregator",
         run=run,
         begins=aggregator_at,
-        documents=growing(3, aggregator_at + 1),
+        documents_written=growing(3, aggregator_at + 1),
         enrichment_age_seconds=switched(always(-1), always(30), aggregator_at + 1),
     )
     return result
@@ -425,7 +427,7 @@ NORMAL = {
     "no window for hours, since no post comes": {
         **SOUND,
         **task("collector", collector_posts=always(7)),
-        **task("aggregator", documents=always(2), enrichment_age_seconds=always(20_000)),
+        **task("aggregator", documents_written=always(2), enrichment_age_seconds=always(20_000)),
     },
 }
 SETTINGS_OF_NORMAL = {
@@ -539,7 +541,7 @@ def test_long_windows_and_rare_checkpoints_fire_nothing(tmp_path: Path) -> None:
         **VOLUMES,
         **started(3, 3, run=0),
         **jobmanager("collector", begins=2.5, **rare),  # type: ignore[arg-type]
-        **task("aggregator", begins=3, documents=lambda minute: max(0, int((minute - 4) / 60))),
+        **task("aggregator", begins=3, documents_written=lambda minute: max(0, int((minute - 4) / 60))),
     }
     run_rules(tmp_path, system, [(FIRING.format(""), minute, ()) for minute in every_step(0, 240)], 240)
 

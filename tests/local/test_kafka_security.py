@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from kafka.admin import ACL, ACLOperation, ACLPermissionType, ACLResourcePatternType, ResourcePattern, ResourceType
+from pymongo.errors import OperationFailure
 
 from jobs import kafka_topic
 from jobs.kafka_topic import NotReadyError
@@ -31,7 +32,7 @@ from tests.waiting import await_value
 COLLECTION = "secure"
 # Each holds `s3cret`, which is then looked for everywhere.
 PASSWORDS = {"collector": "col s3cret $x ${file:/a:b} '#/*", "aggregator": "agg-s3cret", "operator": "op-s3cret"}
-DATABASE_USER, DATABASE_PASSWORD = "secret-test", "db-s3cret"
+DATABASE_USER, DATABASE_PASSWORD, NEW_DATABASE_PASSWORD = "secret-test", "db-s3cret", "new-db-s3cret"
 GROUPS = ("data-collection-aggregator", "data-collection-aggregator-rejections")
 # All that the jobs need: user, kind, name, pattern, what the user may do (either implies DESCRIBE).
 LITERAL, PREFIXED = ACLResourcePatternType.LITERAL, ACLResourcePatternType.PREFIXED
@@ -133,9 +134,8 @@ def secret_files(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> dict
     with client(settings.store_uri) as connection:
         roles = [{"role": "readWrite", "db": DATABASE}]
         connection.admin.command("createUser", DATABASE_USER, pwd=DATABASE_PASSWORD, roles=roles)
-    login = f"{DATABASE_USER}:{DATABASE_PASSWORD}@"
     addresses = {
-        "MONGODB_URI": f"{settings.store_uri.replace('://', f'://{login}')}/?authSource=admin",
+        "MONGODB_URI": database_address(stack, DATABASE_PASSWORD),
         "WEBSOCKET_URL": settings.websocket_url.replace("://", "://me:ws-s3cret@"),
         "WORLDOMETERS_URL": f"{settings.worldometers_url}?token=page-s3cret",
     }
@@ -143,6 +143,10 @@ def secret_files(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> dict
         (folder / name).write_text(address)
     by_file = {f"{name}_FILE": str(folder / name) for name in addresses}
     return {**dict.fromkeys(addresses, ""), **by_file, "WORLDOMETERS_REFRESH_SECONDS": "1"}
+
+
+def database_address(stack: Stack, password: str) -> str:
+    return f"{stack.settings.store_uri.replace('://', f'://{DATABASE_USER}:{password}@')}/?authSource=admin"
 
 
 @pytest.fixture(scope="module")
@@ -177,8 +181,8 @@ def test_the_aggregator_writes_documents_rejects_and_commits_its_position(stack:
 
 
 @pytest.fixture(scope="module")
-def told(stack: Stack, jobs: None) -> None:  # noqa: ARG001
-    """Page, feed and database have each been away, and the jobs have said so."""
+def told(stack: Stack, jobs: None, secret_files: dict[str, str]) -> None:  # noqa: ARG001
+    """Page, feed and database have each been away, and the jobs have said so. The database's password has changed."""
     flink, (collector, aggregator) = stack.flink, (stack.jobs[job] for job in JOBS)
     store = stack.store.program
     if store is None:
@@ -190,13 +194,26 @@ def told(stack: Stack, jobs: None) -> None:  # noqa: ARG001
     stack.simulator.kill()
     await_value(lambda: flink.metric(collector, "collector_reconnects"), "a failure to read the feed", 60)
     stack.simulator.start()
+    with client(stack.settings.store_uri) as connection:
+        connection.admin.command("updateUser", DATABASE_USER, pwd=NEW_DATABASE_PASSWORD)
+    Path(secret_files["MONGODB_URI_FILE"]).write_text(database_address(stack, NEW_DATABASE_PASSWORD))
     store.stop()  # which keeps its users, where a killed SecantusDB may forget one
     log = stack.settings.logs / "taskmanager.log"
-    await_value(lambda: b"com.mongodb.MongoSocket" in log.read_bytes(), "a failure to write a document", 60)
+    await_value(lambda: b"pymongo.errors" in log.read_bytes(), "a failure to write a document", 90)
     store.start()
     newer = lambda: newest_end(stack.settings.store_uri, DATABASE, COLLECTION) > newest  # noqa: E731
     await_value(newer, "a new document", 120)
     await_value(lambda: flink.all_running(aggregator), "the aggregator to run", 60)
+
+
+@pytest.mark.usefixtures("told")
+def test_a_new_password_of_the_database_is_taken_without_a_new_submission(stack: Stack) -> None:
+    """Documents came after the change; they came with the new password, since the old one is refused."""
+    with (
+        client(database_address(stack, DATABASE_PASSWORD)) as connection,
+        pytest.raises(OperationFailure, match=r"(?i)auth"),
+    ):
+        connection[DATABASE].command("ping")
 
 
 @pytest.mark.usefixtures("told")
