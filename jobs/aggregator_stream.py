@@ -19,7 +19,7 @@ from jobs.settings import AggregatorSettings, SettingError, acknowledged_uri, re
 from jobs.starting_point import StartingPoint, starting_point
 from jobs.stored_documents import StoredDocuments
 from jobs.transactional_ids import TransactionalIds
-from jobs.worldometers import CachedCounters
+from jobs.worldometers import shared_counters
 
 # How much further than the newest heartbeat of a partition the collector's posts in it may have advanced event time.
 ORDER_MARGIN_MS = HEARTBEAT_STEP_MS + OUT_OF_ORDER_MS
@@ -41,7 +41,7 @@ class WriteDocuments(ScalarFunction):  # type: ignore[misc]
         settings = self._settings
         # A secret that comes by file is read at each start of the task, so a new one needs no new submission.
         self._stored = stored_documents(settings)
-        self._cache = CachedCounters(settings.worldometers_url.read(), refresh_seconds=settings.refresh_seconds)
+        self._cache = shared_counters(settings.worldometers_url.read(), settings.refresh_seconds)
         metrics = function_context.get_metric_group()
         metrics.gauge("documents_written", lambda: self._stored.written)
         metrics.gauge("documents_kept", lambda: self._stored.kept)

@@ -4,6 +4,7 @@ Source: `URL` below, which has no API and was last updated in April 2024. `parse
 does the network, `CachedCounters` decides when to use them and what to serve meanwhile.
 """
 
+import functools
 import logging
 import re
 import threading
@@ -164,8 +165,9 @@ class CachedCounters:
     """The counters of the page at `url`, fetched at most once per `refresh_seconds`, failures included.
 
     While the site fails, the last good ones are served until they are `keep_seconds` old, then None. `get` is
-    for one thread, never raises for anything that the network or the page does, and takes at most as long as
-    `getter` (10 s) and `parse_counters` (0.03 s) do. `clock` is in seconds and must not run backwards.
+    for any thread, never raises for anything that the network or the page does, and takes at most as long as
+    `getter` (10 s) and `parse_counters` (0.03 s) do; while one thread asks the site, the others wait. `clock` is in
+    seconds and must not run backwards.
     """
 
     url: str = URL
@@ -178,6 +180,7 @@ class CachedCounters:
     _tried_at: float = field(default=float("-inf"), init=False)
     _good_at: float = field(default=float("-inf"), init=False)
     _good: Counters | None = field(default=None, init=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     @property
     def age(self) -> float | None:
@@ -185,10 +188,11 @@ class CachedCounters:
         return self.clock() - self._good_at if self._good else None
 
     def get(self) -> Counters | None:
-        now = self.clock()
-        if now - self._tried_at >= self.refresh_seconds:
-            self._refresh(now)
-        return self._good if now - self._good_at <= self.keep_seconds else None
+        with self._lock:
+            now = self.clock()
+            if now - self._tried_at >= self.refresh_seconds:
+                self._refresh(now)
+            return self._good if now - self._good_at <= self.keep_seconds else None
 
     def _refresh(self, now: float) -> None:
         failing = self._good_at < self._tried_at
@@ -203,3 +207,9 @@ class CachedCounters:
             served = f"serving those of {age:.0f} s ago" if age <= self.keep_seconds else "serving none"
             shown, reason = without_secrets(self.url), redacted(f"{type(error).__name__}: {error}", self.url)
             log.warning("no counters from %s: %s; %s", shown, reason, served)
+
+
+@functools.cache
+def shared_counters(url: str, refresh_seconds: float) -> CachedCounters:
+    """The counters for everything in this process that asks for them: the site is asked once for all."""
+    return CachedCounters(url, refresh_seconds=refresh_seconds)

@@ -2,6 +2,8 @@
 
 import logging
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ import requests
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobs.worldometers import CachedCounters, Counters, PageError, PageGetter, parse_counters
+from jobs.worldometers import CachedCounters, Counters, PageError, PageGetter, parse_counters, shared_counters
 
 HEADERS = ["#", "Country,<br />Other", "Total<br />Cases", "New<br />Cases", "Total<br />Deaths"]
 HEADERS += ["New<br />Deaths", "Total<br />Recovered", "New<br />Recovered", "Active<br />Cases"]
@@ -233,3 +235,29 @@ def test_a_failure_is_logged_without_the_secrets_of_the_address(caplog: pytest.L
     assert caplog.text.count("counters from http://127.0.0.1:1/coronavirus/***/") == 2
     assert "/coronavirus/***/?token=***" in caplog.text  # of the client's own text
     assert "s3cret" not in caplog.text
+
+
+def test_threads_that_ask_at_once_share_one_fetch() -> None:
+    fetches = []
+    all_asking = threading.Barrier(4, timeout=10)
+
+    def get(url: str) -> bytes:
+        fetches.append(url)
+        return make_page().encode()
+
+    cache = CachedCounters("http://site", getter=get)
+
+    def ask() -> Counters | None:
+        all_asking.wait()
+        return cache.get()
+
+    with ThreadPoolExecutor(4) as pool:
+        found = [future.result() for future in [pool.submit(ask) for _ in range(4)]]
+    assert len(set(found)) == 1
+    assert found[0] is not None
+    assert fetches == ["http://site"]
+
+
+def test_all_that_ask_for_a_page_in_a_process_share_its_counters() -> None:
+    assert shared_counters("http://a", 60) is shared_counters("http://a", 60)
+    assert shared_counters("http://a", 60) is not shared_counters("http://b", 60)
