@@ -53,6 +53,7 @@ def test_the_users_steps(place: Place, make: Make) -> None:
 
     await_value(documents, "a document in twitter_table", 180, every=5)
     assert time.time() - started < 300
+    assert make("audit").rstrip().endswith("balanced")  # and it ends with 0
     # Again changes nothing, and what runs goes on.
     make("docker_up", "remote_collection_stream")
     assert "nothing is left" in make("docker_down")
