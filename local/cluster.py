@@ -144,7 +144,7 @@ def run_program(
     except subprocess.TimeoutExpired:
         raise ClusterError(f"{told}: no answer within {seconds:g} s") from None
     if result.returncode != 0:
-        raise ClusterError(f"{told}: {result.stderr.strip()[-1000:]}")
+        raise ClusterError(f"{told}: {(result.stderr.strip() or result.stdout.strip())[-1000:]}")
     return result.stdout
 
 
