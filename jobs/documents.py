@@ -31,7 +31,7 @@ def document_key(topic: str, start: str, end: str, chunk: int) -> str:
 def window_documents(
     topic: str, start: str, end: str, texts: Sequence[str], counters: Counters | None, max_bytes: int
 ) -> list[dict[str, Any]]:
-    """The documents of one window, with the columns of document_schema.sql: one, or several chunks where its texts need
+    """The documents of one window, with the columns of twitter_table.sql: one, or several chunks where its texts need
     more than `max_bytes` in one. start, end: of the window, ISO 8601. The counters are NULL where there are none."""
     values = counters or Counters(*[None] * len(Counters._fields))
     columns = {name: None if value is None else Int64(value) for name, value in values._asdict().items()}

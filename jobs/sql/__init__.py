@@ -14,10 +14,9 @@ def statements(name: str, values: Mapping[str, object]) -> list[str]:
     """The statements of `<name>.sql`, its `${placeholders}` filled: a string as a literal, a mapping as options of a
     table, a number as it is.
 
-    `${document_schema}` stands for `document_schema.sql`. Raises KeyError for a placeholder without a value.
+    Raises KeyError for a placeholder without a value.
     """
     filled = {key: fill(value) for key, value in values.items()}
-    filled["document_schema"] = without_comments(read("document_schema"))
     # Split before anything is filled in: a value may contain whatever it likes.
     parts = without_comments(read(name)).split(";\n")
     return [Template(part).substitute(filled).strip() for part in parts if part.strip()]

@@ -1,7 +1,18 @@
 -- What people look at. The connector's default way to divide a scan needs the command `splitVector`: a cluster role
 -- that an application user of MongoDB does not have, and that the local store lacks.
 CREATE TABLE IF NOT EXISTS twitter_table (
-${document_schema}
+  `hash` STRING,
+  `content` ARRAY<STRING>,
+  `timestamp` STRING,
+  `total_cases_count` BIGINT,
+  `total_deaths_count` BIGINT,
+  `total_recovered_count` BIGINT,
+  `new_cases_count` BIGINT,
+  `new_deaths_count` BIGINT,
+  `new_recovered_count` BIGINT,
+  `active_cases_count` BIGINT,
+  `critical_cases_count` BIGINT,
+  PRIMARY KEY (`hash`) NOT ENFORCED
 ) WITH (
   'connector' = 'mongodb',
   'uri' = ${mongodb_uri},
