@@ -57,11 +57,12 @@ class StoredDocuments:
     def write(self, start: str, end: str, documents: Sequence[dict[str, Any]]) -> None:
         """Make these the documents of the window. They are acknowledged when this returns.
 
-        Chunks that an earlier run left behind them are deleted first: whatever fails after that, the window then holds
-        fewer posts than these, so that it may be written again.
+        Chunks of an earlier run that no document replaces, or one with fewer posts, are deleted first: wherever this
+        stops, the window then holds fewer posts than these, so that it may be written again.
         """
         if not self._is_new(end):
-            stale = [key for key, _ in self._chunks(start, end, len(documents))]
+            sizes = {document["hash"]: len(document["content"]) for document in documents}
+            stale = [key for key, size in self._chunks(start, end) if size > sizes.get(key, 0)]
             if stale:
                 self._documents.delete_many({"_id": {"$in": stale}})
         for document in documents:
@@ -90,8 +91,9 @@ class StoredDocuments:
                 return Window(document["timestamp"], seconds)
         return None
 
-    def _chunks(self, start: str, end: str, first: int = 0) -> Iterator[tuple[str, int]]:
-        """(key, number of posts) of the window's chunks from number `first` on."""
+    def _chunks(self, start: str, end: str) -> Iterator[tuple[str, int]]:
+        """(key, number of posts) of the window's chunks."""
+        first = 0
         while True:
             keys = [document_key(self._topic, start, end, first + number) for number in range(CHUNKS_AT_ONCE)]
             sizes: list[dict[str, Any]] = [

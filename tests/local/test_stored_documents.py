@@ -10,6 +10,7 @@ from jobs.documents import document_key, window_documents
 from jobs.names import DATABASE
 from jobs.stored_documents import StoredDocuments, Window
 from local.stack import Stack
+from local.store import client
 from tests.local.counting import documents
 
 TOPIC, COLLECTION = "stored", "stored_documents"
@@ -38,7 +39,8 @@ class Store:
 def store(stack: Stack) -> Iterator[Store]:
     store = Store(stack.settings.store_uri)
     yield store
-    store.run()._documents.drop()
+    with client(store.uri) as connection:
+        connection[DATABASE][COLLECTION].drop()
 
 
 def write(stored: StoredDocuments, texts: list[str], max_bytes: int = ONE_DOCUMENT) -> bool:
@@ -78,31 +80,55 @@ def test_a_window_that_needs_fewer_chunks_leaves_none_behind(store: Store) -> No
     assert store.contents() == [TEXTS]
 
 
-@pytest.mark.parametrize("chunks_before_it_dies", range(4))
-@pytest.mark.parametrize("rewrite", [False, True])
-def test_a_write_that_stops_halfway_is_done_again(store: Store, chunks_before_it_dies: int, rewrite: bool) -> None:
-    """The run before has left more chunks."""
-    assert write(store.run(), TEXTS[: 6 if rewrite else 5], SIX_DOCUMENTS)
+class Dying(list[dict[str, Any]]):
+    """Documents of which only the first `alive` are written before the write fails."""
+
+    def __init__(self, documents: list[dict[str, Any]], alive: int) -> None:
+        super().__init__(documents)
+        self._alive = alive
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        for number, document in enumerate(super().__iter__()):
+            if number == self._alive:
+                raise PyMongoError
+            yield document
+
+
+# Texts and limit of the run before, texts and limit of the one that stops halfway, and what is stored at last.
+LONG = ["0" * 100, *(str(number) for number in range(1, 6))]
+CUTS = {
+    "fewer chunks and more posts": (TEXTS[:5], SIX_DOCUMENTS, TEXTS, 80, [TEXTS[:2], TEXTS[2:4], TEXTS[4:]]),
+    "fewer chunks": (TEXTS, SIX_DOCUMENTS, TEXTS, 80, [TEXTS[:2], TEXTS[2:4], TEXTS[4:]]),
+    "more chunks": (TEXTS, 80, TEXTS, SIX_DOCUMENTS, [[text] for text in TEXTS]),
+    "as many, the last one smaller": (LONG, 120, LONG, 140, [LONG[:2], LONG[2:]]),
+}
+
+
+@pytest.mark.parametrize("before_it_dies", range(6))
+@pytest.mark.parametrize(("old", "old_limit", "new", "new_limit", "expected"), CUTS.values(), ids=CUTS)
+def test_a_write_that_stops_halfway_is_done_again(
+    store: Store,
+    old: list[str],
+    old_limit: int,
+    new: list[str],
+    new_limit: int,
+    expected: list[list[str]],
+    before_it_dies: int,
+) -> None:
+    """The run before has cut the window at other places. Where it had as many posts, a replay writes it again."""
+    rewrite = len(old) == len(new)
+    assert write(store.run(), old, old_limit)
+    documents = window_documents(TOPIC, START, END, new, None, new_limit)
+    assert len(documents) == len(expected)
     run = store.run(rewrite=rewrite)
-    written = iter(range(chunks_before_it_dies))
-
-    class Dies(list[dict[str, Any]]):
-        def __iter__(self) -> Iterator[dict[str, Any]]:
-            for document in super().__iter__():
-                if next(written, None) is None:
-                    raise PyMongoError
-                yield document
-
-    halves = Dies(window_documents(TOPIC, START, END, TEXTS, None, 80))
-    assert len(halves) == 3
-    assert run.may_write(START, END, len(TEXTS))
-    if chunks_before_it_dies < len(halves):
+    assert run.may_write(START, END, len(new))
+    if before_it_dies < len(documents):
         with pytest.raises(PyMongoError):
-            run.write(START, END, halves)
-        assert write(store.run(rewrite=rewrite), TEXTS, 80)
+            run.write(START, END, Dying(documents, before_it_dies))
+        assert write(store.run(rewrite=rewrite), new, new_limit)
     else:
-        run.write(START, END, halves)
-    assert store.contents() == [TEXTS[:2], TEXTS[2:4], TEXTS[4:]]
+        run.write(START, END, documents)
+    assert store.contents() == expected
 
 
 def test_the_newest_window_is_told_with_its_length(store: Store) -> None:
