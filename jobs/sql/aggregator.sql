@@ -31,7 +31,8 @@ CREATE TABLE tweets (
 -- reaches `deadline` (ms); then the window's state is dropped. A sound post with a position comes from a collector, which
 -- writes its posts in the order of event time: while Flink's watermark is below its deadline, it is in order. But a
 -- watermark is no state: it is unknown or too low for a moment after a restart. A heartbeat has no text and only advances
--- event time.
+-- event time. What asks the clock or the watermark is one CASE and no column of its own: each such column would be one
+-- more pass over every record, in which Flink copies its strings.
 CREATE TEMPORARY VIEW placed AS
 SELECT
   `id`, `text`, `timestamp`, `source`, `partition`, `offset`, `read_at`, `time`, deadline,
