@@ -14,7 +14,7 @@ def split(texts: Sequence[str], max_bytes: int) -> Iterator[tuple[int, list[str]
     places whatever order its posts came in: a replay then replaces every chunk. A single text over the limit is a chunk
     of its own.
     """
-    if sum(map(needed_bytes, texts)) <= max_bytes:
+    if len("".join(texts).encode()) + len(texts) * ELEMENT_BYTES <= max_bytes:
         if texts:
             yield 0, list(texts)
         return

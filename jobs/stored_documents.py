@@ -66,7 +66,8 @@ class StoredDocuments:
             if stale:
                 self._documents.delete_many({"_id": {"$in": stale}})
         for document in documents:
-            self._documents.replace_one({"_id": document["hash"]}, document, upsert=True)
+            # `$set` costs the store less than a replacement, and each document has all columns.
+            self._documents.update_one({"_id": document["hash"]}, {"$set": document}, upsert=True)
             self.written += 1
 
     def _is_new(self, end: str) -> bool:
