@@ -133,9 +133,6 @@ def options(settings: AggregatorSettings) -> dict[str, str]:
         "table.optimizer.agg-phase-strategy": "ONE_PHASE",
         # The views that both inserts read are computed once, and only then divided.
         "table.optimizer.reuse-optimize-block-with-digest-enabled": "true",
-        # The window operator, which has no more than one subtask, fills the next window while Python writes one: Flink
-        # would chain both into one task.
-        "pipeline.operator-chaining.chain-operators-with-different-max-parallelism": "false",
         # No operator here keeps a row that it has handed on.
         "pipeline.object-reuse": "true",
         # A window is written when it closes, not when a bundle is full.

@@ -64,35 +64,35 @@ SELECT *, CASE WHEN verdict IS NOT NULL THEN verdict WHEN newest - ${out_of_orde
 FROM compared;
 
 CREATE TEMPORARY VIEW posts AS
-SELECT `text`, `time` FROM placed WHERE verdict = 'in order' AND `timestamp` >= ${begin_ms}
+SELECT `text`, `time`, MOD(`timestamp` / ${window_ms}, 2) AS parity
+FROM placed WHERE verdict = 'in order' AND `timestamp` >= ${begin_ms}
 UNION ALL
-SELECT `text`, `time` FROM checked WHERE reason IS NULL AND `timestamp` >= ${begin_ms};
+SELECT `text`, `time`, MOD(`timestamp` / ${window_ms}, 2) AS parity
+FROM checked WHERE reason IS NULL AND `timestamp` >= ${begin_ms};
 
--- A group window and not TUMBLE as a table function: only group windows fire again for late posts (see `options`).
+-- Every other window goes to another operator, each in a task of its own: while Python writes one window, the next is
+-- filled. A group window and not TUMBLE as a table function: only group windows fire again for late posts (`options`).
 CREATE TEMPORARY VIEW windows AS
 SELECT
   TUMBLE_START(`time`, INTERVAL ${window} HOUR TO SECOND) AS begins,
   TUMBLE_END(`time`, INTERVAL ${window} HOUR TO SECOND) AS ends,
   ARRAY_AGG(`text`) AS content
-FROM posts
-GROUP BY TUMBLE(`time`, INTERVAL ${window} HOUR TO SECOND);
-
-CREATE TEMPORARY VIEW numbered AS
+FROM posts WHERE parity = 0
+GROUP BY TUMBLE(`time`, INTERVAL ${window} HOUR TO SECOND)
+UNION ALL
 SELECT
-  DATE_FORMAT(begins, ${iso}) AS window_start, DATE_FORMAT(ends, ${iso}) AS window_end, content,
-  TIMESTAMPDIFF(SECOND, TIMESTAMP '1970-01-01 00:00:00', begins) / ${window_seconds} AS number
-FROM windows;
+  TUMBLE_START(`time`, INTERVAL ${window} HOUR TO SECOND),
+  TUMBLE_END(`time`, INTERVAL ${window} HOUR TO SECOND),
+  ARRAY_AGG(`text`)
+FROM posts WHERE parity = 1
+GROUP BY TUMBLE(`time`, INTERVAL ${window} HOUR TO SECOND);
 
 -- Python enriches a window and writes its documents into MongoDB. A sink of Flink's would keep MongoDB's address with its
 -- password in the job graph, and could not ask what is stored already. A checkpoint completes when all documents before
 -- it are acknowledged. This table only ends the insert: Flink has no statement without one.
 CREATE TABLE written (`documents` INT) WITH ('connector' = 'blackhole');
 
--- Two writers, each a task of its own: while MongoDB stores one window, Python is handed the next.
-INSERT INTO written
-SELECT write_documents(window_start, window_end, content) FROM numbered WHERE MOD(number, 2) = 0
-UNION ALL
-SELECT write_documents(window_start, window_end, content) FROM numbered WHERE MOD(number, 2) <> 0;
+INSERT INTO written SELECT write_documents(DATE_FORMAT(begins, ${iso}), DATE_FORMAT(ends, ${iso}), content) FROM windows;
 
 -- The key names the record that is rejected: "<topic>/<partition>/<offset>".
 CREATE TABLE rejected (`key` STRING, `reason` STRING, `source` STRING, `record` STRING, `bytes` INT) WITH (
