@@ -84,8 +84,9 @@ def bench_aggregator(stack: Stack, posts: int, rounds: int) -> None:
 
             def done() -> float:
                 # The store counts by reading every document, so that counting all the time would slow it down.
+                last = {"_id": newest}
                 wait_until(
-                    lambda: documents.find_one({"_id": newest}, {"_id": 1}), "the newest document", LIMIT_SECONDS
+                    lambda: documents.find_one(last, {"_id": 1}) is not None, "the newest document", LIMIT_SECONDS
                 )
                 wait_until(lambda: documents.estimated_document_count() == WINDOWS, f"{WINDOWS} documents", 60)
                 return time.time() - running_since(stack, stack.jobs["aggregator_stream"])
