@@ -129,6 +129,8 @@ def options(settings: AggregatorSettings) -> dict[str, str]:
         "table.exec.emit.late-fire.enabled": "true",
         "table.exec.emit.late-fire.delay": "1 s",
         "table.exec.emit.allow-lateness": f"{settings.allowed_lateness_seconds * 1000 + ORDER_MARGIN_MS} ms",
+        # Windows close one after the other and not in groups, so that one is written while the next is filled.
+        "pipeline.auto-watermark-interval": "25 ms",
         # A window goes to its one aggregate at once: collecting texts twice, before and behind the shuffle, is slower.
         "table.optimizer.agg-phase-strategy": "ONE_PHASE",
         # The views that both inserts read are computed once, and only then divided.
