@@ -5,6 +5,8 @@ from collections.abc import Iterator, Sequence
 # What an element of a BSON array needs at most beside its UTF-8 text: type, index, length, two zeros.
 # Source: https://bsonspec.org/spec.html
 ELEMENT_BYTES = 16
+# What a character needs at most.
+UTF_8_BYTES = 4
 
 
 def split(texts: Sequence[str], max_bytes: int) -> Iterator[tuple[int, list[str]]]:
@@ -14,7 +16,8 @@ def split(texts: Sequence[str], max_bytes: int) -> Iterator[tuple[int, list[str]
     places whatever order its posts came in: a replay then replaces every chunk. A single text over the limit is a chunk
     of its own.
     """
-    if len("".join(texts).encode()) + len(texts) * ELEMENT_BYTES <= max_bytes:
+    at_most = sum(map(len, texts)) * UTF_8_BYTES + len(texts) * ELEMENT_BYTES
+    if at_most <= max_bytes or sum(map(needed_bytes, texts)) <= max_bytes:
         if texts:
             yield 0, list(texts)
         return

@@ -211,9 +211,10 @@ def flink_options(settings: Settings, home: Path, slots: int, java_options: str)
         "taskmanager.memory.process.size": "2560m",
         "taskmanager.memory.managed.size": "256m",
         "taskmanager.memory.network.min": "128m",
-        # Posts go on being read while a window closes; the default of 8 holds 3,000 posts.
-        "taskmanager.network.memory.floating-buffers-per-gate": 512,
         "taskmanager.memory.network.max": "128m",
+        # Posts go on being read while a window is written: without these two, 3,000 posts fit between two tasks.
+        "taskmanager.network.memory.floating-buffers-per-gate": 512,
+        "taskmanager.network.memory.max-buffers-per-channel": 512,
         # Each submission loads its classes anew, and Python's stay for minutes after a job has ended.
         "taskmanager.memory.jvm-metaspace.size": "512m",
         "taskmanager.numberOfTaskSlots": slots,
