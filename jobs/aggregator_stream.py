@@ -129,8 +129,6 @@ def options(settings: AggregatorSettings) -> dict[str, str]:
         "table.exec.emit.late-fire.enabled": "true",
         "table.exec.emit.late-fire.delay": "1 s",
         "table.exec.emit.allow-lateness": f"{settings.allowed_lateness_seconds * 1000 + ORDER_MARGIN_MS} ms",
-        # Windows close one after the other and not in groups, so that one is written while the next is filled.
-        "pipeline.auto-watermark-interval": "25 ms",
         # A window goes to its one aggregate at once: collecting texts twice, before and behind the shuffle, is slower.
         "table.optimizer.agg-phase-strategy": "ONE_PHASE",
         # The views that both inserts read are computed once, and only then divided.
@@ -161,7 +159,6 @@ def sql_values(settings: AggregatorSettings, start: StartingPoint, transactions:
         "out_of_order_ms": settings.out_of_order_seconds * 1000,
         "allowed_lateness_ms": settings.allowed_lateness_seconds * 1000,
         "window": interval(settings.window_seconds),
-        "window_seconds": settings.window_seconds,
         "window_ms": settings.window_seconds * 1000,
         "iso": ISO_8601,
     }
