@@ -72,33 +72,36 @@ def bench_aggregator(stack: Stack, posts: int, rounds: int) -> None:
     make_topic(kafka, "bench-posts")
     fill(kafka, "bench-posts", posts)
 
-    def loop(name: str) -> float:
-        options = (kafka, "bench-posts", str(posts), stack.settings.store_uri, name, stack.settings.worldometers_url)
-        return float(run_loop("aggregator", *options))
+    newest = {"_id": document_key("bench-posts", *newest_window(), 0)}
+    with client(stack.settings.store_uri) as connection:
+        database = connection[DATABASE]
 
-    def job(name: str) -> float:
-        environment = {"KAFKA_TOPIC": "bench-posts", "MONGODB_COLLECTION": name, "CHECKPOINT_SECONDS": "2"}
-        newest = document_key("bench-posts", *newest_window(), 0)
-        with client(stack.settings.store_uri) as connection:
-            documents = connection[DATABASE][name]
+        def loop(name: str) -> float:
+            addresses = (stack.settings.store_uri, name, stack.settings.worldometers_url)
+            seconds = float(run_loop("aggregator", kafka, "bench-posts", str(posts), *addresses))
+            database.drop_collection(name)
+            return seconds
+
+        def job(name: str) -> float:
+            environment = {"KAFKA_TOPIC": "bench-posts", "MONGODB_COLLECTION": name, "CHECKPOINT_SECONDS": "2"}
+            documents = database[name]
 
             def done() -> float:
                 # The store counts by reading every document, so that counting all the time would slow it down.
-                last = {"_id": newest}
                 wait_until(
-                    lambda: documents.find_one(last, {"_id": 1}) is not None, "the newest document", LIMIT_SECONDS
+                    lambda: documents.find_one(newest, {"_id": 1}) is not None, "the newest document", LIMIT_SECONDS
                 )
                 wait_until(lambda: documents.estimated_document_count() == WINDOWS, f"{WINDOWS} documents", 60)
                 return time.time() - running_since(stack, stack.jobs["aggregator_stream"])
 
             seconds = run_job(stack, "aggregator_stream", environment, done)
             written = sum(len(document["content"]) for document in documents.find({}, {"content": 1}))
+            if written != posts:
+                raise StackError(f"the documents hold {written} posts, not {posts}")
             documents.drop()
-        if written != posts:
-            raise StackError(f"the documents hold {written} posts, not {posts}")
-        return seconds
+            return seconds
 
-    compare(stack, "aggregator", posts, rounds, loop, job)
+        compare(stack, "aggregator", posts, rounds, loop, job)
 
 
 def newest_window() -> tuple[str, str]:
