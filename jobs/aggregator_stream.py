@@ -75,6 +75,7 @@ def stored_documents(settings: AggregatorSettings) -> StoredDocuments:
             settings.collection,
             settings.topic,
             rewrite=bool(settings.replay_from),
+            options=settings.mongodb_options,
         )
     except (PyMongoError, ValueError) as error:
         # The driver's text may hold a part of the address.

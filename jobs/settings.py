@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 from urllib.parse import urlsplit
 
 from jobs import worldometers
@@ -125,10 +125,16 @@ class AggregatorSettings:
     checkpoint_seconds: int
     max_document_bytes: int
     mongodb_uri: Secret[str]
+    mongodb_ca_file: str | None
     database: str
     collection: str
     worldometers_url: Secret[str]
     refresh_seconds: int
+
+    @property
+    def mongodb_options(self) -> dict[str, Any]:
+        """What MongoDB's driver takes beside the address."""
+        return {"tlsCAFile": self.mongodb_ca_file} if self.mongodb_ca_file else {}
 
 
 def read_collector_settings(environment: Mapping[str, str]) -> CollectorSettings:
@@ -139,7 +145,11 @@ def read_collector_settings(environment: Mapping[str, str]) -> CollectorSettings
     feed = read.choice("FEED", "simulator", FEEDS)
     return CollectorSettings(
         websocket_url=websocket_url,
-        websocket_ca_file=read.certificates("WEBSOCKET_CA_FILE", websocket_url),
+        websocket_ca_file=read.certificates(
+            "WEBSOCKET_CA_FILE",
+            f"an address wss:// in {websocket_url.name}",
+            applies=any(url.startswith("wss://") for url in websocket_url.read()),
+        ),
         feed=feed,
         bootstrap_servers=read.servers("KAFKA_BOOTSTRAP_SERVERS", "localhost:9092"),
         security=read.security(),
@@ -161,6 +171,7 @@ def read_aggregator_settings(environment: Mapping[str, str]) -> AggregatorSettin
     """Raises SettingError; also for a file that cannot be used."""
     read = Environment(environment)
     topic, rejected_topic = read.topics()
+    mongodb_uri = read.secret("MONGODB_URI", "mongodb://localhost:27017", mongodb_address, MONGODB_ALLOWED)
     return AggregatorSettings(
         bootstrap_servers=read.servers("KAFKA_BOOTSTRAP_SERVERS", "localhost:9092"),
         security=read.security(),
@@ -174,7 +185,10 @@ def read_aggregator_settings(environment: Mapping[str, str]) -> AggregatorSettin
         idle_seconds=read.whole("IDLE_SECONDS", 0, 0, 86_400),
         checkpoint_seconds=read.whole("CHECKPOINT_SECONDS", 10, 1, 120),
         max_document_bytes=read.whole("MAX_DOCUMENT_BYTES", 12_000_000, 1_000, 16_000_000),
-        mongodb_uri=read.secret("MONGODB_URI", "mongodb://localhost:27017", mongodb_address, MONGODB_ALLOWED),
+        mongodb_uri=mongodb_uri,
+        mongodb_ca_file=read.certificates(
+            "MONGODB_CA_FILE", f"tls=true in {mongodb_uri.name}", applies=asks_for_tls(mongodb_uri.read())
+        ),
         database=read.name("MONGODB_DATABASE", DATABASE),
         collection=read.name("MONGODB_COLLECTION", COLLECTION),
         worldometers_url=read.secret("WORLDOMETERS_URL", worldometers.URL, page_address, PAGE_ALLOWED),
@@ -265,15 +279,15 @@ class Environment:
         secret.read()
         return secret
 
-    def certificates(self, name: str, addresses: Secret[tuple[str, ...]]) -> str | None:
-        """The path of a PEM file for those of the addresses that speak TLS; None when unset."""
+    def certificates(self, name: str, condition: str, *, applies: bool) -> str | None:
+        """The path of a PEM file; None when unset. applies: whether `condition` holds: else the file has no effect."""
         path = self._variables.get(name)
         if not path:
             return None
         if not path.startswith("/"):
             raise SettingError(f"{name}={path!r}: an absolute path is allowed")
-        if not any(url.startswith("wss://") for url in addresses.read()):
-            raise SettingError(f"{name}={path!r}: without an address wss:// in {addresses.name} nothing is allowed")
+        if not applies:
+            raise SettingError(f"{name}={path!r}: without {condition} nothing is allowed")
         check_certificates(name, path)
         return path
 
@@ -312,6 +326,16 @@ def page_address(text: str) -> str | None:
 
 def mongodb_address(text: str) -> str | None:
     return text if text.startswith(tuple(f"{scheme}://" for scheme in MONGODB_SCHEMES)) else None
+
+
+def asks_for_tls(uri: str) -> bool:
+    """Whether MongoDB's driver speaks TLS for this address. With mongodb+srv:// it does unless the address forbids it.
+
+    https://www.mongodb.com/docs/manual/reference/connection-string-options/#tls-options
+    """
+    options = dict(option.lower().partition("=")[::2] for option in uri.partition("?")[2].split("&"))
+    given = options.get("tls", options.get("ssl"))
+    return uri.startswith("mongodb+srv://") if given is None else given == "true"
 
 
 def is_url(url: str, schemes: tuple[str, ...]) -> bool:

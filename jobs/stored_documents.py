@@ -1,7 +1,7 @@
 """The documents in MongoDB: which windows may be written, their writing, and where a job without state begins."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pymongo
@@ -26,10 +26,20 @@ class StoredDocuments:
     """The documents of one topic in one collection. The methods raise PyMongoError.
 
     rewrite: whether documents with as many posts as the new ones are written again (a replay that the user asked for).
+    options: what the driver takes beside the address.
     """
 
-    def __init__(self, uri: str, database: str, collection: str, topic: str, *, rewrite: bool = False) -> None:
-        self._documents = pymongo.MongoClient[dict[str, Any]](uri)[database][collection]
+    def __init__(
+        self,
+        uri: str,
+        database: str,
+        collection: str,
+        topic: str,
+        *,
+        rewrite: bool = False,
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._documents = pymongo.MongoClient[dict[str, Any]](uri, **(options or {}))[database][collection]
         self._topic = topic
         self._rewrite = rewrite
         self._newest: str | None = None

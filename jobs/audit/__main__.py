@@ -182,7 +182,10 @@ def database(settings: AggregatorSettings) -> Iterator[Stored]:
     with contextlib.ExitStack() as stack:
         with mongodb_errors():
             client: MongoClient[dict[str, Any]] = MongoClient(
-                settings.mongodb_uri.read(), serverSelectionTimeoutMS=TIMEOUT_MS, connectTimeoutMS=TIMEOUT_MS
+                settings.mongodb_uri.read(),
+                serverSelectionTimeoutMS=TIMEOUT_MS,
+                connectTimeoutMS=TIMEOUT_MS,
+                **settings.mongodb_options,
             )
             stack.enter_context(client)
             client.admin.command("ping")

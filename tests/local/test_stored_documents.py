@@ -1,16 +1,23 @@
 """Which windows are written into the real document store, and what a write that stops halfway leaves."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pymongo.errors import PyMongoError
 
+from jobs.aggregator_stream import stored_documents
+from jobs.audit.__main__ import UnreachableError, database
 from jobs.documents import document_key, window_documents
 from jobs.names import DATABASE
+from jobs.settings import read_aggregator_settings
 from jobs.stored_documents import StoredDocuments, Window
+from local.process import Program, wait_until
 from local.stack import Stack
-from local.store import client
+from local.store import client, store_command
+from tests.certificates import self_signed
+from tests.local.conftest import free_ports
 from tests.local.counting import documents
 
 TOPIC, COLLECTION = "stored", "stored_documents"
@@ -137,3 +144,36 @@ def test_the_newest_window_is_told_with_its_length(store: Store) -> None:
     write(run, TEXTS)
     run.write(LATER_START, LATER_END, window_documents(TOPIC, LATER_START, LATER_END, TEXTS, None, ONE_DOCUMENT))
     assert run.newest_window() == Window(LATER_END, 60)
+
+
+def test_a_store_that_speaks_tls_is_trusted_for_whom_the_ca_file_names(stack: Stack, tmp_path: Path) -> None:
+    """By the job and by the audit. SecantusDB here, since an installed mongod takes other options."""
+    port = free_ports().mongodb
+    key, ca = self_signed(tmp_path)
+    _, command = store_command(tmp_path / "data", port, None)
+    command += ["--tls-cert-file", str(ca), "--tls-key-file", str(key)]
+    store = Program("a store with TLS", command, tmp_path / "store.log", owner=stack.settings.state)
+    uri = f"mongodb://127.0.0.1:{port}/?tls=true&serverSelectionTimeoutMS=2000"
+    settings = read_aggregator_settings({"MONGODB_URI": uri, "MONGODB_CA_FILE": str(ca)})
+
+    def answers() -> bool:
+        try:
+            with database(settings):
+                return True
+        except UnreachableError:
+            return False
+
+    store.start()
+    try:
+        wait_until(answers, "the store with TLS to answer", 60, program=store)
+        stored = stored_documents(settings)
+        assert stored.newest_window() is None
+        stored.write(START, END, window_documents(settings.topic, START, END, TEXTS, None, ONE_DOCUMENT))
+        assert stored.newest_window() == Window(END, 60)
+        stored.close()
+        strange = stored_documents(read_aggregator_settings({"MONGODB_URI": uri}))
+        with pytest.raises(PyMongoError, match="CERTIFICATE_VERIFY_FAILED"):
+            strange.newest_window()
+        strange.close()
+    finally:
+        store.stop()

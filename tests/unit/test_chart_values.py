@@ -22,7 +22,7 @@ READERS: Mapping[str, Callable[[Mapping[str, str]], object]] = {
 }
 # What the chart sets from other values.
 OWN = {"MONGODB_URI", "MONGODB_URI_FILE", "MONGODB_DATABASE", "MONGODB_COLLECTION"}
-OWN |= {"WEBSOCKET_URL_FILE", "WEBSOCKET_CA_FILE", "WORLDOMETERS_URL_FILE"}
+OWN |= {"WEBSOCKET_URL_FILE", "WEBSOCKET_CA_FILE", "WORLDOMETERS_URL_FILE", "MONGODB_CA_FILE"}
 LARGEST_NUMBER = 2**53 - 1  # Helm's numbers are doubles, which hold no larger integer exactly
 
 

@@ -23,10 +23,12 @@ class Database:
         self.error = error
         self.indexes: list[str] = []
         self.addresses: list[str] = []
+        self.options: list[dict[str, object]] = []
         self.deleted_count = 0
 
-    def __call__(self, address: str, **_: int) -> "Database":
+    def __call__(self, address: str, **options: object) -> "Database":
         self.addresses.append(address)
+        self.options.append(options)
         return self
 
     def __enter__(self) -> "Database":
@@ -91,6 +93,13 @@ def test_only_older_documents_go(environment: dict[str, str], caplog: pytest.Log
     assert database.indexes == ["timestamp"]
     assert database.addresses == ["mongodb://user:PLANTED@database/"]
     assert "2 documents of windows that ended before 2026-02-27T00:00:05Z deleted" in caplog.text
+
+
+def test_the_authority_is_handed_to_the_driver(environment: dict[str, str]) -> None:
+    database = Database([])
+    assert run(environment, database) == run({**environment, "MONGODB_CA_FILE": "/ca.crt"}, database) == 0
+    without, with_it = database.options
+    assert {**without, "tlsCAFile": "/ca.crt"} == with_it
 
 
 @pytest.mark.parametrize(

@@ -74,6 +74,7 @@ DEFAULTS: dict[str, CollectorSettings | AggregatorSettings] = {
         checkpoint_seconds=10,
         max_document_bytes=12_000_000,
         mongodb_uri=mongodb_uri("mongodb://localhost:27017"),
+        mongodb_ca_file=None,
         database="twitter_db",
         collection="twitter_collection",
         worldometers_url=worldometers_url("https://www.worldometers.info/coronavirus/"),
@@ -190,7 +191,7 @@ def test_a_feed_of_plain_text_may_be_silent() -> None:
 
 @pytest.mark.parametrize("job", READERS)
 def test_the_tables_above_have_every_setting(job: str) -> None:
-    every = {field.name for field in fields(DEFAULTS[job])} - {"websocket_ca_file"}
+    every = {field.name for field in fields(DEFAULTS[job])} - {"websocket_ca_file", "mongodb_ca_file"}
     assert {field for good_job, _, field, _, _ in GOOD if good_job == job} == every
     taken = {name for good_job, name, *_ in GOOD if good_job == job}
     assert {name for bad_job, name, *_ in BAD if bad_job == job} == taken - set(SECRETS)
@@ -309,6 +310,29 @@ def test_a_certificate_for_the_feed(tmp_path: Path) -> None:
         (secure, "/none", "a file that can be read is allowed: No such file or directory"),
     ):
         assert told("collector", {**variables, "WEBSOCKET_CA_FILE": file}) == f"WEBSOCKET_CA_FILE={file!r}: {reason}"
+
+
+@pytest.mark.parametrize(
+    ("uri", "taken"),
+    [
+        ("mongodb://a/?w=1&tls=true", True),
+        ("mongodb://a/?SSL=True", True),
+        ("mongodb+srv://a/db", True),
+        ("mongodb+srv://a/?tls=false", False),
+        ("mongodb://a/?tls=false", False),
+        ("mongodb://me:tls=true@a", False),
+    ],
+)
+def test_a_certificate_for_the_database(tmp_path: Path, uri: str, taken: bool) -> None:
+    ca = tmp_path / "ca.pem"
+    ca.write_text("-----BEGIN CERTIFICATE-----")
+    variables = {"MONGODB_URI": uri, "MONGODB_CA_FILE": str(ca)}
+    if taken:
+        assert read_aggregator_settings(variables).mongodb_options == {"tlsCAFile": str(ca)}
+    else:
+        reason = "without tls=true in MONGODB_URI nothing is allowed"
+        assert told("aggregator", variables) == f"MONGODB_CA_FILE={str(ca)!r}: {reason}"
+    assert read_aggregator_settings({"MONGODB_URI": uri}).mongodb_options == {}
 
 
 @pytest.mark.parametrize("name", ["KAFKA_TOPIC", "WINDOW_SECONDS", "WORLDOMETERS_URL"])

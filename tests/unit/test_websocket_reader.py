@@ -6,7 +6,6 @@ import itertools
 import logging
 import socket
 import ssl
-import subprocess
 import threading
 import time
 import tracemalloc
@@ -27,6 +26,7 @@ from jobs.collection import Frame
 from jobs.redaction import MAX_LOGGED, redacted, without_secrets
 from jobs.websocket_connection import MAX_WAIT, retry_after
 from jobs.websocket_reader import OVERHEAD_BYTES, Asked, Event, Reader, Refused, TooLarge
+from tests.certificates import self_signed
 from tests.unit.hostile_server import (
     HostileServer,
     Peer,
@@ -1359,10 +1359,7 @@ def test_an_ipv6_address_is_shown_as_one() -> None:
 @pytest.fixture
 def secure_server(tmp_path: Path) -> Iterator[tuple[str, Path]]:
     """(address, who signs its certificate) of a server that speaks TLS and sends "a"."""
-    key, ca = tmp_path / "key.pem", tmp_path / "ca.pem"
-    make: list[str | Path] = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=feed"]
-    make += ["-keyout", key, "-out", ca]
-    subprocess.run([*make, "-addext", "subjectAltName=IP:127.0.0.1"], check=True, capture_output=True, timeout=60)
+    key, ca = self_signed(tmp_path)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(ca, key)
 

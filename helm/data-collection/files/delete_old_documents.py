@@ -1,7 +1,8 @@
 """Deletes the documents whose window ended more than a number of days ago; the other documents stay as they are.
 
-Settings: MONGODB_URI_FILE (a file with the address), MONGODB_DATABASE, MONGODB_COLLECTION, RETENTION_DAYS (a whole
-number from 1). Exit status: 0, or 1 with a reason.
+Settings: MONGODB_URI_FILE (a file with the address), MONGODB_CA_FILE (PEM of who signs the server's certificate,
+optional), MONGODB_DATABASE, MONGODB_COLLECTION, RETENTION_DAYS (a whole number from 1). Exit status: 0, or 1 with a
+reason.
 """
 
 import datetime
@@ -29,8 +30,10 @@ def main(
     name = f"{environ['MONGODB_DATABASE']}.{environ['MONGODB_COLLECTION']}"
     before = cut_off(now(), int(environ["RETENTION_DAYS"]))
     uri = Path(environ["MONGODB_URI_FILE"]).read_text().rstrip("\n")
+    ca_file = environ.get("MONGODB_CA_FILE")
+    options = {"tlsCAFile": ca_file} if ca_file else {}
     try:
-        with connect(uri, serverSelectionTimeoutMS=TIMEOUT_MS) as client:
+        with connect(uri, serverSelectionTimeoutMS=TIMEOUT_MS, **options) as client:
             collection = client[environ["MONGODB_DATABASE"]][environ["MONGODB_COLLECTION"]]
             # The aggregator makes the same index. Without one each run would read all documents.
             collection.create_index("timestamp")

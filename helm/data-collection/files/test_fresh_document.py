@@ -1,6 +1,7 @@
 """Waits for a document whose window ended after this program began: the pipeline works, now and to its end.
 
-Settings: MONGODB_URI_FILE, MONGODB_DATABASE, MONGODB_COLLECTION, LIMIT_SECONDS. Exit status: 0, or 1 with a reason.
+Settings: MONGODB_URI_FILE, MONGODB_CA_FILE (optional), MONGODB_DATABASE, MONGODB_COLLECTION, LIMIT_SECONDS. Exit
+status: 0, or 1 with a reason.
 """
 
 import datetime
@@ -27,7 +28,9 @@ def main(environ: Mapping[str, str] = os.environ) -> int:
     limit = float(environ["LIMIT_SECONDS"])
     since = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     uri = Path(environ["MONGODB_URI_FILE"]).read_text()
-    client: MongoClient[dict[str, Any]] = MongoClient(uri, serverSelectionTimeoutMS=5000)
+    ca_file = environ.get("MONGODB_CA_FILE")
+    options: dict[str, Any] = {"tlsCAFile": ca_file} if ca_file else {}
+    client: MongoClient[dict[str, Any]] = MongoClient(uri, serverSelectionTimeoutMS=5000, **options)
     with client:
         collection = client[environ["MONGODB_DATABASE"]][environ["MONGODB_COLLECTION"]]
         # Texts of this form sort like the times that they stand for.

@@ -8,16 +8,29 @@
 
 {{- define "data-collection.mongodb.settings" -}}
 MONGODB_URI_FILE: {{ include "data-collection.mongodb.folder" . }}/uri
+{{- if .Values.mongodb.caSecret }}
+MONGODB_CA_FILE: {{ include "data-collection.mongodb.folder" . }}/ca.crt
+{{- end }}
 MONGODB_DATABASE: {{ .Values.mongodb.database | quote }}
 MONGODB_COLLECTION: {{ .Values.mongodb.collection | quote }}
 {{- end }}
 
 {{/* A file, and no variable: Flink logs the environment of what submits a job. */}}
 {{- define "data-collection.mongodb.volume" -}}
-secret:
-  secretName: {{ include "data-collection.mongodb.secret" . }}
+{{- if and .Values.mongodb.caSecret (eq .Values.mongodb.mode "chart") }}
+{{- fail "mongodb.caSecret is for mongodb.mode=external: this chart's own database speaks no TLS" }}
+{{- end }}
+projected:
   defaultMode: 0440
-  items: [{key: uri, path: uri}]
+  sources:
+    - secret:
+        name: {{ include "data-collection.mongodb.secret" . }}
+        items: [{key: uri, path: uri}]
+    {{- with .Values.mongodb.caSecret }}
+    - secret:
+        name: {{ . }}
+        items: [{key: ca.crt, path: ca.crt}]
+    {{- end }}
 {{- end }}
 
 {{- define "data-collection.mongodb.folder" -}}
