@@ -11,10 +11,12 @@ from typing import Any, NamedTuple
 
 from websockets.asyncio.client import ClientConnection
 from websockets.datastructures import Headers
-from websockets.frames import DATA_OPCODES
 from websockets.frames import Frame as WireFrame
+from websockets.frames import Opcode
 from websockets.http11 import Response
 
+# Looked up once: an enumeration's members are slow to get at, and to hash.
+TEXT, BINARY, CONTINUATION = Opcode.TEXT, Opcode.BINARY, Opcode.CONT
 # A server's possible answers to a request for a position that it does not have.
 REFUSALS = {HTTPStatus.BAD_REQUEST, HTTPStatus.GONE, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE}
 MAX_WAIT = 300.0  # seconds; a server may say a day by mistake
@@ -32,10 +34,12 @@ class FrameConnection(ClientConnection):
         self._receive = receive
 
     def process_event(self, event: Any) -> None:
-        if isinstance(event, WireFrame) and event.opcode in DATA_OPCODES:
-            self._receive(event, self.transport)
-        else:
-            super().process_event(event)
+        if isinstance(event, WireFrame):
+            opcode = event.opcode
+            if opcode is TEXT or opcode is BINARY or opcode is CONTINUATION:
+                self._receive(event, self.transport)
+                return
+        super().process_event(event)
 
 
 class Step(Enum):

@@ -15,12 +15,12 @@ from typing import Any, cast
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
-from websockets.frames import CloseCode, Opcode
+from websockets.frames import CloseCode
 from websockets.frames import Frame as WireFrame
 
 from jobs.collection import Frame
 from jobs.redaction import redacted, without_secrets
-from jobs.websocket_connection import Ending, FrameConnection, Step, refusal, step_after
+from jobs.websocket_connection import CONTINUATION, TEXT, Ending, FrameConnection, Step, refusal, step_after
 
 log = logging.getLogger(__name__)
 
@@ -31,8 +31,6 @@ PONG_SECONDS = 15.0
 MAX_FRAGMENTS = 4_096
 # What a buffered event, or a part of a message, takes beside its data: the objects around it.
 OVERHEAD_BYTES = 256
-# Looked up once: an enumeration's members are slow to get at, and each frame asks for two.
-TEXT, CONTINUATION = Opcode.TEXT, Opcode.CONT
 
 
 @dataclass(frozen=True)
@@ -172,12 +170,15 @@ class Reader:
         opcode = frame.opcode
         if frame.fin and opcode is not CONTINUATION:
             data = bytes(frame.data)
-            self._append(Frame(data, opcode is TEXT, int(self._clock() * 1000)), len(data))
+            # As `_append` does, without the cost of a call for each frame.
+            put = self._put = self._put + len(data) + OVERHEAD_BYTES
+            self._events.append((put, Frame(data, opcode is TEXT, int(self._clock() * 1000))))
         else:
             self._receive_part(frame)
-        if self._paused is None and (
-            self._put - self._taken + self._fragment_bytes >= self._max_bytes or len(self._events) >= self._capacity
-        ):
+            put = self._put
+        if (
+            put - self._taken + self._fragment_bytes >= self._max_bytes or len(self._events) >= self._capacity
+        ) and self._paused is None:
             transport.pause_reading()
             self._paused = transport
 

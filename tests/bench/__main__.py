@@ -118,19 +118,30 @@ def compare(
     loop: Callable[[str], float],
     job: Callable[[str], float],
 ) -> None:
-    """Run both sides in turn, `rounds` times, and print the medians and their ratio."""
-    say(f"\n{name}: {posts:,} posts, {rounds} rounds")
-    times: dict[str, list[float]] = {"loop": [], "job": []}
-    for number in range(1, rounds + 1):
-        for side, run in (("loop", loop), ("job", job)):
+    """Run both sides in turn, the first of them in turn too, and print each round, the medians and their ratio.
+
+    A warm-up round comes before the measured ones: the first job that a TaskManager runs is slower than its next ones.
+    """
+    say(f"\n{name}: {posts:,} posts, a warm-up and {rounds} rounds")
+    sides = {"loop": loop, "job": job}
+    measured: list[dict[str, float]] = []
+    for number in range(rounds + 1):
+        rates = {}
+        for side in sorted(sides, reverse=number % 2 == 1):
             topic = f"bench-{name}-{side}-{number}"
             if name == "collector":
                 make_topic(stack.settings.kafka, topic)
-            times[side].append(run(topic))
-            say(f"  round {number}  {side:<4}  {times[side][-1]:6.1f} s  {posts / times[side][-1]:9,.0f} posts/s")
-    rates = {side: posts / statistics.median(seconds) for side, seconds in times.items()}
-    say(f"  median: loop {rates['loop']:,.0f} posts/s, job {rates['job']:,.0f} posts/s")
-    say(f"  {name} ratio job / loop: {rates['job'] / rates['loop']:.2f}")
+            seconds = sides[side](topic)
+            rates[side] = posts / seconds
+            title = f"round {number}" if number else "warm-up"
+            say(f"  {title:<8} {side:<4}  {seconds:6.1f} s  {rates[side]:9,.0f} posts/s")
+        if number:
+            measured.append(rates)
+    middle = {side: statistics.median(rates[side] for rates in measured) for side in sides}
+    ratios = [rates["job"] / rates["loop"] for rates in measured]
+    say(f"  median: loop {middle['loop']:,.0f} posts/s, job {middle['job']:,.0f} posts/s")
+    spread = f"single rounds {min(ratios):.2f} to {max(ratios):.2f}"
+    say(f"  {name} ratio job / loop: {middle['job'] / middle['loop']:.2f}, {spread}")
 
 
 def run_loop(*arguments: str) -> str:
