@@ -1,14 +1,17 @@
 """The aggregation job: topic `tweets` -> windows -> one enrichment each -> one document each in MongoDB."""
 
 import datetime
+import logging
 import os
 
+from py4j.protocol import Py4JJavaError
 from pyflink.datastream import StreamExecutionEnvironment
+from pyflink.java_gateway import get_gateway
 from pyflink.table import DataTypes, StreamTableEnvironment
 from pyflink.table.udf import FunctionContext, ScalarFunction, udf
 from pymongo.errors import PyMongoError
 
-from jobs import sql
+from jobs import sql, window_memory
 from jobs.collection import HEARTBEAT_PREFIX, MAX_REJECTED_CHARACTERS
 from jobs.documents import window_documents
 from jobs.entry import TRANSACTION_TIMEOUT_MS, define, fail_clearly, new_run, submit
@@ -19,7 +22,10 @@ from jobs.settings import AggregatorSettings, SettingError, acknowledged_uri, re
 from jobs.starting_point import StartingPoint, starting_point
 from jobs.stored_documents import StoredDocuments
 from jobs.transactional_ids import TransactionalIds
+from jobs.window_memory import Memory
 from jobs.worldometers import shared_counters
+
+log = logging.getLogger(__name__)
 
 # How much further than the newest heartbeat of a partition the collector's posts in it may have advanced event time.
 ORDER_MARGIN_MS = HEARTBEAT_STEP_MS + OUT_OF_ORDER_MS
@@ -87,6 +93,11 @@ def main() -> None:
     with fail_clearly():
         settings = read_aggregator_settings(os.environ)
         read_files(settings.security)  # what is wrong with them is told here, and not by a task that fails
+        available = taskmanager_memory()
+        if available is None:
+            log.warning("the TaskManagers' memory is unknown: whether the windows fit into it is not checked")
+        else:
+            window_memory.check(settings, available)
     environment = StreamExecutionEnvironment.get_execution_environment()
     environment.enable_checkpointing(settings.checkpoint_seconds * 1000)
     tables = StreamTableEnvironment.create(environment)
@@ -100,6 +111,17 @@ def main() -> None:
     statements = sql.statements("aggregator", sql_values(settings, start, transactions.of_this_run))
     define(tables, statements)
     submit(tables, statements)
+
+
+def taskmanager_memory() -> Memory | None:
+    """What Flink's configuration, where the job is submitted, gives a TaskManager; None when it does not say."""
+    flink = get_gateway().jvm.org.apache.flink
+    configuration = flink.configuration.GlobalConfiguration.loadConfiguration()
+    try:
+        spec = flink.runtime.clusterframework.TaskExecutorProcessUtils.processSpecFromConfig(configuration)
+    except Py4JJavaError:
+        return None
+    return Memory(heap=spec.getJvmHeapMemorySize().getBytes(), managed=spec.getManagedMemorySize().getBytes())
 
 
 def is_restored(tables: StreamTableEnvironment) -> bool:

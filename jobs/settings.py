@@ -120,6 +120,7 @@ class AggregatorSettings:
     window_seconds: int
     out_of_order_seconds: int
     allowed_lateness_seconds: int
+    planned_posts_per_second: int
     replay_from: str | None
     idle_seconds: int
     checkpoint_seconds: int
@@ -181,6 +182,7 @@ def read_aggregator_settings(environment: Mapping[str, str]) -> AggregatorSettin
         window_seconds=read.whole("WINDOW_SECONDS", 20, 1, 3_600),
         out_of_order_seconds=read.whole("OUT_OF_ORDER_SECONDS", 1, 0, 3_600),
         allowed_lateness_seconds=read.whole("ALLOWED_LATENESS_SECONDS", 40, 0, 3_600),
+        planned_posts_per_second=read.whole("PLANNED_POSTS_PER_SECOND", 1_000, 1, 1_000_000),
         replay_from=read.moment("REPLAY_FROM", "earliest"),
         idle_seconds=read.whole("IDLE_SECONDS", 0, 0, 86_400),
         checkpoint_seconds=read.whole("CHECKPOINT_SECONDS", 10, 1, 120),

@@ -1,5 +1,6 @@
 """What the local stack is told by its environment: where its state lies, which ports it uses, which feed it reads."""
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,6 +17,8 @@ JETSTREAM_URLS = ",".join(
     for number in (1, 2)
 )
 FEEDS = ("simulator", "jetstream")
+# An assumption, well above what is reported of Bluesky.
+JETSTREAM_POSTS_PER_SECOND = 200
 # What the user's environment may hold of the jobs' secrets; no program of the stack inherits it. What make is called
 # with stands in variables of its own, too.
 SECRETS = (
@@ -53,6 +56,11 @@ class Settings:
     rate: float = 20.0
     window_seconds: int = 20
     documents: int | None = None
+
+    @property
+    def planned_posts_per_second(self) -> int:
+        """For how many the aggregator's memory has to suffice."""
+        return math.ceil(self.rate) if self.feed == "simulator" else JETSTREAM_POSTS_PER_SECOND
 
     @property
     def jars(self) -> Path:

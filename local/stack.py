@@ -208,6 +208,7 @@ class Stack:
             "MONGODB_URI_FILE": str(settings.store_uri_file),
             "WORLDOMETERS_URL": settings.worldometers_url,
             "WINDOW_SECONDS": str(settings.window_seconds),
+            "PLANNED_POSTS_PER_SECOND": str(settings.planned_posts_per_second),
         }
 
 
