@@ -1,7 +1,7 @@
 """What the posts of the aggregator's windows need of a TaskManager's memory, and settings that need too much. No I/O.
 
-The figures were measured with posts of 100 bytes and a heap of 1,280 MiB: a window of 600,000 posts was written, and one
-of 900,000 let Flink run out of memory. Longer posts need more: one of 300 bytes about as much as two.
+The figures were measured with posts of 100 bytes and a heap of 1,280 MiB: a window of 600,000 posts was written, one of
+900,000 let Flink run out of memory. Longer posts need more: one of 300 bytes about as much as two.
 """
 
 from typing import NamedTuple
