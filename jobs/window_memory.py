@@ -42,13 +42,13 @@ def needed(settings: AggregatorSettings) -> Memory:
 
 def check(settings: AggregatorSettings, available: Memory) -> None:
     """Raises SettingError when the posts do not fit: Flink would run out of memory again and again."""
-    for what, bytes_needed, bytes_there in zip(("heap", "managed memory"), needed(settings), available, strict=True):
-        if bytes_needed > bytes_there:
+    names = ("WINDOW_SECONDS", "ALLOWED_LATENESS_SECONDS", "PLANNED_POSTS_PER_SECOND")
+    told = ", ".join(f"{name}={getattr(settings, name.lower())}" for name in names)
+    for what, least, there in zip(("heap", "managed memory"), needed(settings), available, strict=True):
+        if least > there:
             raise SettingError(
-                f"WINDOW_SECONDS={settings.window_seconds}, ALLOWED_LATENESS_SECONDS={settings.allowed_lateness_seconds}, "
-                f"PLANNED_POSTS_PER_SECOND={settings.planned_posts_per_second}: together they need "
-                f"{mebibytes(bytes_needed)} MiB of a TaskManager's {what}, which has {mebibytes(bytes_there)} MiB: "
-                "smaller ones, or a TaskManager with more memory, are allowed"
+                f"{told}: together they need {mebibytes(least)} MiB of a TaskManager's {what}, which has "
+                f"{mebibytes(there)} MiB: smaller ones, or a TaskManager with more memory, are allowed"
             )
 
 
