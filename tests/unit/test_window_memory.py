@@ -41,8 +41,8 @@ def test_the_error_names_settings_and_figures() -> None:
     with pytest.raises(SettingError) as caught:
         check(settings, DEFAULT)
     assert str(caught.value) == (
-        "WINDOW_SECONDS=600, ALLOWED_LATENESS_SECONDS=40, PLANNED_POSTS_PER_SECOND=1000: together they need 2626 MiB of a "
-        "TaskManager's heap, which has 576 MiB: smaller ones, or a TaskManager with more memory, are allowed"
+        "WINDOW_SECONDS=600, ALLOWED_LATENESS_SECONDS=40, PLANNED_POSTS_PER_SECOND=1000: together they need 2626 MiB "
+        "of a TaskManager's heap, which has 576 MiB: smaller ones, or a TaskManager with more memory, are allowed"
     )
     with pytest.raises(SettingError, match="need 515 MiB of a TaskManager's managed memory, which has 256 MiB"):
         check(settings, Memory(heap=1 << 40, managed=256 * MEBIBYTE))
