@@ -4,6 +4,7 @@ The tests share one release and run in order; each one checks all that was count
 MongoDB and the Flink operator are the stand-ins of `images/`; `values.yaml` says what differs.
 """
 
+import base64
 import json
 import logging
 import re
@@ -19,7 +20,7 @@ from jobs.documents import iso
 from jobs.names import COLLECTION, DATABASE, REJECTED_TOPIC, TWEETS_TOPIC
 from local import pods, standins
 from local.chart import copy_without_dependencies
-from local.cluster import ClusterError, Object
+from local.cluster import Cluster, ClusterError, Object
 from local.release import JOBS, PROFILE, RELEASE, image_settings, settled
 from local.sql_client import database_uri
 from tests.cluster.conftest import Place
@@ -33,7 +34,11 @@ FEED = Feed(rate=20, window_seconds=20)
 FIRST_DOCUMENT_SECONDS = 180
 RUNNING_SECONDS = 300
 RECOVERY_SECONDS = 240
-METRICS_PORT = 9249
+METRICS_PORT, REST_PORT = 9249, 8081
+# Longer than Kafka's and Flink's clients wait for an answer.
+KAFKA_AWAY_SECONDS = 90
+FEED_TOKEN = "planted-t0ken"
+FEED_ADDRESS = f"ws://tests:{FEED_TOKEN}@{RELEASE}-simulator:5555"
 
 
 @dataclass(frozen=True)
@@ -50,9 +55,12 @@ class Release:
         return self.place.cluster.program("helm", *arguments, *flags, seconds=seconds)
 
     def upgrade(self, *settings: str) -> None:
-        """Install or upgrade with the images of this working tree."""
+        """Install or upgrade with the images of this working tree. The feed's address holds a token, in a Secret."""
+        meta = {"name": "feed", "namespace": self.place.namespace}
+        self.place.apply({"apiVersion": "v1", "kind": "Secret", "metadata": meta, "stringData": {"url": FEED_ADDRESS}})
         values = (*PROFILE, *standins.values(self.place.images), *image_settings(self.place.images))
-        more = ("--set", "metrics.enabled=true", *settings, "--wait", "--timeout=5m")
+        own = ("--set", "metrics.enabled=true,collector.existingSecret=feed")
+        more = (*own, *settings, "--wait", "--timeout=5m")
         self.helm("upgrade", "--install", RELEASE, str(self.chart), *values, *more)
 
     def job(self, name: str) -> dict[str, Any]:
@@ -172,15 +180,77 @@ def test_rollback(release: Release) -> None:
     change(release, lambda: release.helm("rollback", RELEASE, "--wait"))
 
 
-def change(release: Release, act: Callable[[], object]) -> None:
-    """Change the aggregator, wait until it runs anew and has written windows, and count."""
-    before = release.job("aggregator")["jobStatus"]["startTime"]
+def test_upgrade_while_kafka_is_away(release: Release) -> None:
+    """The upgraded collector waits for Kafka as long as it takes, and says what it waits for."""
+    name, selector = "collector", FAULTS["JobManager of the collector"]
+    cluster, namespace = release.place.cluster, release.place.namespace
+    old = release.pod(selector)
+
+    def new() -> str | None:
+        found = (pod["metadata"]["name"] for pod in cluster.list("pods", namespace, selector))
+        return next((pod for pod in found if pod != old), None)
+
+    def away() -> None:
+        release.upgrade("--set", "collector.settings.CHECKPOINT_SECONDS=3")
+        jobmanager = await_value(new, "the JobManager of the upgraded collector", 180, every=0.5)
+        scale_kafka(release.place, 0)
+        back_at = time.time() + KAFKA_AWAY_SECONDS
+        told = lambda: "waiting for Kafka" in log_of(cluster, namespace, jobmanager)  # noqa: E731
+        await_value(told, "the collector to say that it waits for Kafka", 120, every=2)
+        await_value(lambda: time.time() > back_at, "the end of Kafka's absence", KAFKA_AWAY_SECONDS + 1)
+        scale_kafka(release.place, 1)
+
+    change(release, away, name)
+
+
+def scale_kafka(place: Place, replicas: int) -> None:
+    place.cluster.run("scale", "statefulset/kafka", "-n", place.namespace, f"--replicas={replicas}")
+    gone = lambda: len(place.cluster.list("pods", place.namespace, "app=kafka")) == replicas  # noqa: E731
+    await_value(gone, f"{replicas} brokers", 90, every=1)
+
+
+def log_of(cluster: Cluster, namespace: str, pod: str) -> str:
+    """What its containers have written; nothing while none has been started."""
+    try:
+        return cluster.run("logs", pod, "-n", namespace, "--all-containers")
+    except ClusterError:
+        return ""
+
+
+def test_no_secret_is_outside_of_the_secrets(release: Release) -> None:
+    """In no other object of the namespace, its events included, in no log, and in no answer of Flink's REST API."""
+    cluster, namespace = release.place.cluster, release.place.namespace
+    stored = cluster.get("secret", f"{RELEASE}-mongodb", namespace) or {}
+    encoded = [stored["data"][key] for key in ("password", "root-password")]
+    secrets = [FEED_TOKEN, *(base64.b64decode(each).decode() for each in encoded)]
+    secrets += [base64.b64encode(each.encode()).decode() for each in secrets]
+    assert all(len(each) > 8 for each in secrets)
+    listed = cluster.run("api-resources", "--namespaced", "--verbs=list", "-o", "name").split()
+    kinds = [kind for kind in listed if kind != "secrets"]
+    texts = {kind: cluster.run("get", kind, "-n", namespace, "-o", "json") for kind in kinds}
+    for pod in cluster.list("pods", namespace):
+        name = pod["metadata"]["name"]
+        texts[f"log of {name}"] = log_of(cluster, namespace, name)
+    for job in JOBS:
+        manager = release.pod(FAULTS[f"JobManager of the {job}"])
+        identity = release.job(job)["jobStatus"]["jobId"]
+        paths = [f"/jobs/{identity}{part}" for part in ("", "/plan", "/config", "/exceptions")]
+        for path in (*paths, "/jobmanager/config", "/jobmanager/environment"):
+            texts[f"{job} {path}"] = cluster.http(manager, REST_PORT, path, namespace)
+    assert "WEBSOCKET_URL_FILE" in texts["flinkdeployments.flink.apache.org"]
+    assert any("collector" in text for name, text in texts.items() if name.startswith("log of "))
+    assert [name for name, text in texts.items() if any(secret in text for secret in secrets)] == []
+
+
+def change(release: Release, act: Callable[[], object], job: str = "aggregator") -> None:
+    """Change the job, wait until it runs anew and has written windows, and count."""
+    before = release.job(job)["jobStatus"]["startTime"]
     act()
 
     def started_anew() -> bool:
-        return release.settled("aggregator") and release.job("aggregator")["jobStatus"]["startTime"] != before
+        return release.settled(job) and release.job(job)["jobStatus"]["startTime"] != before
 
-    await_value(started_anew, "the aggregator to run anew", RUNNING_SECONDS, every=1)
+    await_value(started_anew, f"the {job} to run anew", RUNNING_SECONDS, every=1)
     release.await_window_after(time.time(), "after the change")
     release.assert_exact()
 
