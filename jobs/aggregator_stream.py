@@ -12,13 +12,14 @@ from pyflink.table.udf import FunctionContext, ScalarFunction, udf
 from pymongo.errors import PyMongoError
 
 from jobs import sql, window_memory
+from jobs.addresses import acknowledged_uri
 from jobs.collection import HEARTBEAT_PREFIX, MAX_REJECTED_CHARACTERS
 from jobs.documents import window_documents
 from jobs.entry import TRANSACTION_TIMEOUT_MS, define, fail_clearly, new_run, submit
 from jobs.event_time import HEARTBEAT_STEP_MS, MAX_AHEAD_MS, OUT_OF_ORDER_MS
 from jobs.kafka_security import connector_options, read_files
 from jobs.patience import patiently
-from jobs.settings import AggregatorSettings, SettingError, acknowledged_uri, read_aggregator_settings
+from jobs.settings import AggregatorSettings, SettingError, read_aggregator_settings
 from jobs.starting_point import StartingPoint, starting_point
 from jobs.stored_documents import StoredDocuments
 from jobs.transactional_ids import TransactionalIds

@@ -6,18 +6,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
-from urllib.parse import urlsplit
 
-from jobs import worldometers
+from jobs import addresses, worldometers
+from jobs.addresses import (
+    MONGODB_ALLOWED,
+    PAGE_ALLOWED,
+    WEBSOCKET_ALLOWED,
+    mongodb_address,
+    page_address,
+    websocket_addresses,
+)
 from jobs.documents import unix
 from jobs.feeds import FEEDS
 from jobs.names import COLLECTION, DATABASE, REJECTED_TOPIC, TWEETS_TOPIC
 
 T = TypeVar("T")
-MONGODB_SCHEMES = ("mongodb", "mongodb+srv")
-MONGODB_ALLOWED = "an address that starts with mongodb:// or mongodb+srv://"
-WEBSOCKET_ALLOWED = "addresses that start with ws:// or wss://, separated by commas"
-PAGE_ALLOWED = "an address that starts with http:// or https://"
 SECURITY_PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 MEBIBYTE = 1_048_576
 NAME = "[a-zA-Z0-9._-]{1,200}"
@@ -156,7 +159,7 @@ def read_collector_settings(environment: Mapping[str, str]) -> CollectorSettings
         security=read.security(),
         topic=topic,
         rejected_topic=rejected_topic,
-        id_prefix=read.name("KAFKA_ID_PREFIX", "data-collection"),
+        id_prefix=read.text("KAFKA_ID_PREFIX", "data-collection", NAME, NAME_ALLOWED),
         max_frame_bytes=read.whole("MAX_FRAME_BYTES", 262_144, 1_024, 524_288),
         buffer_frames=read.whole("BUFFER_FRAMES", 20_000, 100, 1_000_000),
         # At least two of the largest frames that MAX_FRAME_BYTES can allow.
@@ -178,7 +181,7 @@ def read_aggregator_settings(environment: Mapping[str, str]) -> AggregatorSettin
         security=read.security(),
         topic=topic,
         rejected_topic=rejected_topic,
-        id_prefix=read.name("KAFKA_ID_PREFIX", "data-collection"),
+        id_prefix=read.text("KAFKA_ID_PREFIX", "data-collection", NAME, NAME_ALLOWED),
         window_seconds=read.whole("WINDOW_SECONDS", 20, 1, 3_600),
         out_of_order_seconds=read.whole("OUT_OF_ORDER_SECONDS", 1, 0, 3_600),
         allowed_lateness_seconds=read.whole("ALLOWED_LATENESS_SECONDS", 40, 0, 3_600),
@@ -189,10 +192,22 @@ def read_aggregator_settings(environment: Mapping[str, str]) -> AggregatorSettin
         max_document_bytes=read.whole("MAX_DOCUMENT_BYTES", 12_000_000, 1_000, 16_000_000),
         mongodb_uri=mongodb_uri,
         mongodb_ca_file=read.certificates(
-            "MONGODB_CA_FILE", f"tls=true in {mongodb_uri.name}", applies=asks_for_tls(mongodb_uri.read())
+            "MONGODB_CA_FILE", f"tls=true in {mongodb_uri.name}", applies=addresses.asks_for_tls(mongodb_uri.read())
         ),
-        database=read.name("MONGODB_DATABASE", DATABASE),
-        collection=read.name("MONGODB_COLLECTION", COLLECTION),
+        database=read.text(
+            "MONGODB_DATABASE",
+            DATABASE,
+            addresses.DATABASE,
+            addresses.DATABASE_ALLOWED,
+            forbidden=addresses.NO_DATABASE,
+        ),
+        collection=read.text(
+            "MONGODB_COLLECTION",
+            COLLECTION,
+            addresses.COLLECTION,
+            addresses.COLLECTION_ALLOWED,
+            forbidden=addresses.NO_COLLECTION,
+        ),
         worldometers_url=read.secret("WORLDOMETERS_URL", worldometers.URL, page_address, PAGE_ALLOWED),
         refresh_seconds=read.whole("WORLDOMETERS_REFRESH_SECONDS", 60, 1, 86_400),
     )
@@ -232,21 +247,28 @@ class Environment:
         allowed = f"a time like 2026-11-24T08:00:00Z, or {word},"
         return self._read(name, "", parse, allowed) if self._variables.get(name) else None
 
-    def name(self, name: str, default: str) -> str:
-        """A name as both Kafka and MongoDB allow it."""
-        return self._read(name, default, lambda v: v if re.fullmatch(NAME, v) else None, NAME_ALLOWED)
+    def text(self, name: str, default: str, pattern: str, allowed: str, *, forbidden: str | None = None) -> str:
+        """What matches `pattern` and does not match `forbidden`, each as a whole."""
+
+        def parse(value: str) -> str | None:
+            excluded = forbidden is not None and re.fullmatch(forbidden, value)
+            return value if re.fullmatch(pattern, value) and not excluded else None
+
+        return self._read(name, default, parse, allowed)
+
+    def topic(self, name: str, default: str) -> str:
+        return self.text(name, default, addresses.TOPIC, addresses.TOPIC_ALLOWED, forbidden=addresses.NO_TOPIC)
 
     def topics(self) -> tuple[str, str]:
         """The topic and the one for rejections, which must differ: a job would read its own rejections for ever."""
-        topic = self.name("KAFKA_TOPIC", TWEETS_TOPIC)
-        rejected = self.name("KAFKA_REJECTED_TOPIC", REJECTED_TOPIC)
+        topic = self.topic("KAFKA_TOPIC", TWEETS_TOPIC)
+        rejected = self.topic("KAFKA_REJECTED_TOPIC", REJECTED_TOPIC)
         if topic == rejected:
             raise SettingError(f"KAFKA_REJECTED_TOPIC={rejected!r}: a topic other than KAFKA_TOPIC is allowed")
         return topic, rejected
 
     def servers(self, name: str, default: str) -> str:
-        pattern = r"[^\s:,']+:[0-9]{1,5}(,[^\s:,']+:[0-9]{1,5})*"
-        return self._read(name, default, lambda v: v if re.fullmatch(pattern, v) else None, "host:port[,host:port...]")
+        return self.text(name, default, addresses.SERVERS, addresses.SERVERS_ALLOWED)
 
     def security(self) -> KafkaSecurity:
         """The protocol with all that it needs, and with nothing that would be without effect."""
@@ -299,54 +321,6 @@ class Environment:
         if parsed is None:
             raise SettingError(f"{name}={value!r}: {allowed} is allowed")
         return parsed
-
-
-def acknowledged_uri(uri: str) -> str:
-    """The MongoDB address with which a write is acknowledged only when it survives a crash of the server.
-
-    Flink forgets a window once its write is acknowledged; by default that is before it is in the server's journal.
-    What the address says itself stays. https://www.mongodb.com/docs/manual/reference/write-concern/
-    """
-    base, _, query = uri.partition("?")
-    if base.count("/") < 3:
-        base += "/"
-    given = {option.partition("=")[0].lower() for option in query.split("&")}
-    if "w=0" in query.split("&"):
-        return uri  # its user wants no acknowledgement at all, with which no journal goes
-    wanted = [f"{name}={value}" for name, value in (("w", "majority"), ("journal", "true")) if name not in given]
-    return f"{base}?{'&'.join([*filter(None, [query]), *wanted])}" if wanted else uri
-
-
-def websocket_addresses(text: str) -> tuple[str, ...] | None:
-    urls = tuple(url.strip() for url in text.split(","))
-    return urls if all(is_url(url, ("ws", "wss")) for url in urls) else None
-
-
-def page_address(text: str) -> str | None:
-    return text if is_url(text, ("http", "https")) else None
-
-
-def mongodb_address(text: str) -> str | None:
-    return text if text.startswith(tuple(f"{scheme}://" for scheme in MONGODB_SCHEMES)) else None
-
-
-def asks_for_tls(uri: str) -> bool:
-    """Whether MongoDB's driver speaks TLS for this address. With mongodb+srv:// it does unless the address forbids it.
-
-    https://www.mongodb.com/docs/manual/reference/connection-string-options/#tls-options
-    """
-    options = dict(option.lower().partition("=")[::2] for option in uri.partition("?")[2].split("&"))
-    given = options.get("tls", options.get("ssl"))
-    return uri.startswith("mongodb+srv://") if given is None else given == "true"
-
-
-def is_url(url: str, schemes: tuple[str, ...]) -> bool:
-    try:
-        parts = urlsplit(url)
-        _ = parts.port  # raises for a port that is no number
-    except ValueError:
-        return False
-    return parts.scheme in schemes and bool(parts.hostname)
 
 
 def read_text(name: str, path: str) -> str:

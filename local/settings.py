@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from jobs.settings import MONGODB_ALLOWED, Environment, SettingError, mongodb_address
+from jobs.addresses import MONGODB_ALLOWED, mongodb_address
+from jobs.settings import Environment, SettingError
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

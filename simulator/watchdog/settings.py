@@ -13,6 +13,10 @@ from simulator.watchdog.decisions import Limits
 
 SECURITY_PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 MECHANISM = "SCRAM-SHA-512"
+# As the jobs have them (jobs/addresses.py); a test compares both.
+PORT = "(?:[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
+HOST = r"(?:\[[0-9a-fA-F:.]+\]|[^\]\[\s@/:?#,'\\]+)"
+SERVERS = f"{HOST}:{PORT}(?:,{HOST}:{PORT})*"
 DNS_NAME = "[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?"
 # Whole numbers that may be set: name, least, most, default.
 NUMBERS: Mapping[str, tuple[int, int, int]] = {
@@ -114,12 +118,11 @@ def read_kafka(environ: Mapping[str, str]) -> Kafka:
     if protocol not in SECURITY_PROTOCOLS:
         raise refusal("KAFKA_SECURITY_PROTOCOL", protocol, " or ".join(SECURITY_PROTOCOLS))
     sasl = protocol.startswith("SASL_")
-    server = r"[^\s:,']+:[0-9]{1,5}"
     return Kafka(
         bootstrap_servers=text(
-            environ, "KAFKA_BOOTSTRAP_SERVERS", "localhost:9092", f"{server}(,{server})*", "host:port[,host:port...]"
+            environ, "KAFKA_BOOTSTRAP_SERVERS", "localhost:9092", SERVERS, "host:port[,host:port...]"
         ),
-        topic=text(environ, "KAFKA_TOPIC", "tweets", "[a-zA-Z0-9._-]{1,200}", "a topic's name"),
+        topic=text(environ, "KAFKA_TOPIC", "tweets", "[a-zA-Z0-9._-]{1,249}", "a topic's name"),
         protocol=protocol,
         username=text(environ, "KAFKA_USERNAME", "", ".+", f"with {protocol} a user's name") if sasl else "",
         password_file=text(environ, "KAFKA_PASSWORD_FILE", "", "/.+", f"with {protocol} a path") if sasl else "",

@@ -9,13 +9,16 @@ import pytest
 from ruamel.yaml import YAML
 
 from images.build import project_version
+from jobs import addresses
 from jobs.names import COLLECTION, DATABASE, REJECTED_TOPIC, TWEETS_PARTITIONS, TWEETS_TOPIC
 from jobs.settings import SettingError, read_aggregator_settings, read_collector_settings
 from simulator.twitter_stream_simulator import LIMITS
+from simulator.watchdog import settings as watchdog
 from simulator.watchdog.settings import NUMBERS
 from tests.unit.chart import CHART
 
-SCHEMA = json.loads((CHART / "values.schema.json").read_text())["properties"]
+WHOLE_SCHEMA = json.loads((CHART / "values.schema.json").read_text())
+SCHEMA, DEFINITIONS = WHOLE_SCHEMA["properties"], WHOLE_SCHEMA["definitions"]
 READERS: Mapping[str, Callable[[Mapping[str, str]], object]] = {
     "collector": read_collector_settings,
     "aggregator": read_aggregator_settings,
@@ -71,6 +74,25 @@ def test_the_schema_has_the_jobs_limits(job: str, name: str, low: int, high: int
     for value in (low - 1, high + 1):
         with pytest.raises(SettingError):
             READERS[job]({name: str(value)})
+
+
+def test_the_schema_takes_the_addresses_and_names_that_the_jobs_take() -> None:
+    topic = SCHEMA["kafka"]["properties"]["topics"]["properties"]["tweets"]["$ref"].rpartition("/")[2]
+    named = (
+        DEFINITIONS[topic]["properties"]["name"],
+        *(SCHEMA["mongodb"]["properties"][n] for n in ("database", "collection")),
+    )
+    assert [(rule["pattern"], rule["not"]["pattern"]) for rule in named] == [
+        (f"^{addresses.TOPIC}$", f"^({addresses.NO_TOPIC})$"),
+        (f"^{addresses.DATABASE}$", f"^({addresses.NO_DATABASE})$"),
+        (f"^{addresses.COLLECTION}$", f"^({addresses.NO_COLLECTION})$"),
+    ]
+    url = addresses.URL
+    assert job_settings("collector")["WEBSOCKET_URL"]["pattern"] == f"^wss?://{url}( *, *wss?://{url})*$"
+    assert job_settings("aggregator")["WORLDOMETERS_URL"]["pattern"] == f"^https?://{url}$"
+    servers = SCHEMA["kafka"]["properties"]["external"]["properties"]["bootstrapServers"]["pattern"]
+    assert servers == f"^({addresses.SERVERS})?$"
+    assert watchdog.SERVERS == addresses.SERVERS
 
 
 def test_the_schema_has_the_operators_settings_and_limits() -> None:

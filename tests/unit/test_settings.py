@@ -11,21 +11,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.settings import (
+from jobs.addresses import (
     MONGODB_ALLOWED,
     PAGE_ALLOWED,
     WEBSOCKET_ALLOWED,
+    acknowledged_uri,
+    mongodb_address,
+    page_address,
+    websocket_addresses,
+)
+from jobs.settings import (
     AggregatorSettings,
     CollectorSettings,
     KafkaSecurity,
     Secret,
     SettingError,
-    acknowledged_uri,
-    mongodb_address,
-    page_address,
     read_aggregator_settings,
     read_collector_settings,
-    websocket_addresses,
 )
 
 
@@ -106,6 +108,7 @@ NAMES = [
     ("aggregator", "MONGODB_COLLECTION", "collection"),
 ]
 WEBSOCKETS = "ws://a:5555/x?y=z, wss://b"
+GOOD_WEBSOCKETS = ("wss://a/b?c=d", WEBSOCKETS, "ws://[::1]:65535", "wss://u:p%40:ss@a?b", "ws://\u00fc.example/\u00e4")
 SRV = "mongodb+srv://user:s3cret@db.example/?retryWrites=true"
 GOOD: list[tuple[str, str, str, str, Any]] = [
     *[(job, name, field, str(n), n) for job, name, field, low, high in WHOLE for n in (low, low + 1, high)],
@@ -113,7 +116,7 @@ GOOD: list[tuple[str, str, str, str, Any]] = [
     *[
         (job, "KAFKA_BOOTSTRAP_SERVERS", "bootstrap_servers", n, n)
         for job in READERS
-        for n in ("a:1", "a.b:9092,c-d:1")
+        for n in ("a:1", "a.b:9092,c-d:65535", "[::1]:9092,[fd00::2]:9092")
     ],
     *[
         (job, "KAFKA_SECURITY_PROTOCOL", "security", protocol, KafkaSecurity(protocol))
@@ -123,7 +126,7 @@ GOOD: list[tuple[str, str, str, str, Any]] = [
     *[("collector", "FEED", "feed", feed, feed) for feed in ("simulator", "jetstream")],
     *[("collector", "START_FROM", "resume_from_topic", n, n == "topic") for n in ("topic", "live")],
     *[("aggregator", "REPLAY_FROM", "replay_from", n, n) for n in ("earliest", "2026-11-24T08:00:00Z")],
-    *[("collector", "WEBSOCKET_URL", "websocket_url", n, websocket_url(n)) for n in ("wss://a/b?c=d", WEBSOCKETS)],
+    *[("collector", "WEBSOCKET_URL", "websocket_url", n, websocket_url(n)) for n in GOOD_WEBSOCKETS],
     *[("aggregator", "MONGODB_URI", "mongodb_uri", n, mongodb_uri(n)) for n in (SRV, "mongodb://a,b/?replicaSet=c")],
     ("aggregator", "WORLDOMETERS_URL", "worldometers_url", "http://a:5556/b/", worldometers_url("http://a:5556/b/")),
 ]
@@ -142,18 +145,53 @@ NO_NUMBER = [
     "9" * 5000,
     "500\n",
 ]
-NO_NAME = [" ", "a b", "a/b", "a$b", "a,b", "ä", "a'b", "a\n", "x" * 201]
-NO_SERVERS = ["a", "a:", ":1", "a:b", "a:1,", ",a:1", "a:1,,b:2", "a:1, b:2", "a:1;b:2", "a:1 ", "'a':1", "http://a:1"]
+NO_NAME = [" ", "a b", "a/b", "a$b", "a,b", "ä", "a'b", "a\n", "x" * 250]
+NO_OTHER_NAME = {
+    "KAFKA_TOPIC": [".", "..", "__consumer_offsets"],
+    "KAFKA_REJECTED_TOPIC": [".", "..", "__consumer_offsets"],
+    "MONGODB_DATABASE": ["admin", "config", "local", "a.b", "x" * 64],
+    "MONGODB_COLLECTION": ["system.views", ".a", "a.", "a..b", "x" * 191],
+}
+NO_SERVERS = [
+    "a:0",
+    "a:65536",
+    "::1:9092",
+    "[::1]",
+    "[x]:1",
+    "a",
+    "a:",
+    ":1",
+    "a:b",
+    "a:1,",
+    ",a:1",
+    "a:1,,b:2",
+    "a:1, b:2",
+    "a:1;b:2",
+    "a:1 ",
+    "'a':1",
+    "http://a:1",
+]
 NO_WEBSOCKET = ["a:5555", "a", "http://a", "ws://", "ws:a", "ws:///b", "ws://a:b", "ws://a:99999", "ws://[::1", ","]
-NO_WEBSOCKET += ["ws://a,", "ws://a,,ws://b", "ws://a,http://b"]
+NO_WEBSOCKET += [
+    "ws://a:0",
+    "ws://a:",
+    "ws://u:p@ss@a",
+    "ws://u:p/s@a",
+    "ws://u@a",
+    "ws://a/#b",
+    "ws://a/b c",
+    "ws://a /b",
+]
+NO_WEBSOCKET += ["ws://a\\b", "ws://a,", "ws://a,,ws://b", "ws://a,http://b"]
 NO_MOMENT = ["latest", "2026-11-24", "2026-11-24T08:00:00", "2026-11-24T08:00:00+01:00", "2026-13-24T08:00:00Z", "0"]
 NO_PROTOCOL = ["ssl", "TLS", "SASL", "SASL_SSL ", "SASL_SSL,SSL", "SCRAM-SHA-512"]
 PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 NO_PAGE = ["a", "www.a.b", "ws://a", "ftp://a", "http://", "https:///b", "http://a:b", "file:///etc/passwd"]
+NO_PAGE += ["http://a:0", "http://a:65536", "http://token@a", "http://u:p@ss@a", "http://a/#b", "http://a/b c"]
 BAD = [
     *[(job, name, n, (str(low), str(high))) for job, name, _, low, high in WHOLE for n in [*NO_NUMBER, str(high + 1)]],
     *[(job, name, str(low - 1), (str(low), str(high))) for job, name, _, low, high in WHOLE],
-    *[(job, name, n, ("1 to 200", "a-z, A-Z, 0-9")) for job, name, _ in NAMES for n in NO_NAME],
+    *[(job, name, n, ("a-z, A-Z, 0-9",)) for job, name, _ in NAMES for n in [*NO_NAME, *NO_OTHER_NAME.get(name, [])]],
     *[(job, "KAFKA_BOOTSTRAP_SERVERS", n, ("host:port",)) for job in READERS for n in NO_SERVERS],
     *[(job, "KAFKA_SECURITY_PROTOCOL", n, PROTOCOLS) for job in READERS for n in NO_PROTOCOL],
     *[
@@ -225,19 +263,19 @@ SECRETS: dict[str, tuple[str, str, str, list[str]]] = {
     "WEBSOCKET_URL": (
         "collector",
         "websocket_url",
-        "addresses that start with ws:// or wss://, separated by commas",
+        WEBSOCKET_ALLOWED,
         [*NO_WEBSOCKET, "wss//u:s3cret@a?token=s3cret", "ws://a, http://b/s3cret", "ws://u:s3cret#@b"],
     ),
     "WORLDOMETERS_URL": (
         "aggregator",
         "worldometers_url",
-        "an address that starts with http:// or https://",
+        PAGE_ALLOWED,
         [*NO_PAGE, "http//a/s3cret", "https://u:s3cret#@b"],
     ),
     "MONGODB_URI": (
         "aggregator",
         "mongodb_uri",
-        "an address that starts with mongodb:// or mongodb+srv://",
+        MONGODB_ALLOWED,
         NO_MONGODB,
     ),
 }

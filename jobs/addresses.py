@@ -1,0 +1,71 @@
+"""Addresses and names that settings may hold: what they look like, and which are taken. No I/O.
+
+The chart's schema has the same expressions, so they hold nothing that its engine (RE2) lacks.
+"""
+
+import re
+
+PORT = "(?:[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
+HOST = r"(?:\[[0-9a-fA-F:.]+\]|[^\]\[\s@/:?#,'\\]+)"
+# Behind the scheme. A user without a password is ignored by one client and refused by the other.
+URL = rf"(?:[^\s@/:?#\\]+:[^\s@/?#\\]*@)?{HOST}(?::{PORT})?(?:[/?][^\s#]*)?"
+URL_ALLOWED = "[user:password@]host[:port][/path][?query] without blank or '#', with '@/?#' in a password as %40 etc."
+WEBSOCKET_ALLOWED = f"addresses that start with ws:// or wss://, separated by commas, each {URL_ALLOWED}"
+PAGE_ALLOWED = f"an address that starts with http:// or https://, {URL_ALLOWED}"
+MONGODB_ALLOWED = "an address that starts with mongodb:// or mongodb+srv://"
+SERVERS = f"{HOST}:{PORT}(?:,{HOST}:{PORT})*"
+SERVERS_ALLOWED = "host:port[,host:port...], an IPv6 address in brackets, with ports from 1 to 65535"
+
+# https://github.com/apache/kafka, org.apache.kafka.common.internals.Topic; `__` begins Kafka's own topics.
+TOPIC = "[a-zA-Z0-9._-]{1,249}"
+NO_TOPIC = r"\.{1,2}|__.*"
+TOPIC_ALLOWED = "1 to 249 of the characters a-z, A-Z, 0-9, '.', '_', '-', not '.', not '..' and not with '__' first,"
+# https://www.mongodb.com/docs/manual/reference/limits/#naming-restrictions; MongoDB's own databases are not for us.
+DATABASE = "[a-zA-Z0-9_-]{1,63}"
+NO_DATABASE = "admin|local|config"
+DATABASE_ALLOWED = f"1 to 63 of the characters a-z, A-Z, 0-9, '_', '-', other than {NO_DATABASE.replace('|', ', ')},"
+COLLECTION = r"[a-zA-Z0-9_-]+(?:\.[a-zA-Z0-9_-]+)*"
+NO_COLLECTION = r"system\..*|.{191,}"
+COLLECTION_ALLOWED = (
+    "1 to 190 of the characters a-z, A-Z, 0-9, '_', '-', '.', with no '.' at an end or beside another, not system.*,"
+)
+
+
+def websocket_addresses(text: str) -> tuple[str, ...] | None:
+    urls = tuple(url.strip() for url in text.split(","))
+    return urls if all(re.fullmatch(f"wss?://{URL}", url) for url in urls) else None
+
+
+def page_address(text: str) -> str | None:
+    return text if re.fullmatch(f"https?://{URL}", text) else None
+
+
+def mongodb_address(text: str) -> str | None:
+    """The driver has the last word, where the aggregator is submitted."""
+    return text if text.startswith(("mongodb://", "mongodb+srv://")) else None
+
+
+def asks_for_tls(uri: str) -> bool:
+    """Whether MongoDB's driver speaks TLS for this address. With mongodb+srv:// it does unless the address forbids it.
+
+    https://www.mongodb.com/docs/manual/reference/connection-string-options/#tls-options
+    """
+    options = dict(option.lower().partition("=")[::2] for option in uri.partition("?")[2].split("&"))
+    given = options.get("tls", options.get("ssl"))
+    return uri.startswith("mongodb+srv://") if given is None else given == "true"
+
+
+def acknowledged_uri(uri: str) -> str:
+    """The MongoDB address with which a write is acknowledged only when it survives a crash of the server.
+
+    Flink forgets a window once its write is acknowledged; by default that is before it is in the server's journal.
+    What the address says itself stays. https://www.mongodb.com/docs/manual/reference/write-concern/
+    """
+    base, _, query = uri.partition("?")
+    if base.count("/") < 3:
+        base += "/"
+    given = {option.partition("=")[0].lower() for option in query.split("&")}
+    if "w=0" in query.split("&"):
+        return uri  # its user wants no acknowledgement at all, with which no journal goes
+    wanted = [f"{name}={value}" for name, value in (("w", "majority"), ("journal", "true")) if name not in given]
+    return f"{base}?{'&'.join([*filter(None, [query]), *wanted])}" if wanted else uri
