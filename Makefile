@@ -87,8 +87,14 @@ lock: $(VENV)/ready ## pin again what the pinned packages need, and from that wh
 		$(LOCK) --constraint requirements.lock $$image/requirements.in --output-file $$image/requirements.txt || exit 1; done
 
 $(VENV)/ready: requirements.lock
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || \
-		{ echo "error: Python 3.11 is needed ('$(PYTHON)' is not it): name it with make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@case $$PWD in *[!A-Za-z0-9/._+@-]*) \
+		echo "error: Flink's scripts do not take the path '$$PWD': move this folder to one of A-Z, a-z, 0-9 and / . _ + @ -" >&2; \
+		exit 1;; esac
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || { \
+		echo "error: Python 3.11 is needed, and '$(PYTHON)' is $$($(PYTHON) --version 2>&1 || true)"; \
+		echo "  Debian 12: apt-get install python3-venv       Fedora: dnf install python3.11"; \
+		echo "  elsewhere, with uv (https://docs.astral.sh/uv): uv python install 3.11"; \
+		echo "  then: make PYTHON=python3.11, or make PYTHON=\$$(uv python find 3.11)"; exit 1; } >&2
 	@echo "installing the Python packages into $(VENV) (once) ..."
 	@$(VENV)/bin/python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || \
 		$(PYTHON) -m venv --clear $(VENV) || { echo "error: the venv module is missing: install python3-venv" >&2; exit 1; }

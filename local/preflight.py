@@ -6,6 +6,7 @@ import shutil
 import socket
 import subprocess
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import psutil
@@ -13,12 +14,15 @@ import psutil
 from local.process import StackError
 from local.settings import JETSTREAM_URLS, Settings
 
+# Flink's and Kafka's scripts divide at blanks, and Flink takes some paths for URLs.
+PATH = "[A-Za-z0-9/._+@-]+"
 MIN_JAVA = 17  # what Kafka 4 needs; Flink 1.20 runs on it as well
 
 
 def check(settings: Settings) -> None:
     """Raises StackError with a line for each thing that is missing."""
     problems = [
+        *check_path(settings.state),
         *check_java(java_version()),
         *check_maven(settings, shutil.which("mvn")),
         *check_ports(settings),
@@ -26,6 +30,12 @@ def check(settings: Settings) -> None:
     ]
     if problems:
         raise StackError("\n".join(problems))
+
+
+def check_path(state: Path) -> Iterable[str]:
+    if not re.fullmatch(PATH, str(state)):
+        allowed = "one of A-Z, a-z, 0-9 and / . _ + @ - is allowed"
+        yield f"Flink's scripts do not take the path STATE={str(state)!r}: {allowed}"
 
 
 def java_version() -> str | None:

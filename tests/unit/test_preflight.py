@@ -27,6 +27,14 @@ def test_java(said: str | None, problem: str | None) -> None:
     assert found == [] if problem is None else problem in found[0]
 
 
+@pytest.mark.parametrize("name", ["a b", "it's", 'a"b', "\u00fc", "a$b", "a\nb", "a:b", "a%20b"])
+def test_a_path_that_flinks_scripts_do_not_take_is_told(name: str) -> None:
+    assert list(preflight.check_path(Path("/home/me/a-b_c.d+e@1"))) == []
+    (problem,) = preflight.check_path(Path("/home") / name)
+    assert repr(f"/home/{name}") in problem
+    assert "STATE" in problem
+
+
 def test_maven_is_needed_only_while_jars_are_missing(tmp_path: Path) -> None:
     settings = Settings(state=tmp_path)
     assert "mvn is not on PATH" in next(iter(preflight.check_maven(settings, None)))
