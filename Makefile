@@ -5,6 +5,11 @@ RUN := $(VENV)/bin/python -m
 # The installer's version stands in pyproject.toml, like every other.
 UV := $(shell sed -n 's/.*"\(uv==[0-9.]*\)".*/\1/p' pyproject.toml)
 
+# What runs on this machine is never asked through a proxy.
+comma := ,
+export no_proxy := $(addsuffix $(comma),$(or $(no_proxy),$(NO_PROXY)))localhost,127.0.0.1,::1
+export NO_PROXY := $(no_proxy)
+
 .DEFAULT_GOAL := help
 .PHONY: help demo sql_client audit test bench soak docker_build docker_up clean package deploy remote_collection_stream remote_aggregation_stream docker_down docker_clean manifests cluster-up cluster-down cluster-clean test-cluster lint lock
 
