@@ -20,14 +20,17 @@ from bs4 import BeautifulSoup
 from jobs.redaction import redacted, without_secrets
 
 URL = "https://www.worldometers.info/coronavirus/"
-TABLE_ID = "main_table_countries_today"  # two more tables of the same shape follow: yesterday, yesterday2
+# Two more tables of the same shape follow: yesterday, yesterday2. Until March 2020 there was one, with the second id.
+TABLE_IDS = ("main_table_countries_today", "main_table_countries")
 _COUNTS = ["Total Cases", "Total Deaths", "Total Recovered", "New Cases", "New Deaths", "New Recovered"]
 _COUNTS += ["Active Cases", "Serious, Critical"]  # the headers, in the order of the fields of Counters
 
-_TABLE_START = re.compile(rf"<table(?=\s)[^<>]*\sid=[\"']?{TABLE_ID}[\"'\s>]", re.IGNORECASE)
+_TABLE_STARTS = [re.compile(rf"<table(?=\s)[^<>]*\sid=[\"']?{name}[\"'\s>]", re.IGNORECASE) for name in TABLE_IDS]
 _ROW_START = re.compile(r"(?=<tr[\s>])", re.IGNORECASE)
 _COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
-_MAX_ROWS, _MAX_ROW_SIZE = 300, 3_000  # in characters; the real table has 240 rows of 1,300
+# No attribute is of use here, and in archived pages those of links are long.
+_ATTRIBUTES = re.compile(r"(<[a-z0-9]+)\s[^<>]*(?=>)", re.IGNORECASE)
+_MAX_ROWS, _MAX_ROW_SIZE = 300, 3_000  # in characters without attributes; the real table has 240 rows of under 1,300
 _COUNT = re.compile(r"[+-]?(?:[0-9]{1,15}|[0-9]{1,3}(?:,[0-9]{3}){1,4})")  # 64 bits, MongoDB's integers
 
 log = logging.getLogger(__name__)
@@ -55,6 +58,8 @@ class Counters(NamedTuple):
 def parse_counters(html: str | bytes) -> Counters:
     """Read the row *World* of today's table; columns are found by their headers, wherever they stand.
 
+    A page of early 2020 has a row *Total:* instead. Today's has one for each continent: only a single one is read.
+
     A header that is absent gives None (early pages of 2020 have no *New Recovered*), except *Total Cases*.
     Raises PageError if the table, that header, the row or all of its counts are missing, if the row has not
     one cell per header, or if a cell is neither a count, nor blank, nor N/A: a changed page must not pass for
@@ -63,10 +68,8 @@ def parse_counters(html: str | bytes) -> Counters:
     rows = _read_rows(html)
     header = next((row for row in rows if "Total Cases" in row), None)
     if header is None:
-        raise PageError(f"table {TABLE_ID} has no column 'Total Cases'")
-    world = next((row for row in rows if ("Country, Other", "World") in zip(header, row, strict=False)), None)
-    if world is None:
-        raise PageError(f"table {TABLE_ID} has no row 'World' in a column 'Country, Other'")
+        raise PageError("the table has no column 'Total Cases'")
+    world = _find_world(header, rows)
     if len(world) != len(header):
         raise PageError(f"row 'World' has {len(world)} cells under {len(header)} headers")
     cells = dict(zip(header, world, strict=True))
@@ -76,19 +79,32 @@ def parse_counters(html: str | bytes) -> Counters:
     return counters
 
 
+def _find_world(header: list[str], rows: Iterator[list[str]]) -> list[str]:
+    totals = []
+    for row in rows:
+        named = set(zip(header, row, strict=False))
+        if ("Country, Other", "World") in named:
+            return row
+        if ("Country, Other", "Total:") in named:
+            totals.append(row)
+    if len(totals) != 1:
+        raise PageError("the table has no row 'World' in a column 'Country, Other'")
+    return totals[0]
+
+
 def _read_rows(html: str | bytes) -> Iterator[list[str]]:
     """Give the texts of the cells of today's table, row by row; a row that nobody asks for is not parsed."""
     # The page declares UTF-8. Detecting the encoding instead costs seconds for a page that is not HTML.
     text = html.decode(errors="replace") if isinstance(html, bytes) else html
-    start = _TABLE_START.search(text)
+    start = next((found for pattern in _TABLE_STARTS if (found := pattern.search(text))), None)
     if start is None:
-        raise PageError(f"page has no table {TABLE_ID}")
+        raise PageError(f"page has no table {' or '.join(TABLE_IDS)}")
     end = text.find("</table>", start.end())
     if end < 0:  # the last cell may be cut within a number
-        raise PageError(f"table {TABLE_ID} has no end: the page is cut off")
-    rows = _ROW_START.split(_COMMENT.sub("", text[start.start() : end]))[1:]
+        raise PageError("the table has no end: the page is cut off")
+    rows = _ROW_START.split(_ATTRIBUTES.sub(r"\1", _COMMENT.sub("", text[start.start() : end])))[1:]
     if len(rows) > _MAX_ROWS or max(map(len, rows), default=0) > _MAX_ROW_SIZE:
-        raise PageError(f"table {TABLE_ID} has over {_MAX_ROWS} rows, or one over {_MAX_ROW_SIZE} characters")
+        raise PageError(f"the table has over {_MAX_ROWS} rows, or one over {_MAX_ROW_SIZE} characters")
     for row in rows:
         cells = BeautifulSoup(row, "html.parser").find_all(["th", "td"])
         # Headers are broken by <br>, so tags separate words; runs of white space and &nbsp; count as a space.

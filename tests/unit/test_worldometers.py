@@ -28,7 +28,7 @@ def row(tag: str, cells: list[str], css_class: str = "") -> str:
 def make_page(headers: list[str] = HEADERS, world: list[str] = WORLD, table: str = "today") -> str:
     """Everything of the real page that a parser could stumble over, in its order, and much shorter."""
     rows = row("th", headers) + row("td", EUROPE, "total_row_world") + row("td", world, "total_row_world")
-    rows += row("td", ["1", "USA", *EUROPE[2:]]) + row("td", ["", "Total:", *EUROPE[2:]], "total_row")
+    rows += row("td", ["1", "USA", *EUROPE[2:]]) + 2 * row("td", ["", "Total:", *EUROPE[2:]], "total_row")
     other = row("th", HEADERS) + row("td", ["", "World", *EUROPE[2:]], "total_row_world")
     return (
         "<html><script>var cur_table = 'main_table_countries_today';</script>\n"
@@ -94,6 +94,22 @@ def test_every_count_in_every_order_of_columns(counts: list[int | None], order: 
 def test_row_that_is_commented_out() -> None:
     europe, old = (row("td", cells, "total_row_world") for cells in (EUROPE, ["", "World", *EUROPE[2:]]))
     assert parse_counters(make_page().replace(europe, f"<!-- {old} -->")) == COUNTERS
+
+
+def test_a_page_of_early_2020() -> None:
+    """One table, without `_today` in its id, and one row *Total:* at its end."""
+    rows = row("th", HEADERS) + row("td", ["1", "China", *EUROPE[2:]])
+    total = row("td", ["", "<strong>Total:</strong>", *WORLD[2:]], "total_row")
+    page = '<table id="main_table_countries" class="a">{}</table>'
+    assert parse_counters(page.format(rows + total)) == COUNTERS
+    for wrong in (rows, rows + 2 * total):
+        with pytest.raises(PageError, match="has no row 'World'"):
+            parse_counters(page.format(wrong))
+
+
+def test_an_archived_page_whose_links_are_long() -> None:
+    link = f"""<a href="https://web.archive.example/{"x" * 20_000}">World</a>"""
+    assert parse_counters(make_page(world=["", link, *WORLD[2:]])) == COUNTERS
 
 
 def test_page_without_new_recovered() -> None:
@@ -213,7 +229,7 @@ def test_logs_a_failure_once_and_the_recovery(caplog: pytest.LogCaptureFixture) 
         site.cache.get()
     site.now += 86_400
     site.cache.get()
-    table = "page has no table main_table_countries_today"
+    table = "page has no table main_table_countries_today or main_table_countries"
     assert [(record.levelname, record.getMessage(), record.exc_info) for record in caplog.records] == [
         ("WARNING", "no counters from http://site: HTTPError: HTTP status 503; serving those of 60 s ago", None),
         ("WARNING", f"no counters from http://site: PageError: {table}; serving those of 120 s ago", None),
