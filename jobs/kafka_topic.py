@@ -4,7 +4,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
@@ -58,7 +58,7 @@ def count_partitions(settings: CollectorSettings, password: str) -> int:
             if any(isinstance(reason, SaslAuthenticationFailedError) for reason in retried):
                 told = f"{where} refuses this user with the password in KAFKA_PASSWORD_FILE={security.password_file!r}"
                 raise NotReadyError(f"KAFKA_USERNAME={security.username!r}: Kafka at {told}") from error
-            reason = retried[-1] if retried else error
+            reason = telling(retried, error)
             told = f"no Kafka answers there with KAFKA_SECURITY_PROTOCOL={security.protocol}: {reason}"
             raise NotReadyError(f"{where}: {told}") from error
     if not partitions:
@@ -172,3 +172,9 @@ def retried_errors() -> Iterator[list[Exception]]:
         yield errors
     finally:
         logger.removeHandler(handler)
+
+
+def telling(errors: Sequence[Exception], otherwise: Exception) -> Exception:
+    """The newest error that says more than that time was over: with this, the last of several tries often ends."""
+    said = [error for error in errors if "timed out" not in str(error)]
+    return [otherwise, *errors, *said][-1]

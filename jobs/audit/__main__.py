@@ -25,7 +25,7 @@ from pymongo.errors import OperationFailure, PyMongoError
 from jobs.audit.ledger import Document, Range, Record, Span, Terms, audit
 from jobs.audit.report import Report
 from jobs.kafka_security import client_options, read_files
-from jobs.kafka_topic import RECONNECT_BACKOFF_MS, retried_errors
+from jobs.kafka_topic import RECONNECT_BACKOFF_MS, retried_errors, telling
 from jobs.settings import AggregatorSettings, Environment, SettingError, read_aggregator_settings
 
 TIMEOUT_MS = 15_000
@@ -172,7 +172,7 @@ def consumer(settings: AggregatorSettings) -> Iterator[KafkaConsumer]:
             if any(isinstance(reason, SaslAuthenticationFailedError) for reason in retried):
                 user = settings.security.username
                 raise UnreachableError(f"{where} refuses KAFKA_USERNAME={user!r} with its password") from error
-            raise UnreachableError(f"no Kafka answers at {where}: {retried[-1] if retried else error}") from error
+            raise UnreachableError(f"no Kafka answers at {where}: {telling(retried, error)}") from error
     with contextlib.closing(client):
         yield client
 
