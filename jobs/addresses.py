@@ -4,6 +4,7 @@ The chart's schema has the same expressions, so they hold nothing that its engin
 """
 
 import re
+from typing import NamedTuple
 
 PORT = "(?:[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
 HOST = r"(?:\[[0-9a-fA-F:.]+\]|[^\]\[\s@/:?#,'\\]+)"
@@ -16,18 +17,34 @@ MONGODB_ALLOWED = "an address that starts with mongodb:// or mongodb+srv://"
 SERVERS = f"{HOST}:{PORT}(?:,{HOST}:{PORT})*"
 SERVERS_ALLOWED = "host:port[,host:port...], an IPv6 address in brackets, with ports from 1 to 65535"
 
+
+class Name(NamedTuple):
+    """What a name matches as a whole, what it must not match as a whole, and both in words."""
+
+    pattern: str
+    forbidden: str
+    allowed: str
+
+    def takes(self, name: str) -> bool:
+        return bool(re.fullmatch(self.pattern, name)) and not re.fullmatch(self.forbidden, name)
+
+
 # https://github.com/apache/kafka, org.apache.kafka.common.internals.Topic; `__` begins Kafka's own topics.
-TOPIC = "[a-zA-Z0-9._-]{1,249}"
-NO_TOPIC = r"\.{1,2}|__.*"
-TOPIC_ALLOWED = "1 to 249 of the characters a-z, A-Z, 0-9, '.', '_', '-', not '.', not '..' and not with '__' first,"
+TOPIC = Name(
+    "[a-zA-Z0-9._-]{1,249}",
+    r"\.{1,2}|__.*",
+    "1 to 249 of the characters a-z, A-Z, 0-9, '.', '_', '-', not '.', not '..' and not with '__' first,",
+)
 # https://www.mongodb.com/docs/manual/reference/limits/#naming-restrictions; MongoDB's own databases are not for us.
-DATABASE = "[a-zA-Z0-9_-]{1,63}"
-NO_DATABASE = "admin|local|config"
-DATABASE_ALLOWED = f"1 to 63 of the characters a-z, A-Z, 0-9, '_', '-', other than {NO_DATABASE.replace('|', ', ')},"
-COLLECTION = r"[a-zA-Z0-9_-]+(?:\.[a-zA-Z0-9_-]+)*"
-NO_COLLECTION = r"system\..*|.{191,}"
-COLLECTION_ALLOWED = (
-    "1 to 190 of the characters a-z, A-Z, 0-9, '_', '-', '.', with no '.' at an end or beside another, not system.*,"
+DATABASE = Name(
+    "[a-zA-Z0-9_-]{1,63}",
+    "admin|local|config",
+    "1 to 63 of the characters a-z, A-Z, 0-9, '_', '-', other than admin, local, config,",
+)
+COLLECTION = Name(
+    r"[a-zA-Z0-9_-]+(?:\.[a-zA-Z0-9_-]+)*",
+    r"system\..*|.{191,}",
+    "1 to 190 of the characters a-z, A-Z, 0-9, '_', '-', '.', with no '.' at an end or beside another, not system.*,",
 )
 
 

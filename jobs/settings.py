@@ -194,20 +194,8 @@ def read_aggregator_settings(environment: Mapping[str, str]) -> AggregatorSettin
         mongodb_ca_file=read.certificates(
             "MONGODB_CA_FILE", f"tls=true in {mongodb_uri.name}", applies=addresses.asks_for_tls(mongodb_uri.read())
         ),
-        database=read.text(
-            "MONGODB_DATABASE",
-            DATABASE,
-            addresses.DATABASE,
-            addresses.DATABASE_ALLOWED,
-            forbidden=addresses.NO_DATABASE,
-        ),
-        collection=read.text(
-            "MONGODB_COLLECTION",
-            COLLECTION,
-            addresses.COLLECTION,
-            addresses.COLLECTION_ALLOWED,
-            forbidden=addresses.NO_COLLECTION,
-        ),
+        database=read.name("MONGODB_DATABASE", DATABASE, addresses.DATABASE),
+        collection=read.name("MONGODB_COLLECTION", COLLECTION, addresses.COLLECTION),
         worldometers_url=read.secret("WORLDOMETERS_URL", worldometers.URL, page_address, PAGE_ALLOWED),
         refresh_seconds=read.whole("WORLDOMETERS_REFRESH_SECONDS", 60, 1, 86_400),
     )
@@ -247,22 +235,17 @@ class Environment:
         allowed = f"a time like 2026-11-24T08:00:00Z, or {word},"
         return self._read(name, "", parse, allowed) if self._variables.get(name) else None
 
-    def text(self, name: str, default: str, pattern: str, allowed: str, *, forbidden: str | None = None) -> str:
-        """What matches `pattern` and does not match `forbidden`, each as a whole."""
+    def text(self, name: str, default: str, pattern: str, allowed: str) -> str:
+        """What matches `pattern` as a whole."""
+        return self._read(name, default, lambda value: value if re.fullmatch(pattern, value) else None, allowed)
 
-        def parse(value: str) -> str | None:
-            excluded = forbidden is not None and re.fullmatch(forbidden, value)
-            return value if re.fullmatch(pattern, value) and not excluded else None
-
-        return self._read(name, default, parse, allowed)
-
-    def topic(self, name: str, default: str) -> str:
-        return self.text(name, default, addresses.TOPIC, addresses.TOPIC_ALLOWED, forbidden=addresses.NO_TOPIC)
+    def name(self, name: str, default: str, rule: addresses.Name) -> str:
+        return self._read(name, default, lambda value: value if rule.takes(value) else None, rule.allowed)
 
     def topics(self) -> tuple[str, str]:
         """The topic and the one for rejections, which must differ: a job would read its own rejections for ever."""
-        topic = self.topic("KAFKA_TOPIC", TWEETS_TOPIC)
-        rejected = self.topic("KAFKA_REJECTED_TOPIC", REJECTED_TOPIC)
+        topic = self.name("KAFKA_TOPIC", TWEETS_TOPIC, addresses.TOPIC)
+        rejected = self.name("KAFKA_REJECTED_TOPIC", REJECTED_TOPIC, addresses.TOPIC)
         if topic == rejected:
             raise SettingError(f"KAFKA_REJECTED_TOPIC={rejected!r}: a topic other than KAFKA_TOPIC is allowed")
         return topic, rejected

@@ -7,9 +7,8 @@ The figures were measured with posts of 100 bytes and a heap of 1,280 MiB: a win
 from typing import NamedTuple
 
 from jobs.event_time import HEARTBEAT_STEP_MS
-from jobs.settings import AggregatorSettings, SettingError
+from jobs.settings import MEBIBYTE, AggregatorSettings, SettingError
 
-MEBIBYTE = 1 << 20
 # What Flink itself needs of the heap.
 HEAP_BYTES = 64 * MEBIBYTE
 # Of the heap, for a post whose window is kept: its text, and Flink's objects around it.

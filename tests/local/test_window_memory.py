@@ -9,8 +9,8 @@ import pytest
 from confluent_kafka import Producer
 
 from jobs.names import DATABASE, TWEETS_PARTITIONS
-from jobs.settings import AggregatorSettings, read_aggregator_settings
-from jobs.window_memory import Memory, needed
+from jobs.settings import SettingError, read_aggregator_settings
+from jobs.window_memory import Memory, check
 from local.process import StackError
 from local.stack import Stack
 from local.store import client
@@ -35,8 +35,11 @@ def largest_rate(available: Memory) -> int:
     settings = read_aggregator_settings(SETTINGS)
 
     def fits(rate: int) -> bool:
-        planned: AggregatorSettings = replace(settings, planned_posts_per_second=rate)
-        return all(least <= there for least, there in zip(needed(planned), available, strict=True))
+        try:
+            check(replace(settings, planned_posts_per_second=rate), available)
+        except SettingError:
+            return False
+        return True
 
     return max(rate for rate in range(1, 10_000) if fits(rate))
 

@@ -83,9 +83,9 @@ def test_the_schema_takes_the_addresses_and_names_that_the_jobs_take() -> None:
         *(SCHEMA["mongodb"]["properties"][n] for n in ("database", "collection")),
     )
     assert [(rule["pattern"], rule["not"]["pattern"]) for rule in named] == [
-        (f"^{addresses.TOPIC}$", f"^({addresses.NO_TOPIC})$"),
-        (f"^{addresses.DATABASE}$", f"^({addresses.NO_DATABASE})$"),
-        (f"^{addresses.COLLECTION}$", f"^({addresses.NO_COLLECTION})$"),
+        (f"^{addresses.TOPIC.pattern}$", f"^({addresses.TOPIC.forbidden})$"),
+        (f"^{addresses.DATABASE.pattern}$", f"^({addresses.DATABASE.forbidden})$"),
+        (f"^{addresses.COLLECTION.pattern}$", f"^({addresses.COLLECTION.forbidden})$"),
     ]
     url = addresses.URL
     assert job_settings("collector")["WEBSOCKET_URL"]["pattern"] == f"^wss?://{url}( *, *wss?://{url})*$"

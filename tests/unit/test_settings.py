@@ -107,12 +107,19 @@ NAMES = [
     ("aggregator", "MONGODB_DATABASE", "database"),
     ("aggregator", "MONGODB_COLLECTION", "collection"),
 ]
+LONGEST = {
+    "KAFKA_TOPIC": 249,
+    "KAFKA_REJECTED_TOPIC": 249,
+    "KAFKA_ID_PREFIX": 200,
+    "MONGODB_DATABASE": 63,
+    "MONGODB_COLLECTION": 190,
+}
 WEBSOCKETS = "ws://a:5555/x?y=z, wss://b"
 GOOD_WEBSOCKETS = ("wss://a/b?c=d", WEBSOCKETS, "ws://[::1]:65535", "wss://u:p%40:ss@a?b", "ws://\u00fc.example/\u00e4")
 SRV = "mongodb+srv://user:s3cret@db.example/?retryWrites=true"
 GOOD: list[tuple[str, str, str, str, Any]] = [
     *[(job, name, field, str(n), n) for job, name, field, low, high in WHOLE for n in (low, low + 1, high)],
-    *[(job, name, field, n, n) for job, name, field in NAMES for n in ("a", "a_B-9", "x" * 60)],
+    *[(job, name, field, n, n) for job, name, field in NAMES for n in ("a", "a_B-9", "x" * 60, "x" * LONGEST[name])],
     *[
         (job, "KAFKA_BOOTSTRAP_SERVERS", "bootstrap_servers", n, n)
         for job in READERS
@@ -145,13 +152,19 @@ NO_NUMBER = [
     "9" * 5000,
     "500\n",
 ]
-NO_NAME = [" ", "a b", "a/b", "a$b", "a,b", "ä", "a'b", "a\n", "x" * 250]
+NO_NAME = [" ", "a b", "a/b", "a$b", "a,b", "ä", "a'b", "a\n"]
 NO_OTHER_NAME = {
     "KAFKA_TOPIC": [".", "..", "__consumer_offsets"],
     "KAFKA_REJECTED_TOPIC": [".", "..", "__consumer_offsets"],
-    "MONGODB_DATABASE": ["admin", "config", "local", "a.b", "x" * 64],
-    "MONGODB_COLLECTION": ["system.views", ".a", "a.", "a..b", "x" * 191],
+    "MONGODB_DATABASE": ["admin", "config", "local", "a.b"],
+    "MONGODB_COLLECTION": ["system.views", ".a", "a.", "a..b"],
 }
+
+
+def no_names(name: str) -> list[str]:
+    return [*NO_NAME, *NO_OTHER_NAME.get(name, []), "x" * (LONGEST[name] + 1)]
+
+
 NO_SERVERS = [
     "a:0",
     "a:65536",
@@ -191,7 +204,7 @@ NO_PAGE += ["http://a:0", "http://a:65536", "http://token@a", "http://u:p@ss@a",
 BAD = [
     *[(job, name, n, (str(low), str(high))) for job, name, _, low, high in WHOLE for n in [*NO_NUMBER, str(high + 1)]],
     *[(job, name, str(low - 1), (str(low), str(high))) for job, name, _, low, high in WHOLE],
-    *[(job, name, n, ("a-z, A-Z, 0-9",)) for job, name, _ in NAMES for n in [*NO_NAME, *NO_OTHER_NAME.get(name, [])]],
+    *[(job, name, n, (f"1 to {LONGEST[name]} ", "a-z, A-Z, 0-9")) for job, name, _ in NAMES for n in no_names(name)],
     *[(job, "KAFKA_BOOTSTRAP_SERVERS", n, ("host:port",)) for job in READERS for n in NO_SERVERS],
     *[(job, "KAFKA_SECURITY_PROTOCOL", n, PROTOCOLS) for job in READERS for n in NO_PROTOCOL],
     *[

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.settings import SettingError, read_aggregator_settings
-from jobs.window_memory import MEBIBYTE, Memory, check, needed
+from jobs.settings import MEBIBYTE, SettingError, read_aggregator_settings
+from jobs.window_memory import Memory, check, needed
 
 # What Flink gives a TaskManager of the chart's 1536 MiB, and of the 1200 MiB of its light profile.
 DEFAULT, LIGHT = Memory(576 * MEBIBYTE, 256 * MEBIBYTE), Memory(240 * MEBIBYTE, 256 * MEBIBYTE)
