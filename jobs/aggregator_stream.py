@@ -17,7 +17,8 @@ from jobs.collection import HEARTBEAT_PREFIX, MAX_REJECTED_CHARACTERS
 from jobs.documents import window_documents
 from jobs.entry import TRANSACTION_TIMEOUT_MS, define, fail_clearly, new_run, submit
 from jobs.event_time import HEARTBEAT_STEP_MS, MAX_AHEAD_MS, OUT_OF_ORDER_MS
-from jobs.kafka_security import connector_options, read_files
+from jobs.kafka_security import connector_options
+from jobs.kafka_topic import count_partitions_patiently
 from jobs.patience import patiently
 from jobs.settings import AggregatorSettings, SettingError, read_aggregator_settings
 from jobs.starting_point import StartingPoint, starting_point
@@ -93,12 +94,12 @@ def stored_documents(settings: AggregatorSettings) -> StoredDocuments:
 def main() -> None:
     with fail_clearly():
         settings = read_aggregator_settings(os.environ)
-        read_files(settings.security)  # what is wrong with them is told here, and not by a task that fails
         available = taskmanager_memory()
         if available is None:
             log.warning("the TaskManagers' memory is unknown: whether the windows fit into it is not checked")
         else:
             window_memory.check(settings, available)
+        count_partitions_patiently(settings)  # tasks that found no Kafka would fail and be restarted, again and again
     environment = StreamExecutionEnvironment.get_execution_environment()
     environment.enable_checkpointing(settings.checkpoint_seconds * 1000)
     tables = StreamTableEnvironment.create(environment)

@@ -1,4 +1,4 @@
-"""What the collector asks Kafka about the topic that it writes: its partitions, and the records at their ends."""
+"""What the jobs ask Kafka about the topic of posts: its partitions, and the records at their ends."""
 
 import contextlib
 import logging
@@ -13,7 +13,7 @@ from kafka.errors import KafkaError, KafkaTimeoutError, SaslAuthenticationFailed
 
 from jobs.kafka_security import client_options, read_files
 from jobs.patience import RETRY_SECONDS, patiently
-from jobs.settings import CollectorSettings
+from jobs.settings import AggregatorSettings, CollectorSettings
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,9 @@ class NotReadyError(Exception):
     """Kafka or the topic is not there for this user; the text says what is awaited and which settings name it."""
 
 
-def count_partitions_patiently(settings: CollectorSettings, sleep: Callable[[float], None] = time.sleep) -> int:
+def count_partitions_patiently(
+    settings: CollectorSettings | AggregatorSettings, sleep: Callable[[float], None] = time.sleep
+) -> int:
     """The number of partitions, however long Kafka, the topic or the user is not there; each failure is logged.
 
     A job that gives up here is FAILED for good, although Kafka may only be restarting. Raises SettingError for a file
@@ -45,7 +47,7 @@ def count_partitions_patiently(settings: CollectorSettings, sleep: Callable[[flo
     )
 
 
-def count_partitions(settings: CollectorSettings, password: str) -> int:
+def count_partitions(settings: CollectorSettings | AggregatorSettings, password: str) -> int:
     """The number of partitions of the topic. Raises NotReadyError."""
     where = f"KAFKA_BOOTSTRAP_SERVERS={settings.bootstrap_servers!r}"
     security = settings.security
@@ -147,7 +149,7 @@ class Partitions:
                     self.count = count
 
 
-def consumer(settings: CollectorSettings, password: str, **options: object) -> KafkaConsumer:
+def consumer(settings: CollectorSettings | AggregatorSettings, password: str, **options: object) -> KafkaConsumer:
     return KafkaConsumer(
         bootstrap_servers=settings.bootstrap_servers,
         enable_auto_commit=False,

@@ -12,7 +12,7 @@ HARMLESS_PATH = {"", "api", "coronavirus", "feed", "stream", "subscribe", "v1", 
 HIDDEN = "***"
 SHORTEST_SECRET = 4  # characters; to hide shorter ones makes a text unreadable, and they protect nothing
 MAX_LOGGED = 300  # characters of a server's own text
-URL = re.compile(r"(?:ws|http)s?://[^\s'\"<>]+", re.IGNORECASE)
+URL = re.compile(r"(?:wss?|https?|socks\w*)://[^\s'\"<>]+", re.IGNORECASE)
 
 
 def without_secrets(url: str) -> str:

@@ -19,6 +19,7 @@ from websockets.frames import CloseCode
 from websockets.frames import Frame as WireFrame
 
 from jobs.collection import Frame
+from jobs.proxies import websocket_proxy
 from jobs.redaction import redacted, without_secrets
 from jobs.websocket_connection import CONTINUATION, TEXT, Ending, FrameConnection, Step, refusal, step_after
 
@@ -268,29 +269,35 @@ class Reader:
         probe = self._step is Step.PROBE
         if not probe:
             self._append(Asked(resumed=address != without))
+        through = ""
         try:
-            async with self._connect(address, _ignore if probe else self._receive) as connection:
+            proxy = websocket_proxy(address)
+            through = f" (through the proxy {without_secrets(proxy)})" if proxy else ""
+            async with self._connect(address, proxy, _ignore if probe else self._receive) as connection:
                 if probe:
                     return Ending("it serves the request without the position", served=True)
                 self.connected_at = time.monotonic()
                 self.connected = True
-                log.info("feed %s: connected", without_secrets(address))
+                log.info("feed %s: connected%s", without_secrets(address), through)
                 return Ending(await self._keep(connection), served=True)
         except InvalidStatus as error:
             return refusal(error.response, address != without, self._clock())
         except Exception as error:  # noqa: BLE001 - whatever it is, the next attempt may work
-            return Ending(f"{type(error).__name__}: {error}")
+            return Ending(f"{type(error).__name__}: {error}{through}")
         finally:
             self.connected = False
             self._paused = None
             self._drop_parts()
 
-    def _connect(self, address: str, receive: Callable[[WireFrame, asyncio.Transport], None]) -> connect:
+    def _connect(
+        self, address: str, proxy: str | None, receive: Callable[[WireFrame, asyncio.Transport], None]
+    ) -> connect:
         # Without a context of ours, websockets makes one for wss:// that trusts whom the system trusts.
         own = self._ca_file is not None and address.startswith("wss://")
         options: dict[str, Any] = {"ssl": ssl.create_default_context(cafile=self._ca_file)} if own else {}
         return connect(
             address,
+            proxy=proxy,
             create_connection=cast(Any, functools.partial(FrameConnection, receive=receive)),
             compression=None,
             max_size=self._max_frame,

@@ -13,10 +13,12 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 import requests
 from bs4 import BeautifulSoup
 
+from jobs.proxies import is_own
 from jobs.redaction import redacted, without_secrets
 
 URL = "https://www.worldometers.info/coronavirus/"
@@ -161,6 +163,7 @@ class PageGetter:
         body = bytearray()
         with requests.Session() as session:
             session.headers["User-Agent"] = "data-collection/0.1"
+            session.trust_env = not is_own(urlsplit(url).hostname or "")  # the environment's proxies
             session.max_redirects = 3
             session.hooks["response"] = [_skip_redirect_body]
             with session.get(url, timeout=self.time_limits, stream=True) as response:

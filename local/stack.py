@@ -25,6 +25,9 @@ from local.store import Store
 
 JOBS = ("collector_stream", "aggregator_stream")
 POLL_SECONDS = 0.2
+# What the stack writes into its state folder, besides the mark that the folder is its own.
+REPLACED = ("run", "jars", "lock")
+MARK = ".data-collection"
 
 
 @dataclass
@@ -68,7 +71,10 @@ class Stack:
         return Program(name, command, settings.logs / f"{name}.log", environment, settings.state)
 
     def __enter__(self) -> "Stack":
-        """Claim the state folder, sweep what a killed stack left in it, and check what the start needs."""
+        """Claim the state folder, sweep what a killed stack left in it, and check what the start needs.
+
+        Raises StackError."""
+        own(self.settings.state)
         self._exit.enter_context(claimed(self.settings))
         sweep(self.settings.state)
         preflight.check(self.settings)
@@ -225,10 +231,25 @@ def answers(url: str) -> bool:
         return False
 
 
+def own(state: Path) -> None:
+    """Make the state folder and mark it as the stack's, which replaces what is in it.
+
+    Raises StackError when somebody else's files would be replaced."""
+    mark = state / MARK
+    others = [name for name in REPLACED if (state / name).exists()]
+    if others and not mark.exists() and not state.is_relative_to(Settings().state):
+        held = " and ".join(map(repr, others))
+        raise StackError(
+            f"STATE={str(state)!r} holds {held}, which this stack did not make and would replace: "
+            f"set STATE to another folder (or, if a stack of an earlier version made them, create {mark})"
+        )
+    state.mkdir(parents=True, exist_ok=True)
+    mark.touch()
+
+
 @contextlib.contextmanager
 def claimed(settings: Settings) -> Iterator[None]:
     """Hold the state folder alone: two stacks would sweep each other's processes. Raises StackError."""
-    settings.state.mkdir(parents=True, exist_ok=True)
     with (settings.state / "lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

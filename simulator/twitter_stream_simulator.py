@@ -10,8 +10,9 @@ stops reading is waited for.
 
 ID, 8 hexadecimal digits, names the numbering: another epoch, rate or seed gives the numbers to other posts or times.
 
-Settings come from the environment, an empty one counts as absent: ``SIMULATOR_HOST``, ``_PORT``, ``_RATE`` (posts per
-second), ``_SEED``, ``_EPOCH`` (seconds since 1970 UTC) and ``_STOP_AFTER`` (the last post's number, 0: there is none).
+Settings come from the environment, an empty one counts as absent: ``SIMULATOR_HOST`` (``*``: every address of this
+host, IPv4 and IPv6), ``_PORT``, ``_RATE`` (posts per second), ``_SEED``, ``_EPOCH`` (seconds since 1970 UTC) and
+``_STOP_AFTER`` (the last post's number, 0: there is none).
 Exit status: 0 after SIGTERM or SIGINT, 1 when it can't listen, 2 for a bad setting.
 """
 
@@ -23,7 +24,6 @@ import math
 import os
 import re
 import signal
-import socket
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -39,6 +39,7 @@ from websockets.http11 import Request, Response
 if not __package__:  # started as a file: Python looks for modules next to it, not in the folder above
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from simulator.listening import addresses
 from simulator.posts import Numbering, feed_id, post_text
 
 log = logging.getLogger("simulator")
@@ -177,7 +178,7 @@ class Simulator:
     async def __aenter__(self) -> Self:
         self._server = await serve(
             self._serve_client,
-            cast(str, _addresses(self._settings.host)),  # typed as one, but handed on to create_server: any number
+            cast(str, addresses(self._settings.host)),  # typed as one, but handed on to create_server: any number
             self._settings.port,
             process_request=self._process_request,
             compression=None,
@@ -278,15 +279,6 @@ class Simulator:
             timestamp = self._numbering.timestamp_ms(n)
             text = f'{{"seq": {n}, "timestamp": {timestamp}, "text": {encode_json_string(text)}{self._json_end}'
         return text.encode()
-
-
-def _addresses(host: str) -> list[str]:
-    """Return the addresses to listen on: both of localhost where IPv6 is on, since clients try either first."""
-    if host != "localhost":
-        return [host]
-    with contextlib.suppress(OSError), socket.create_server(("::1", 0), family=socket.AF_INET6):
-        return ["127.0.0.1", "::1"]
-    return ["127.0.0.1"]
 
 
 async def serve_until_signal(settings: Settings) -> None:

@@ -3,20 +3,28 @@
 GET /coronavirus/ is the page, GET /healthz says that the server runs, GET and PUT /fault show and set, as text,
 what is wrong with the page: none, error (HTTP 503), slow (bytes trickle for a minute), layout (other table
 ids), without-new-recovered (as in early 2020), garbage (not HTML), huge (endless). Settings: environment
-variables WORLDOMETERS_HOST, WORLDOMETERS_PORT (0: any free one), WORLDOMETERS_FAULT.
+variables WORLDOMETERS_HOST (*: every address of this host, IPv4 and IPv6), WORLDOMETERS_PORT (0: any free one),
+WORLDOMETERS_FAULT.
 """
 
 import logging
 import os
 import re
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
+
+if not __package__:  # started as a file: Python looks for modules next to it, not in the folder above
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from simulator.listening import EVERY, every_address
 
 PAGE_PATH = "/coronavirus/"
 FAULTS = ("none", "error", "slow", "layout", "without-new-recovered", "garbage", "huge")
@@ -106,7 +114,10 @@ class PageServer(ThreadingHTTPServer):
     """Serves until it is shut down; `fault` may be set at any time. Raises OSError if it cannot listen."""
 
     def __init__(self, host: str, port: int, fault: str = "none", clock: Callable[[], float] = time.time) -> None:
-        super().__init__((host, port), _Handler)
+        address = every_address() if host == EVERY else host
+        if ":" in address:
+            self.address_family = socket.AF_INET6
+        super().__init__((address, port), _Handler)
         self.fault, self.clock = fault, clock
 
 
@@ -171,8 +182,8 @@ def read_settings(environ: Mapping[str, str]) -> tuple[str, int, str]:
     host = environ.get("WORLDOMETERS_HOST", "127.0.0.1")
     port = environ.get("WORLDOMETERS_PORT", "5556")
     fault = environ.get("WORLDOMETERS_FAULT", "none")
-    if not re.fullmatch(r"[A-Za-z0-9.-]+", host):
-        raise ValueError(f"WORLDOMETERS_HOST={host!r}: a host name or an IPv4 address is allowed")
+    if host != EVERY and not re.fullmatch(r"[A-Za-z0-9.:-]+", host):
+        raise ValueError(f"WORLDOMETERS_HOST={host!r}: a host name, an IP address or {EVERY} is allowed")
     if not re.fullmatch("[0-9]{1,5}", port) or int(port) > 65_535:
         raise ValueError(f"WORLDOMETERS_PORT={port!r}: a whole number from 0 (any free port) to 65535 is allowed")
     if fault not in FAULTS:
@@ -195,7 +206,8 @@ def main(environ: Mapping[str, str] = os.environ) -> int:
         log.error("cannot listen on %s:%s: %s", host, port, error.strerror)
         return 1
     with server:
-        log.info("serving http://%s:%s%s, fault %s", host, server.server_port, PAGE_PATH, fault)
+        shown = f"[{host}]" if ":" in host else host
+        log.info("serving http://%s:%s%s, fault %s", shown, server.server_port, PAGE_PATH, fault)
         server.serve_forever()
     return 0
 

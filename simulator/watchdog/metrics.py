@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from prometheus_client import Counter, Gauge, start_http_server
 
+from simulator.listening import every_address
 from simulator.watchdog.decisions import Cause, Hold
 
 RESTARTS = Counter("simulator_restarts", "Restarts of the simulator", ["reason"])
@@ -13,11 +14,11 @@ WATCH_AGE = Gauge("simulator_watch_age_seconds", "Since the watches were last kn
 
 
 def serve(port: int, flow_age: Callable[[], float], watch_age: Callable[[], float]) -> None:
-    """Serve them on all addresses, in a thread that ends with the process. Raises OSError."""
+    """Serve them on every address, in a thread that ends with the process. Raises OSError."""
     for cause in Cause:
         RESTARTS.labels(cause)
         for hold in Hold:
             SUPPRESSED.labels(cause, hold)
     FLOW_AGE.set_function(flow_age)
     WATCH_AGE.set_function(watch_age)
-    start_http_server(port)
+    start_http_server(port, addr=every_address())

@@ -173,17 +173,23 @@ def test_a_collector_without_state_goes_on_where_the_topic_ends(pipeline: Pipeli
     pipeline.assert_nothing_is_missing(holes=1)
 
 
-def test_a_collector_that_is_submitted_while_kafka_is_away_starts_when_it_is_back(pipeline: Pipeline) -> None:
+def test_jobs_that_are_submitted_while_kafka_is_away_start_when_it_is_back(pipeline: Pipeline) -> None:
     stack = pipeline.stack
-    pipeline.cancel("collector_stream")
+    logs = [stack.settings.logs / f"submit-{job}.log" for job in JOBS]
+    for job, log in zip(JOBS, logs, strict=True):
+        pipeline.cancel(job)
+        log.unlink()
     stack.broker.program.kill()
-    log = stack.settings.logs / "submit-collector_stream.log"
-    log.unlink()
+
+    def told() -> bool:
+        return all(log.is_file() and "waiting for Kafka" in log.read_text() for log in logs)
+
     with ThreadPoolExecutor() as pool:
-        submitted = pool.submit(pipeline.submit, "collector_stream")
-        await_value(lambda: log.is_file() and "waiting for Kafka" in log.read_text(), "the wait to be told", 90)
+        submitted = [pool.submit(pipeline.submit, job) for job in JOBS]
+        await_value(told, "both jobs to tell what they wait for", 90)
         stack.broker.start()
-        submitted.result(120)
+        for each in submitted:
+            each.result(120)
     pipeline.assert_nothing_is_missing(holes=1)
 
 

@@ -633,8 +633,9 @@ def test_a_bad_setting_is_one_line_and_exit_status_2() -> None:
     assert re.fullmatch(".* SIMULATOR_RATE is 'fast', it must be a number from 0.01 to 100000\n", stderr)
 
 
+@pytest.mark.parametrize("host", ["localhost", "*"])
 @pytest.mark.parametrize("ipv6", [True, False])
-def test_localhost_is_each_of_its_addresses_there_is(ipv6: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_host_is_each_of_its_addresses_there_is(host: str, ipv6: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_args: object, **_options: object) -> socket.socket:
         raise OSError(errno.EADDRNOTAVAIL, "Cannot assign requested address")
 
@@ -646,7 +647,7 @@ def test_localhost_is_each_of_its_addresses_there_is(ipv6: bool, monkeypatch: py
             addresses += ["[::1]"] if ipv6 else []
         if not ipv6:
             monkeypatch.setattr(socket, "create_server", refuse)
-        async with Simulator(Settings(port=port, epoch=EPOCH), Clock(newest=1, rate=20.0)) as running:
+        async with Simulator(Settings(host=host, port=port, epoch=EPOCH), Clock(newest=1, rate=20.0)) as running:
             assert running.port == port
             for address in addresses:
                 async with connect(f"ws://{address}:{port}/?since=0", proxy=None) as client:

@@ -252,8 +252,8 @@ def test_fault_and_health_of_the_stand_in(stand_in: str) -> None:
 
 def test_settings() -> None:
     assert read_settings({}) == ("127.0.0.1", 5556, "none")
-    chosen = {"WORLDOMETERS_HOST": "0.0.0.0", "WORLDOMETERS_PORT": "0", "WORLDOMETERS_FAULT": "slow"}
-    assert read_settings(chosen) == ("0.0.0.0", 0, "slow")
+    chosen = {"WORLDOMETERS_HOST": "*", "WORLDOMETERS_PORT": "0", "WORLDOMETERS_FAULT": "slow"}
+    assert read_settings(chosen) == ("*", 0, "slow")
 
 
 def start(command: list[str], **settings: str) -> subprocess.Popen[str]:
@@ -267,7 +267,7 @@ SCRIPT = ["simulator/worldometers_page.py"]
 @pytest.mark.parametrize(
     ("name", "value", "allowed"),
     [
-        ("HOST", "", "a host name or an IPv4 address"),
+        ("HOST", "", "a host name, an IP address or * is allowed"),
         ("PORT", "65536", "a whole number from 0"),
         ("PORT", "http", "a whole number from 0"),
         ("FAULT", "None", "one of none, error, slow"),

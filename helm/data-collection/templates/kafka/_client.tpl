@@ -13,11 +13,11 @@ KAFKA_CA_FILE: {{ include "data-collection.kafka.folder" . }}/ca.crt
 {{- if hasPrefix "SASL" $protocol }}
 KAFKA_PASSWORD_FILE: {{ include "data-collection.kafka.folder" . }}/password
 {{- if eq .Values.kafka.mode "strimzi" }}
-KAFKA_USERNAME: {{ include "data-collection.kafka.userSecret" . }}
+KAFKA_USERNAME: {{ include "data-collection.fullname" . }}-{{ include "data-collection.component" . }}
 {{- else }}
 KAFKA_USERNAME:
   secretKeyRef:
-    name: {{ include "data-collection.kafka.userSecret" . }}
+    name: {{ include "data-collection.kafka.externalSecret" . }}
     key: username
 {{- end }}
 {{- end }}
@@ -33,8 +33,13 @@ projected:
   sources:
     {{- if $password }}
     - secret:
-        name: {{ include "data-collection.kafka.userSecret" . }}
+        {{- if eq .Values.kafka.mode "strimzi" }}
+        name: {{ include "data-collection.kafka.passwords" . }}
+        items: [{key: {{ include "data-collection.component" . }}, path: password}]
+        {{- else }}
+        name: {{ include "data-collection.kafka.externalSecret" . }}
         items: [{key: password, path: password}]
+        {{- end }}
     {{- end }}
     {{- if $ca }}
     - secret:
@@ -65,13 +70,24 @@ projected:
 {{- end }}
 {{- end }}
 
-{{/* Strimzi calls the Secret of a KafkaUser like the user. */}}
-{{- define "data-collection.kafka.userSecret" -}}
-{{- if eq .Values.kafka.mode "strimzi" -}}
-{{ include "data-collection.fullname" . }}-{{ include "data-collection.component" . }}
-{{- else -}}
+{{/* The Secret with a password for each KafkaUser. Strimzi would draw one itself, but only when its brokers run, and
+no pod that mounts it could start before. */}}
+{{- define "data-collection.kafka.passwords" -}}
+{{ .Values.kafka.existingSecret | default (print (include "data-collection.fullname" .) "-kafka-users") }}
+{{- end }}
+
+{{- define "data-collection.kafka.externalSecret" -}}
 {{ required "kafka.external.existingSecret is needed: the connection takes a password or a certificate" .Values.kafka.external.existingSecret }}
 {{- end }}
+
+{{/* Takes (list . USER). */}}
+{{- define "data-collection.kafka.authentication" -}}
+type: scram-sha-512
+password:
+  valueFrom:
+    secretKeyRef:
+      name: {{ include "data-collection.kafka.passwords" (index . 0) }}
+      key: {{ index . 1 }}
 {{- end }}
 
 {{/* Empty when no certificate is needed beyond those that the image trusts. */}}
@@ -79,6 +95,6 @@ projected:
 {{- if eq .Values.kafka.mode "strimzi" -}}
 {{ include "data-collection.fullname" . }}-cluster-ca-cert
 {{- else if and (hasSuffix "SSL" .Values.kafka.external.securityProtocol) (not .Values.kafka.external.publicCertificate) -}}
-{{ include "data-collection.kafka.userSecret" . }}
+{{ include "data-collection.kafka.externalSecret" . }}
 {{- end }}
 {{- end }}

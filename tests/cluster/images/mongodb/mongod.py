@@ -50,8 +50,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="mongod", allow_abbrev=False)
     parser.add_argument("--dbpath", default="/data/db")
     parser.add_argument("--port", type=int, default=27017)
-    parser.add_argument("--bind_ip", default="0.0.0.0")
-    parser.add_argument("--bind_ip_all", dest="bind_ip", action="store_const", const="0.0.0.0")
+    parser.add_argument("--ipv6", action="store_true")
+    parser.add_argument("--bind_ip")
+    parser.add_argument("--bind_ip_all", action="store_true")
     parser.add_argument("--auth", action="store_true")
     parser.add_argument("--wiredTigerCacheSizeGB", type=float, default=0.25)
     parser.add_argument("--tlsMode", choices=["disabled", "requireTLS"], default="disabled")
@@ -59,6 +60,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--tlsCAFile")
     parser.add_argument("--tlsAllowConnectionsWithoutCertificates", action="store_true")
     options = parser.parse_args(arguments)
+    if options.bind_ip is None:  # the official image adds --bind_ip_all
+        options.bind_ip = "::" if options.ipv6 and Path("/proc/net/if_inet6").exists() else "0.0.0.0"
     if "," in options.bind_ip:
         parser.error("--bind_ip: one address only")
     if (options.tlsMode == "requireTLS") != bool(options.tlsCertificateKeyFile):

@@ -1,0 +1,30 @@
+"""Which proxy leads to an address: what the environment says, but none to this machine or to a Service of the cluster.
+
+The environment's variables are those of curl (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY) and SOCKS_PROXY.
+"""
+
+import contextlib
+from ipaddress import ip_address
+from urllib.request import getproxies, proxy_bypass
+
+from websockets.proxy import get_proxy
+from websockets.uri import parse_uri
+
+# Names that only the cluster's own DNS knows. So are those without a dot.
+CLUSTER = (".svc", ".cluster.local")
+
+
+def is_own(host: str) -> bool:
+    """Whether no proxy can lead to a host: it is this machine, or a Service of the cluster."""
+    with contextlib.suppress(ValueError):
+        return ip_address(host).is_loopback
+    return "." not in host or host.endswith(CLUSTER)
+
+
+def websocket_proxy(url: str) -> str | None:
+    """The proxy through which a WebSocket is reached, None: it is reached directly. Raises websockets' InvalidURI."""
+    uri = parse_uri(url)
+    if is_own(uri.host):
+        return None
+    # websockets does not know curl's variable for all protocols.
+    return get_proxy(uri) or (None if proxy_bypass(f"{uri.host}:{uri.port}") else getproxies().get("all"))
