@@ -215,7 +215,7 @@ def flink_options(settings: Settings, home: Path, slots: int, java_options: str)
         "jobmanager.memory.process.size": "1g",
         "taskmanager.bind-host": "127.0.0.1",
         "taskmanager.host": "127.0.0.1",
-        "taskmanager.memory.process.size": "2304m",
+        "taskmanager.memory.flink.size": "1792m",
         "taskmanager.memory.managed.size": "256m",
         "taskmanager.memory.network.min": "128m",
         "taskmanager.memory.network.max": "128m",

@@ -13,7 +13,7 @@ from kafka.errors import KafkaError
 
 from simulator.watchdog.decisions import Health
 from simulator.watchdog.objects import COMPONENT, read_health
-from simulator.watchdog.settings import Kafka
+from simulator.watchdog.settings import Kafka, SettingError
 from simulator.watchdog.watched import Kind
 
 log = logging.getLogger("simulator.watchdog")
@@ -114,7 +114,7 @@ class Topic:
             ends = self._client.list_partition_offsets(
                 dict.fromkeys(partitions, OffsetSpec.LATEST), timeout_ms=KAFKA_MS
             )
-        except (KafkaError, OSError) as error:
+        except (KafkaError, OSError, SettingError) as error:
             self.close()
             self._lost(f"{type(error).__name__}: {error}")
             return None

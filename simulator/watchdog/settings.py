@@ -17,6 +17,9 @@ MECHANISM = "SCRAM-SHA-512"
 PORT = "(?:[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
 HOST = r"(?:\[[0-9a-fA-F:.]+\]|[^\]\[\s@/:?#,'\\]+)"
 SERVERS = f"{HOST}:{PORT}(?:,{HOST}:{PORT})*"
+# Of a password: the Java clients put the whole file between quotes.
+USABLE = r"[ -!#-\[\]-~]+"
+USABLE_TOLD = 'printable ASCII characters other than " and \\, without a line break at the end,'
 DNS_NAME = "[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?"
 # Whole numbers that may be set: name, least, most, default.
 NUMBERS: Mapping[str, tuple[int, int, int]] = {
@@ -50,7 +53,9 @@ class Kafka:
     ca_file: str | None = None
 
     def options(self) -> dict[str, Any]:
-        """For kafka-python. The password is read anew each time, since it may have been changed. Raises OSError."""
+        """For kafka-python. The password is read anew each time, since it may have been changed.
+
+        Raises OSError, and SettingError for a file that the jobs' clients could not use either."""
         options: dict[str, Any] = {
             "bootstrap_servers": self.bootstrap_servers,
             "security_protocol": self.protocol,
@@ -60,9 +65,17 @@ class Kafka:
             options |= {
                 "sasl_mechanism": MECHANISM,
                 "sasl_plain_username": self.username,
-                "sasl_plain_password": Path(self.password_file).read_text(encoding="utf-8"),
+                "sasl_plain_password": self._password(),
             }
         return options
+
+    def _password(self) -> str:
+        password = Path(self.password_file).read_bytes().decode("latin-1")
+        if not re.fullmatch(USABLE, password):
+            raise SettingError(
+                f"KAFKA_PASSWORD_FILE={self.password_file!r} (content not shown): {USABLE_TOLD} are allowed"
+            )
+        return password
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ import pytest
 
 from local.settings import REPOSITORY, Ports, Settings
 from local.stack import Stack
-from tests.waiting import await_value
 
 RATE = 100.0
 WINDOW_SECONDS = 5
@@ -29,29 +28,12 @@ def free_ports() -> Ports:
 
 
 @pytest.fixture(scope="session")
-def shared_stack() -> Iterator[Stack]:
+def stack() -> Iterator[Stack]:
     state = Path(os.environ.get("STATE") or REPOSITORY / ".state") / "tests"
     settings = Settings(state=state, ports=free_ports(), rate=RATE, window_seconds=WINDOW_SECONDS)
     with Stack(settings) as stack:
         stack.start(jobs=())
         yield stack
-
-
-@pytest.fixture(scope="module")
-def stack(shared_stack: Stack) -> Stack:
-    """The stack, for each module with a TaskManager that has run no job before."""
-    if shared_stack.jobs:
-        renew_taskmanager(shared_stack)
-    return shared_stack
-
-
-def renew_taskmanager(stack: Stack) -> None:
-    """Start another TaskManager: PyFlink leaves classes and direct memory behind with each job, until there is none."""
-    flink = stack.flink
-    flink.taskmanager.stop()
-    await_value(lambda: flink.get("/overview").get("slots-total") == 0, "the TaskManager to be gone", 60)
-    flink.taskmanager.start()
-    flink.await_ready()
 
 
 @pytest.fixture

@@ -19,7 +19,6 @@ from jobs.names import DATABASE, TWEETS_PARTITIONS
 from jobs.worldometers import Counters
 from local.stack import Stack
 from local.store import client
-from tests.local.conftest import renew_taskmanager
 from tests.local.counting import documents
 from tests.local.dropped import assert_nothing_was_dropped
 from tests.local.topics import Topic, topic
@@ -327,7 +326,6 @@ def test_the_window_operator_never_dropped_a_post(aggregator: Aggregator) -> Non
 def test_a_replay_replaces_the_documents_and_makes_no_others(aggregator: Aggregator) -> None:
     uri = aggregator.stack.settings.store_uri
     aggregator.cancel()
-    renew_taskmanager(aggregator.stack)
     before = aggregator.contents()
     with client(uri) as connection:
         # A mark that the replay has to replace, so that the test sees that it came.

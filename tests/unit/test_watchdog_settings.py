@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from jobs.kafka_security import client_options
+import jobs.settings
+from jobs.kafka_security import client_options, read_files
 from jobs.settings import read_collector_settings
 from simulator.watchdog.decisions import Limits
 from simulator.watchdog.settings import NUMBERS, Kafka, SettingError, read_settings
@@ -70,3 +71,16 @@ def test_kafka_is_reached_as_by_the_jobs(protocol: str, tmp_path: Path) -> None:
     assert (kafka.bootstrap_servers, kafka.topic) == (job.bootstrap_servers, job.topic)
     expected = client_options(job.security, "s3cret pass'word")
     assert kafka.options() == {"bootstrap_servers": "a:1,b:2", **expected}
+
+
+@pytest.mark.parametrize("password", ["s3cret\n", "", "s3 cr\u00e9t", 's3"cret', "s3\\cret"])
+def test_a_password_that_the_jobs_refuse_is_refused_too(password: str, tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    file.write_text(password)
+    environ = {"KAFKA_SECURITY_PROTOCOL": "SASL_SSL", "KAFKA_USERNAME": "me", "KAFKA_PASSWORD_FILE": str(file)}
+    with pytest.raises(SettingError) as told:
+        read_settings(environ).kafka.options()
+    with pytest.raises(jobs.settings.SettingError) as told_by_jobs:
+        read_files(read_collector_settings(environ).security)
+    assert str(told.value) == str(told_by_jobs.value)
+    assert "s3" not in str(told.value)
