@@ -31,8 +31,8 @@ last two exchanged for what goes out. */}}
     - port: 9093
 {{- else -}}
 - ports:
-    {{- range regexFindAll ":[0-9]+" (include "data-collection.kafka.bootstrapServers" .) -1 | uniq }}
-    - port: {{ trimPrefix ":" . }}
+    {{- range regexFindAll ":[0-9]+," (print (include "data-collection.kafka.bootstrapServers" .) ",") -1 | uniq }}
+    - port: {{ trimAll ":," . }}
     {{- end }}
 {{- end }}
 {{- end }}
