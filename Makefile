@@ -34,8 +34,8 @@ bench: $(VENV)/ready ## both jobs against bare Python loops, side by side, with 
 soak: $(VENV)/ready ## both jobs while parts are killed and stopped at random, for MINUTES=30, then the audit (SEED, RATE)
 	@$(RUN) tests.soak
 
-docker_build: ## the container images, with Docker, Podman or buildah
-	@$(PYTHON) -m images.build
+docker_build: ## the container images, with Docker, Podman or buildah (PUSH=host/team: also into that registry)
+	@$(PYTHON) -m images.build $(if $(PUSH),--push '$(PUSH)')
 
 docker_up: $(VENV)/ready ## the images onto a cluster (kind, minikube, CONTEXT=NAME or one of its own) and the chart without the jobs
 	@$(RUN) local.release up

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
 from images import build
 from images.build import (
@@ -173,6 +174,19 @@ def test_push_as(monkeypatch: pytest.MonkeyPatch, engine: str, target: str, comm
     image = project_images()[0]
     push_as(next(each for each in ENGINES if each.name == engine), image, target, lambda _: None)
     assert run == [command.format(image=image.reference(), target=target) for command in commands]
+
+
+def test_what_is_pushed_has_the_tag_for_which_the_chart_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    run: list[str] = []
+    monkeypatch.setattr(build, "_run", lambda *command: run.append(command[-1]))
+    monkeypatch.setattr(build, "build", lambda *_: None)
+    monkeypatch.setattr(build, "choose_engine", lambda _: next(each for each in ENGINES if each.name == "buildah"))
+    monkeypatch.setattr("sys.argv", ["images.build", "--push", "registry.example.com/team"])
+    assert main() == 0
+    names = [f"docker://{each}" for image in project_images() for each in image.references("registry.example.com/team")]
+    assert run == names
+    chart = YAML(typ="safe").load(REPOSITORY / "helm" / "data-collection" / "Chart.yaml")
+    assert f"docker://registry.example.com/team/data-collection/flink:{chart['appVersion']}" in run
 
 
 @pytest.mark.parametrize("names", [[], ["flink", "simulator"]])
