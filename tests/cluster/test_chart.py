@@ -56,16 +56,25 @@ class Release:
 
     def upgrade(self, *settings: str) -> None:
         """Install or upgrade with the images of this working tree. The feed's address holds a token, in a Secret."""
-        meta = {"name": "feed", "namespace": self.place.namespace}
-        self.place.apply({"apiVersion": "v1", "kind": "Secret", "metadata": meta, "stringData": {"url": FEED_ADDRESS}})
+        self.secret("feed", url=FEED_ADDRESS)
         values = (*PROFILE, *standins.values(self.place.images), *image_settings(self.place.images))
         own = ("--set", "metrics.enabled=true,collector.existingSecret=feed")
         more = (*own, *settings, "--wait", "--timeout=5m")
         self.helm("upgrade", "--install", RELEASE, str(self.chart), *values, *more)
 
+    def secret(self, name: str, **data: str) -> None:
+        """Make a Secret, or change these of its keys."""
+        meta = {"name": name, "namespace": self.place.namespace}
+        self.place.apply({"apiVersion": "v1", "kind": "Secret", "metadata": meta, "stringData": data})
+
     def job(self, name: str) -> dict[str, Any]:
         found = self.place.cluster.get("flinkdeployment", f"{RELEASE}-{name}", self.place.namespace)
         return dict((found or {}).get("status", {}))
+
+    def generation(self, name: str) -> int:
+        """How often the job's spec was changed."""
+        found = self.place.cluster.get("flinkdeployment", f"{RELEASE}-{name}", self.place.namespace) or {}
+        return int(found["metadata"]["generation"])
 
     def settled(self, name: str) -> bool:
         return settled({"status": self.job(name)})
@@ -215,6 +224,65 @@ def log_of(cluster: Cluster, namespace: str, pod: str) -> str:
         return cluster.run("logs", pod, "-n", namespace, "--all-containers")
     except ClusterError:
         return ""
+
+
+def test_a_failed_job_goes_on_when_its_fault_is_mended(release: Release) -> None:
+    """As the chart's README says: FAILED is for good, and another restartNonce starts it from its state."""
+    release.secret("feed", url=f"{FEED_ADDRESS}\n")
+    start_again(release, "collector")
+    failed = lambda: release.job("collector").get("jobStatus", {}).get("state") == "FAILED"  # noqa: E731
+    await_value(failed, "the collector to be FAILED", RUNNING_SECONDS, every=1)
+    jobmanager = log_of(
+        release.place.cluster, release.place.namespace, release.pod(FAULTS["JobManager of the collector"])
+    )
+    assert "WEBSOCKET_URL_FILE" in jobmanager
+    assert "without a line break at the end" in jobmanager
+    release.secret("feed", url=FEED_ADDRESS)
+    change(release, lambda: start_again(release, "collector"), "collector")
+
+
+def start_again(release: Release, job: str) -> None:
+    patch = json.dumps({"spec": {"restartNonce": time.time_ns() // 1_000_000}})
+    where = (f"{RELEASE}-{job}", "-n", release.place.namespace)
+    release.place.cluster.run("patch", "flinkdeployment", *where, "--type", "merge", "--patch", patch)
+
+
+def test_a_job_without_its_state_goes_on_where_its_posts_end(release: Release) -> None:
+    """As the chart's README says: its FlinkDeployment is deleted and the same values are installed again."""
+
+    def anew() -> None:
+        for job in JOBS:
+            release.place.cluster.delete("flinkdeployment", release.place.namespace, f"{RELEASE}-{job}")
+        release.upgrade()
+
+    change(release, anew)
+
+
+# By the database's root user, whose password the Secret has.
+NEW_PASSWORD = """
+import sys, pymongo
+root, user, database, password = sys.argv[1:]
+with pymongo.MongoClient("mongodb", username="root", password=root) as client:
+    client[database].command("updateUser", user, pwd=password)
+"""
+
+
+def test_a_new_password_of_the_database_is_taken_without_another_spec(release: Release) -> None:
+    """The kubelet brings the changed Secret into the running pods, and the task that is refused reads it again."""
+    name, namespace = f"{RELEASE}-mongodb", release.place.namespace
+    stored = (release.place.cluster.get("secret", name, namespace) or {})["data"]
+    old, root, user, uri = (
+        base64.b64decode(stored[key]).decode() for key in ("password", "root-password", "username", "uri")
+    )
+    new = old[::-1]
+    generation = release.generation("aggregator")
+    release.place.cluster.execute("reader", namespace, "python", "-", root, user, DATABASE, new, stdin=NEW_PASSWORD)
+    release.secret(name, password=new, uri=uri.replace(old, new))
+    changed_at = time.time()
+    release.place.remove_now(release.pod(FAULTS["database"]))  # and with it the connections that the old one opened
+    release.await_window_after(changed_at, "with the new password")
+    release.assert_exact()
+    assert release.generation("aggregator") == generation
 
 
 def test_no_secret_is_outside_of_the_secrets(release: Release) -> None:

@@ -1,7 +1,7 @@
 """What a soak has shown: numbers, verdicts, and the text for a note. Pure."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from jobs.audit.report import Report
@@ -63,7 +63,8 @@ class Result:
     """faults: how many by part and action; skipped: that could not be done; ended: programs that ended by themselves,
     by part; catch_up: seconds from the end of the faults to a document of then; dropped: numLateRecordsDropped;
     restarts_in_place: of one TaskManager, at most; left_behind: Python workers of killed TaskManagers that run at the
-    end; kafka_mib: its folder, from first to last; cores: kept busy."""
+    end; stand_ins: groups in memory that only stand in for a program, whose growth is shown and not judged; kafka_mib:
+    its folder, from first to last; cores: kept busy."""
 
     settings: SoakSettings
     faults: Mapping[str, int]
@@ -75,6 +76,7 @@ class Result:
     restarts_in_place: int
     left_behind: int
     memory: Sequence[Growth]
+    stand_ins: Collection[str]
     kafka_mib: Sequence[float]
     cores: float
 
@@ -88,7 +90,8 @@ class Result:
         found += [] if posts.balanced else ["the audit does not balance"]
         found += [] if posts.posts else ["no posts"]
         found += [f"{part} ended by itself" for part in self.ended]
-        return found + [f"memory of {each.group} {verdict(each)}" for each in self.memory if verdict(each) != "flat"]
+        judged = [each for each in self.memory if each.group not in self.stand_ins]
+        return found + [f"memory of {each.group} {verdict(each)}" for each in judged if verdict(each) != "flat"]
 
 
 def verdict(growth: Growth) -> str:
@@ -106,7 +109,8 @@ def lines(result: Result) -> Iterator[str]:
     balance = "balanced" if posts.balanced else "NOT BALANCED"
     yield f"  audit: {balance}; caught up {result.catch_up:.0f} s after the last fault"
     for each in result.memory:
-        yield f"  memory of {growth_line(each)}"
+        what = "stands in for MongoDB, not judged" if each.group in result.stand_ins else verdict(each)
+        yield f"  memory of {growth_line(each)}: {what}"
     yield f"  flat: below {FLAT_MIB_PER_HOUR:g} MiB/h, as the common slope of all processes after their warm-up"
     first, last = result.kafka_mib[0], result.kafka_mib[-1]
     yield f"  Kafka's data: {first:,.0f} MiB at the start, at most {max(result.kafka_mib):,.0f}, {last:,.0f} at the end"
@@ -119,7 +123,7 @@ def lines(result: Result) -> Iterator[str]:
 def growth_line(each: Growth) -> str:
     slope = "no slope" if each.slope is None else f"{each.slope:+,.0f} MiB/h"
     where = f"over {each.seconds:.0f} s of {each.processes} processes, the largest {each.peak:,.0f} MiB"
-    return f"{each.group}: {slope} {where}: {verdict(each)}"
+    return f"{each.group}: {slope} {where}"
 
 
 def listed(counts: Mapping[str, int]) -> str:
