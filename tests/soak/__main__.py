@@ -4,9 +4,9 @@ Every 20 to 40 s a part is killed with -9 and started again, or stopped for a ti
 printed. Then the pipeline catches up and is counted. The JobManager is left out: it cannot come back without high
 availability. MINUTES, SEED and RATE are settings, besides those of the demo for STATE and ports.
 
-Exit status: 0 when no post is lost, twice or late, the audit balances, memory is flat and nothing ended by itself; 1 when
-one of that does not hold, or the stack fails; 2 for a wrong setting; 130 after Ctrl-C. Where SecantusDB stands in for
-MongoDB, its memory is shown and not judged.
+Exit status: 0 when no post is lost, twice or late, the audit balances, memory is flat and nothing ended by itself; 1
+when one of that does not hold, or the stack fails; 2 for a wrong setting; 130 after Ctrl-C. Where SecantusDB stands in
+for MongoDB, its memory is shown and not judged.
 """
 
 import contextlib
