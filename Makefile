@@ -20,16 +20,16 @@ demo: $(VENV)/ready ## the whole pipeline on this machine; Ctrl-C stops it (DOCU
 	@$(RUN) local.demo
 
 sql_client: $(VENV)/ready ## Flink's SQL client on the running demo, else on the cluster, with twitter_table (SQL="SELECT ..." prints one result)
-	@$(RUN) local.sql_client
+	@$(RUN) deploy.sql_client
 
 audit: $(VENV)/ready ## whether each post is in the topic and in a document, on the running demo, else on the cluster
-	@$(RUN) local.audit
+	@$(RUN) deploy.audit
 
 test: $(VENV)/ready lint ## every test that needs no cluster
-	@$(RUN) pytest --ignore tests/cluster
+	@$(RUN) pytest --ignore tests/e2e
 
 bench: $(VENV)/ready ## both jobs against bare Python loops, side by side, with the ratios
-	@$(RUN) tests.bench
+	@$(RUN) benchmarks
 
 soak: $(VENV)/ready ## both jobs while parts are killed and stopped at random, for MINUTES=30, then the audit (SEED, RATE)
 	@$(RUN) tests.soak
@@ -38,7 +38,7 @@ docker_build: ## the container images, with Docker, Podman or buildah (PUSH=host
 	@$(PYTHON) -m images.build $(if $(PUSH),--push '$(PUSH)')
 
 docker_up: $(VENV)/ready ## the images onto a cluster (kind, minikube, CONTEXT=NAME or one of its own) and the chart without the jobs
-	@$(RUN) local.release up
+	@$(RUN) deploy.release up
 
 clean: ## delete what was packaged
 	@rm -rf dist
@@ -47,35 +47,35 @@ package: $(VENV)/ready ## the jobs as a zip in dist/
 	@$(RUN) local.package
 
 deploy: $(VENV)/ready ## the jobs' code into the cluster; jobs that run go on with it
-	@$(RUN) local.release deploy
+	@$(RUN) deploy.release deploy
 
 remote_collection_stream: $(VENV)/ready ## start the collector on the cluster
-	@$(RUN) local.release run collector
+	@$(RUN) deploy.release run collector
 
 remote_aggregation_stream: $(VENV)/ready ## start the aggregator on the cluster
-	@$(RUN) local.release run aggregator
+	@$(RUN) deploy.release run aggregator
 
 docker_down: $(VENV)/ready ## uninstall it all; a cluster of its own ends
-	@$(RUN) local.release down
+	@$(RUN) deploy.release down
 
 docker_clean: $(VENV)/ready ## that, and delete the images and dist/
-	@$(RUN) local.release clean
+	@$(RUN) deploy.release clean
 
 manifests: $(VENV)/ready ## render k8s/*.yaml from the chart
-	@$(RUN) local.manifests
+	@$(RUN) deploy.manifests
 
 cluster-up: ## a Kubernetes of its own on this machine, without Docker (needs root; CLUSTER_HOME moves it)
-	@tests/cluster/node/up.sh
+	@dev/cluster/up.sh
 
 cluster-down: ## stop that cluster and delete what ran in it; what was built stays
-	@tests/cluster/node/down.sh
+	@dev/cluster/down.sh
 
 cluster-clean: ## delete also what was built for it
-	@tests/cluster/node/down.sh --clean
+	@dev/cluster/down.sh --clean
 
 test-cluster: $(VENV)/ready ## the tests on Kubernetes, on that cluster or on yours (CONTEXT=NAME)
-	@$(RUN) tests.cluster
-	@$(RUN) pytest tests/cluster
+	@$(RUN) tests.e2e
+	@$(RUN) pytest tests/e2e
 
 lint: $(VENV)/ready ## style, types and layers
 	@$(VENV)/bin/ruff check --quiet
@@ -88,7 +88,7 @@ LOCK := $(VENV)/bin/uv pip compile --quiet --no-header --generate-hashes --pytho
 lock: $(VENV)/ready ## pin again what the pinned packages need, and from that what each image needs
 	@$(LOCK) --all-extras pyproject.toml --output-file requirements.lock
 	@$(LOCK) --constraint requirements.lock pyproject.toml --output-file images/flink/requirements.txt
-	@for image in images/simulator images/operator tests/cluster/images/mongodb tests/cluster/images/s3; do \
+	@for image in images/simulator images/watchdog dev/stubs/images/mongodb dev/stubs/images/s3; do \
 		$(LOCK) --constraint requirements.lock $$image/requirements.in --output-file $$image/requirements.txt || exit 1; done
 
 $(VENV)/ready: requirements.lock

@@ -155,7 +155,7 @@ def ensure_base(engine: Engine, say: Callable[[str], None] = print) -> None:
     if engine.name != "buildah" or silently([*engine.inspect, BASE]) == 0 or silently(["buildah", "pull", BASE]) == 0:
         return
     say(f"no registry answers for {BASE}: making it from Debian's packages")
-    scripts = REPOSITORY / "tests" / "cluster" / "node"
+    scripts = REPOSITORY / "dev" / "cluster"
     _run(str(scripts / "build.sh"), "packages", "base", seconds=BUILD_SECONDS)
     archive = _run("bash", "-c", '. "$0/settings.sh"; echo "$IMAGES/base.tar"', str(scripts)).strip()
     _run("buildah", "pull", "--quiet", f"docker-archive:{archive}")
@@ -269,7 +269,9 @@ def _run(*command: str, seconds: float = MOVE_SECONDS) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="images.build", description="Build the container images.")
-    parser.add_argument("--push", metavar="REGISTRY", help="also push them there, for example to localhost:5000 or host/team")
+    parser.add_argument(
+        "--push", metavar="REGISTRY", help="also push them there, for example to localhost:5000 or host/team"
+    )
     parser.add_argument("--push-as", metavar="REFERENCE", help="also push the one that is named, under this name")
     parser.add_argument("names", nargs="*", help="folders of images/, all of them when none is named")
     arguments = parser.parse_args()

@@ -1,54 +1,13 @@
-"""`make audit`: whether every post is accounted for, on the running demo, else on the cluster's release.
+"""The audit of the running demo."""
 
-Exit status: 0 when everything balances, 1 when it does not, 2 when that cannot be found out.
-"""
-
-import json
-import os
-import shutil
-import subprocess
-import sys
-from collections.abc import Mapping
-
-from ruamel.yaml import YAML
-
-from images.build import BuildError, image
-from jobs.audit import __main__ as run_audit
-from jobs.settings import SettingError
-from local import pods
-from local.chart import copy_without_dependencies
-from local.cluster import Cluster, ClusterError, Object, connect, load
-from local.flink import Flink
+from jobs.audit import __main__ as audit
 from local.process import inherited_environment
-from local.release import NAMESPACE, RELEASE, Release
-from local.settings import REPOSITORY, Settings, read_settings
-
-POD = "audit"
-MEMORY = "1Gi"
-CODE = "/opt/flink/usrlib"
-AGGREGATOR = f"{RELEASE}-aggregator"
-TEMPLATE = "templates/aggregator/flinkdeployment.yaml"
-MAIN_CONTAINER = "flink-main-container"
-# Of the job's volumes only these: its state may lie on a volume that one node alone can mount.
-VOLUMES = ("kafka", "mongodb")
-WORK = REPOSITORY / ".state" / "audit"
-HANDED_ON = ("AUDIT_WAIT_SECONDS",)
+from local.settings import Settings
 
 
-def main() -> int:
-    run_audit.interruptible()
-    try:
-        settings = read_settings()
-        if Flink(settings).get("/overview"):
-            return run_audit.main({**inherited_environment(), **demo_environment(settings)})
-    except SettingError as error:
-        return fail(str(error))
-    try:
-        return on_cluster(connect(start=False), os.environ)
-    except (ClusterError, BuildError) as error:
-        return fail(f"no demo runs here ({settings.flink_url} does not answer: make demo), and {error}")
-    except KeyboardInterrupt:
-        return 130
+def on_demo(settings: Settings) -> int:
+    """Run the audit; returns its exit status."""
+    return audit.main({**inherited_environment(), **demo_environment(settings)})
 
 
 def demo_environment(settings: Settings) -> dict[str, str]:
@@ -58,98 +17,3 @@ def demo_environment(settings: Settings) -> dict[str, str]:
         "MONGODB_URI_FILE": str(settings.store_uri_file),
         "WINDOW_SECONDS": str(settings.window_seconds),
     }
-
-
-def on_cluster(cluster: Cluster, environment: Mapping[str, str]) -> int:
-    """The audit in a pod beside the release; returns its status. Raises ClusterError or BuildError."""
-    Release(cluster).require_installed()
-    deployment = aggregator(cluster)
-    flink = image(REPOSITORY / "images" / "flink")
-    handed_on = {name: environment[name] for name in HANDED_ON if environment.get(name)}
-    handed_on["MONGODB_RETENTION_DAYS"] = str(retention_days(cluster))
-    pod = audit_pod(deployment, load(cluster, [flink])[flink.name], handed_on)
-    remove(cluster)
-    cluster.apply([pod], NAMESPACE)
-    try:
-        cluster.await_condition(f"pod/{POD}", "Ready", NAMESPACE, 120)
-        command = ["kubectl", "--context", cluster.target.context, "exec", POD, "-n", NAMESPACE, "--"]
-        command += ["python", "-m", "jobs.audit"]
-        return subprocess.run(command, env=dict(cluster.environment), stdin=subprocess.DEVNULL, check=False).returncode
-    finally:
-        remove(cluster)  # and with it a command that Ctrl-C has left running there
-
-
-def remove(cluster: Cluster) -> None:
-    if cluster.get("pod", POD, NAMESPACE) is not None:
-        cluster.remove_now(POD, NAMESPACE)
-
-
-def aggregator(cluster: Cluster) -> Object:
-    """The aggregator's FlinkDeployment, as it is in the cluster, else as the chart renders it. Raises ClusterError."""
-    if "flinkdeployments" in cluster.run("api-resources", "--api-group=flink.apache.org", "-o", "name"):
-        found = cluster.get("flinkdeployment", AGGREGATOR, NAMESPACE)
-        if found is not None:
-            return found
-    return rendered(cluster)
-
-
-def retention_days(cluster: Cluster) -> int:
-    """After how many days the release deletes documents, 0: never. Raises ClusterError."""
-    where = ("--kube-context", cluster.target.context, "--namespace", NAMESPACE)
-    told = cluster.program("helm", "get", "values", RELEASE, "--all", "--output", "json", *where)
-    # A release of an earlier chart does not know the value.
-    return int(json.loads(told)["mongodb"].get("retentionDays", 0))
-
-
-def rendered(cluster: Cluster) -> Object:
-    """With the values of the release; no chart that it depends on is needed for that."""
-    shutil.rmtree(WORK, ignore_errors=True)
-    chart, values = copy_without_dependencies(WORK), WORK / "values.yaml"
-    version = json.loads(cluster.run("version", "-o", "json"))["serverVersion"]["gitVersion"]
-    where = ("--kube-context", cluster.target.context, "--namespace", NAMESPACE)
-    values.write_text(cluster.program("helm", "get", "values", RELEASE, "--output", "yaml", *where))
-    options = ("--values", str(values), "--set", "aggregator.enabled=true", "--show-only", TEMPLATE)
-    told = cluster.program("helm", "template", RELEASE, str(chart), "--kube-version", version, *options, *where)
-    return next(each for each in YAML(typ="safe").load_all(told) if each)
-
-
-def audit_pod(deployment: Object, reference: str, environment: Mapping[str, str]) -> Object:
-    """An idle pod with the aggregator's settings and the files that these name.
-
-    deployment: the aggregator's FlinkDeployment; environment: settings over those of the aggregator.
-    """
-    spec = deployment["spec"]
-    template = spec["podTemplate"]["spec"]
-    pod = pods.idle_pod(POD, reference, memory=MEMORY)
-    # With these labels the chart's NetworkPolicies let it speak to Kafka and to the database.
-    pod["metadata"]["labels"] = {
-        "app.kubernetes.io/name": "data-collection",
-        "app.kubernetes.io/instance": RELEASE,
-        "app.kubernetes.io/component": POD,
-    }
-    shared = ("securityContext", "imagePullSecrets", "nodeSelector", "tolerations")
-    pod["spec"] |= {name: template[name] for name in shared if name in template}
-    pod["spec"]["volumes"] += [each for each in template.get("volumes", []) if each["name"] in VOLUMES]
-    container = pod["spec"]["containers"][0]
-    container["workingDir"] = CODE
-    container["volumeMounts"] += [
-        each for each in main_container(template).get("volumeMounts", []) if each["name"] in VOLUMES
-    ]
-    settings = main_container(spec["jobManager"]["podTemplate"]["spec"]).get("env", [])
-    given = [{"name": name, "value": value} for name, value in environment.items()]
-    container["env"] = [*(each for each in settings if each["name"] not in environment), *given]
-    return pod
-
-
-def main_container(template: Object) -> Object:
-    containers: list[Object] = template.get("containers", [])
-    return next((each for each in containers if each["name"] == MAIN_CONTAINER), {})
-
-
-def fail(reason: str) -> int:
-    sys.stderr.write(f"error: {reason}\n")
-    return 2
-
-
-if __name__ == "__main__":
-    sys.exit(main())

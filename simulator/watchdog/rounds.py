@@ -27,7 +27,7 @@ from simulator.watchdog.watched import Kind, Watched
 
 log = logging.getLogger("simulator.watchdog")
 
-STATE = "data-collection/operator-state"  # annotation of the Deployment
+STATE = "data-collection/watchdog-state"  # annotation of the Deployment
 RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"  # what `kubectl rollout restart` sets
 COMPARE_SECONDS = 15
 LAG_SECONDS = 2.0  # a watch that is well may be this far behind

@@ -33,13 +33,13 @@ from local.demo import interrupt
 from local.process import StackError, sweep, wait_until
 from local.settings import read_settings
 from local.stack import Stack
-from tests.local.counting import newest_end
 from tests.soak.faults import BROKER, PARTS, SIMULATOR, STORE, TASKMANAGER, WORKERS, Fault, schedule
 from tests.soak.injection import Injection
 from tests.soak.memory import Sample, cores, growth
 from tests.soak.observation import JOBMANAGER, Observation
 from tests.soak.settings import SoakSettings, read_soak_settings
 from tests.soak.summary import Result, count_posts, lines
+from tests.support.stored import newest_end
 
 WINDOW_SECONDS = 5
 LOOK_SECONDS = 5.0

@@ -1,0 +1,268 @@
+"""The pipeline on Kubernetes, for the Make targets: ``python -m deploy.release up|deploy|run JOB|down|clean``.
+
+`up` brings the images to a cluster and installs the chart with everything but the jobs; `deploy` brings the jobs' code
+there; `run` starts one job; `down` uninstalls it all; `clean` also deletes the images. Each can be repeated.
+Exit status: 0, or 1 with a reason and the next step.
+"""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from deploy import pods, stubs
+from deploy.chart import CHART, copy_without_dependencies
+from deploy.cluster import NODE_SCRIPTS, Cluster, ClusterError, NoClusterError, Object, connect, load
+from images.build import REPOSITORY, BuildError, choose_engine, image, project_images, remove, silently
+
+NAMESPACE = "data-collection"
+RELEASE = "data-collection"
+JOBS = ("collector", "aggregator")
+READY_SECONDS = 900  # images of Kafka and MongoDB may first have to be downloaded
+JOB_SECONDS = 420
+PROGRESS_SECONDS = 10
+PROFILE = ("--values", str(CHART / "values-light.yaml"))
+CHART_COPY = REPOSITORY / ".state" / "chart"
+
+
+@dataclass(frozen=True)
+class Release:
+    """The chart's release on a cluster. Its methods raise ClusterError or BuildError."""
+
+    cluster: Cluster
+
+    def up(self) -> None:
+        """Install or upgrade, and wait until all is Ready."""
+        own = self.cluster.target.own
+        references = load(self.cluster, [*project_images(), *(stubs.images() if own else [])])
+        if self.cluster.get("namespace", NAMESPACE, NAMESPACE) is None:
+            self.cluster.apply([pods.namespace(NAMESPACE)], NAMESPACE)
+            self._await(lambda: self.cluster.get("serviceaccount", "default", NAMESPACE), "the namespace", 30)
+        if own:
+            say("the operators' charts need the internet: Kafka and the Flink operator are the tests' stand-ins")
+            stubs.install(self.cluster, NAMESPACE, references)
+        values = [*PROFILE, *(stubs.values(references) if own else []), *image_settings(references)]
+        off = [part for job in JOBS for part in ("--set", f"{job}.enabled=false")]
+        chart = str(self._chart())
+        self._apply_kinds(chart)
+        # Helm's own --wait would wait for the jobs' volume, which with many storage classes is made for its first user.
+        self._helm("upgrade", "--install", RELEASE, chart, "--skip-crds", *values, *off)
+        self._await(
+            lambda: not self._unfinished(),
+            "the release to be Ready",
+            READY_SECONDS,
+            lambda: ", ".join(self._unfinished()),
+        )
+        say(f"everything but the jobs is Ready in namespace {NAMESPACE}; next: make clean package deploy")
+
+    def deploy(self) -> None:
+        """Bring the jobs' code to the cluster; jobs that run go on with it from a savepoint."""
+        flink = load(self.cluster, [image(REPOSITORY / "images" / "flink")])["data-collection/flink"]
+        for job in JOBS:
+            if self._job(job) is not None:
+                patch = json.dumps({"spec": {"image": flink}})
+                name = f"{RELEASE}-{job}"
+                self.cluster.run("patch", "flinkdeployment", name, "-n", NAMESPACE, "--type=merge", "-p", patch)
+                say(f"{job}: goes on with the new code")
+        say("the jobs' image is there; next: make remote_collection_stream remote_aggregation_stream")
+
+    def run(self, job: str) -> None:
+        """Apply the job's manifest, as the chart renders it, and wait until it is RUNNING and STABLE."""
+        self.require_installed()
+        references = load(self.cluster, [image(REPOSITORY / "images" / "flink")])
+        given = REPOSITORY / ".state" / "values.yaml"
+        given.parent.mkdir(parents=True, exist_ok=True)
+        given.write_text(self._helm_output("get", "values", RELEASE, "--output", "yaml"))
+        version = json.loads(self.cluster.run("version", "-o", "json"))["serverVersion"]["gitVersion"]
+        rendered = self._helm_output(
+            *("template", RELEASE, str(self._chart()), "--kube-version", version, "--values", str(given)),
+            *image_settings(references),
+            *("--set", f"{job}.enabled=true", "--show-only", f"templates/{job}/flinkdeployment.yaml"),
+        )
+        self.cluster.run("apply", "--server-side", "-n", NAMESPACE, "-f", "-", stdin=rendered)
+        self._await(lambda: settled(self._job(job)), f"{job} to be RUNNING", JOB_SECONDS, lambda: told(self._job(job)))
+        ui = f"service/{RELEASE}-{job}-rest"
+        context = self.cluster.target.context
+        say(f"{job} is RUNNING; its Flink UI at http://localhost:8081 after:")
+        say(f"  kubectl --context {context} -n {NAMESPACE} port-forward {ui} 8081")
+        if self.cluster.target.own:
+            say(f"  (with KUBECONFIG={self.cluster.environment['KUBECONFIG']})")
+
+    def down(self) -> None:
+        """Uninstall the release and delete its namespace."""
+        if RELEASE in self._helm_output("list", "--short").split():
+            self._helm("uninstall", RELEASE, "--wait", "--timeout=6m")
+        found = self.cluster.get("namespace", NAMESPACE, NAMESPACE)
+        if found is not None and pods.OURS in found["metadata"].get("labels", {}):
+            self.cluster.run("delete", "namespace", NAMESPACE, "--timeout=170s", seconds=180)
+        say("nothing is left of the pipeline on this cluster")
+
+    def require_installed(self) -> None:
+        """Raises ClusterError, with the next step, when there is no release."""
+        if RELEASE not in self._helm_output("list", "--short").split():
+            raise ClusterError(f"release {RELEASE} is not installed on {self.cluster.target.context}: make docker_up")
+
+    def _chart(self) -> Path:
+        """The chart to install: with its dependencies, or on the project's own cluster with empty ones."""
+        if self.cluster.target.own:
+            shutil.rmtree(CHART_COPY, ignore_errors=True)
+            return copy_without_dependencies(CHART_COPY)
+        if not (CHART / "charts").is_dir():
+            self.cluster.program("helm", "dependency", "build", str(CHART), seconds=300)
+        return CHART
+
+    def _apply_kinds(self, chart: str) -> None:
+        """Make the kinds that the operators bring: Helm never changes those that are there, and Helm 4 without --wait
+        asks for them before it has made them."""
+        kinds = separated(self._helm_output("show", "crds", chart))
+        if kinds:
+            self.cluster.run("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=kinds)
+            self.cluster.run("wait", "--for=condition=Established", "-f", "-", "--timeout=50s", stdin=kinds)
+
+    def _job(self, job: str) -> Object | None:
+        if "flinkdeployments" not in self.cluster.run("api-resources", "--api-group=flink.apache.org", "-o", "name"):
+            return None
+        return self.cluster.get("flinkdeployment", f"{RELEASE}-{job}", NAMESPACE)
+
+    def _helm_output(self, *arguments: str) -> str:
+        target = ("--kube-context", self.cluster.target.context, "--namespace", NAMESPACE)
+        return self.cluster.program("helm", *arguments, *target, seconds=READY_SECONDS)
+
+    def _helm(self, *arguments: str) -> None:
+        """Run helm and tell meanwhile which pods are waited for."""
+        target = ("--kube-context", self.cluster.target.context, "--namespace", NAMESPACE)
+        say(f"helm {arguments[0]} {RELEASE}")
+        with subprocess.Popen(
+            ["helm", *arguments, *target],
+            env=dict(self.cluster.environment),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process:
+            while process.poll() is None:
+                try:
+                    process.wait(PROGRESS_SECONDS)
+                except subprocess.TimeoutExpired:
+                    say(f"  waiting for: {', '.join(self._unfinished()) or 'helm'}")
+            if process.returncode != 0:
+                reason = process.stderr.read() if process.stderr else ""
+                raise ClusterError(f"helm {arguments[0]}: {reason.strip()[-800:]}")
+
+    def _unfinished(self) -> list[str]:
+        """What of the release is not Ready, or not done, yet."""
+        kinds = "deployments,statefulsets,jobs"
+        if "kafkas." in self.cluster.run("api-resources", "--api-group=kafka.strimzi.io", "-o", "name"):
+            kinds += ",kafkas"
+        return [each["metadata"]["name"] for each in self.cluster.list(kinds, NAMESPACE) if not ready(each)]
+
+    def _await(
+        self, read: Callable[[], object], what: str, seconds: float, state: Callable[[], str] = lambda: ""
+    ) -> None:
+        start = shown = time.monotonic()
+        while not read():
+            now = time.monotonic()
+            if now - start > seconds:
+                raise ClusterError(f"gave up waiting for {what} after {seconds:g} s ({state()})")
+            if now - shown >= PROGRESS_SECONDS:
+                say(f"  waiting for {what}: {state() or 'not yet'}")
+                shown = now
+            time.sleep(1)
+
+
+def separated(objects: str) -> str:
+    """YAML objects that follow each other, as Helm 3 prints kinds, as documents of their own."""
+    return re.sub(r"^(?=apiVersion:)", "---\n", objects, flags=re.MULTILINE)
+
+
+def image_settings(references: dict[str, str]) -> list[str]:
+    """The chart's values for images that lie in the cluster's reach."""
+    settings = []
+    for part in ("flink", "simulator", "operator"):
+        if reference := references.get(f"data-collection/{part}"):
+            repository, _, tag = reference.rpartition(":")
+            settings += ["--set", f"{part}.image.repository={repository}", "--set", f"{part}.image.tag={tag}"]
+    return settings
+
+
+def settled(job: Object | None) -> bool:
+    status = (job or {}).get("status", {})
+    return (status.get("jobStatus", {}).get("state"), status.get("lifecycleState")) == ("RUNNING", "STABLE")
+
+
+def told(job: Object | None) -> str:
+    """The state of a FlinkDeployment in a line."""
+    status = (job or {}).get("status", {})
+    parts = status.get("jobManagerDeploymentStatus"), status.get("jobStatus", {}).get("state"), status.get("error")
+    return ", ".join(str(part)[:300] for part in parts if part)
+
+
+def ready(workload: Object) -> bool:
+    """Whether a Deployment or StatefulSet has all its pods Ready, a Job is done, any other object Ready."""
+    status = workload.get("status", {})
+    if workload["kind"] in {"Deployment", "StatefulSet"}:
+        return bool(status.get("readyReplicas", 0) >= workload["spec"]["replicas"])
+    wanted = "Complete" if workload["kind"] == "Job" else "Ready"
+    return any(each["type"] == wanted and each["status"] == "True" for each in status.get("conditions", []))
+
+
+def say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def main(arguments: Sequence[str]) -> int:
+    action, *rest = arguments
+    try:
+        match action:
+            case "up":
+                Release(connect()).up()
+            case "deploy":
+                Release(connect(start=False)).deploy()
+            case "run":
+                Release(connect(start=False)).run(*rest)
+            case "down":
+                down()
+            case "clean":
+                down()
+                clean()
+            case _:
+                raise ClusterError(f"unknown action {action!r}")
+    except (ClusterError, BuildError) as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    return 0
+
+
+def down() -> None:
+    """Uninstall the release; the project's own cluster ends then, unless the tests still use it."""
+    try:
+        cluster = connect(start=False)
+    except NoClusterError:
+        say("no cluster of this project runs")
+        return
+    Release(cluster).down()
+    if cluster.target.own:
+        if cluster.list("namespaces", NAMESPACE, pods.OURS):
+            say("the cluster stays up: tests run on it")
+        else:
+            subprocess.run([NODE_SCRIPTS / "down.sh"], check=True)
+
+
+def clean() -> None:
+    """Delete the images and what was packaged."""
+    engine = choose_engine(silently)
+    for each in [*project_images(), *stubs.images()]:
+        remove(engine, each)
+    for folder in ("dist", ".state/chart", ".state/images"):
+        shutil.rmtree(REPOSITORY / folder, ignore_errors=True)
+    say("the images and dist/ are deleted (make cluster-clean deletes what the test cluster was built of)")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

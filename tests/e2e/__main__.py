@@ -1,0 +1,33 @@
+"""Brings up what the tests need, where one sees how it goes on: ``python -m tests.e2e``."""
+
+import shutil
+import subprocess
+import sys
+
+from deploy import stubs
+from deploy.cluster import NODE_SCRIPTS, UP_SECONDS, ClusterError, connect, load, tools
+from images.build import BuildError, project_images
+
+TOOLS = ("kubectl", "helm", "helm4", "helm-unittest", "promtool")
+
+
+def main() -> int:
+    try:
+        cluster = connect()
+        path = tools()["PATH"]
+        if missing := [tool for tool in TOOLS if shutil.which(tool, path=path) is None]:
+            subprocess.run([NODE_SCRIPTS / "build.sh", *missing], check=True, timeout=UP_SECONDS)
+        load(cluster, [*project_images(), *stubs.images()])
+    except (BuildError, ClusterError) as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
+        sys.stderr.write(
+            f"error: the tools {', '.join(missing)} are neither on PATH nor could they be built: {error}\n"
+        )
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

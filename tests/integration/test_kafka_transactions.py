@@ -1,0 +1,37 @@
+"""Transactions that a collector without state finds open, on a real broker."""
+
+import json
+
+import pytest
+from confluent_kafka import KafkaException, Producer
+
+from jobs.kafka_transactions import abort_transactions
+from jobs.settings import read_collector_settings
+from jobs.transactional_ids import TransactionalIds
+from local.stack import Stack
+from tests.support.topics import topic
+
+IDS = TransactionalIds("test", "collector-simulator", "left-open", "run")
+SECONDS = 30
+
+
+def test_only_what_an_earlier_run_has_left_open_is_aborted(stack: Stack) -> None:
+    kafka = stack.settings.kafka
+    with topic(kafka, "left-open") as published:
+
+        def begin(name: str) -> Producer:
+            producer = Producer({"bootstrap.servers": kafka, "transactional.id": name})
+            producer.init_transactions(SECONDS)
+            producer.begin_transaction()
+            producer.produce(published.name, json.dumps({"text": name}), partition=0)
+            assert producer.flush(SECONDS) == 0
+            return producer
+
+        earlier, own = f"{IDS.of_all_runs}earlier-0-7", f"{IDS.of_this_run}-0-1"
+        left_open, current = begin(earlier), begin(own)
+        settings = read_collector_settings({"KAFKA_BOOTSTRAP_SERVERS": kafka})
+        assert abort_transactions(settings, "", IDS) == [earlier]
+        current.commit_transaction(SECONDS)
+        assert published.posts() == [{"text": own}]
+        with pytest.raises(KafkaException):
+            left_open.commit_transaction(SECONDS)

@@ -1,0 +1,216 @@
+"""Both jobs on the real stack, silent for longer than a moment: whatever was away, no post is late, lost or doubled.
+
+The tests share one pipeline and run in order; after each one the audit of everything since the pipeline began balances.
+The pauses are what is tested, so they are slept through.
+"""
+
+import contextlib
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from kafka.admin import NewPartitions
+
+from jobs.documents import iso
+from jobs.names import DATABASE, TWEETS_PARTITIONS
+from local.broker import admin, read_topic
+from local.settings import REPOSITORY
+from local.stack import JOBS, Stack
+from tests.integration.conftest import RATE, WINDOW_SECONDS
+from tests.support.dropped import assert_nothing_was_dropped
+from tests.support.stored import newest_end
+from tests.support.topics import Topic, topic
+from tests.support.waiting import await_value
+
+FAST = 5 * RATE
+COLLECTION = "outages"
+# Longer than the time after which the collector gives a connection up, and than Kafka's clients wait for an answer.
+LONG_SECONDS = 40
+
+
+@dataclass
+class Pipeline:
+    """The running jobs on topics and a collection of their own."""
+
+    stack: Stack
+    topic: Topic
+    parallelism: int = 1
+    settings: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        names = {"KAFKA_TOPIC": self.topic.name, "KAFKA_REJECTED_TOPIC": self.topic.rejected_name}
+        return {**names, "MONGODB_COLLECTION": COLLECTION, **self.settings}
+
+    def submit(self, job: str) -> None:
+        parallelism = self.parallelism if job == "collector_stream" else 1
+        self.stack.submit(job, self.environment, parallelism)
+
+    def cancel(self, job: str) -> None:
+        identity = self.stack.jobs[job]
+        self.stack.flink.cancel(identity)
+        await_value(lambda: self.stack.flink.state(identity) == "CANCELED", f"{job} to be cancelled", 60)
+
+    def set_rate(self, rate: float) -> None:
+        simulator = self.stack.simulator
+        simulator.stop()
+        simulator.environment = {**simulator.environment, "SIMULATOR_RATE": str(rate)}
+        simulator.start()
+
+    def await_new_window(self, seconds: float = 120) -> None:
+        """Wait until a window that began after now is in the collection: all before it is read then."""
+        end = iso(int(time.time()) + 2 * WINDOW_SECONDS)
+        uri = self.stack.settings.store_uri
+        await_value(lambda: newest_end(uri, DATABASE, COLLECTION) >= end, f"a document of {end} or later", seconds)
+
+    def audit(self) -> str:
+        """The audit's text; fails unless every post is accounted for."""
+        result = subprocess.run(
+            [sys.executable, "-m", "jobs.audit"],
+            cwd=REPOSITORY,
+            env={**self.stack.job_environment(), **self.environment, "PATH": "/usr/bin:/bin"},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=180,
+        )
+        assert result.returncode == 0, result.stdout + result.stderr
+        return result.stdout
+
+    def rejections(self) -> list[dict[str, Any]]:
+        return [json.loads(value) for value in read_topic(self.stack.settings.kafka, self.topic.rejected_name)]
+
+    def assert_nothing_is_missing(self, holes: int = 0) -> None:
+        """Everything is in a document; `holes`: how many holes the feed is known to have."""
+        self.await_new_window()
+        text = self.audit()
+        reasons = Counter(each["reason"].partition(":")[0] for each in self.rejections())
+        assert reasons == ({"lost": holes} if holes else {}), text
+        assert_nothing_was_dropped(self.stack)
+
+
+@pytest.fixture(scope="module")
+def pipeline(stack: Stack) -> Iterator[Pipeline]:
+    with topic(stack.settings.kafka, "outages") as records:
+        running = Pipeline(stack, records)
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(running.submit, JOBS))
+        yield running
+        for job in JOBS:
+            running.cancel(job)
+        running.set_rate(RATE)
+
+
+def test_the_audit_balances(pipeline: Pipeline) -> None:
+    pipeline.assert_nothing_is_missing()
+
+
+def test_a_changed_rate_of_the_simulator_goes_on_from_now(pipeline: Pipeline) -> None:
+    before = {post["id"] for post in pipeline.topic.posts()}
+    changed_at = time.time()
+    pipeline.set_rate(FAST)
+    pipeline.assert_nothing_is_missing(holes=1)
+    fresh = [post for post in pipeline.topic.posts() if post["id"] not in before]
+    numberings = {post["id"].split("-")[1] for post in fresh if post["timestamp"] > changed_at * 1000 + 1000}
+    assert len(numberings) == 1
+    assert min(post["timestamp"] for post in fresh) > (changed_at - 10) * 1000, "posts of long ago"
+
+
+def pause_simulator(pipeline: Pipeline, seconds: float) -> None:
+    simulator = pipeline.stack.simulator
+    simulator.signal(signal.SIGSTOP)
+    time.sleep(seconds)
+    simulator.signal(signal.SIGCONT)
+
+
+def kill_simulator(pipeline: Pipeline, seconds: float) -> None:
+    pipeline.stack.simulator.kill()
+    time.sleep(seconds)
+    pipeline.stack.simulator.start()
+
+
+def kill_broker(pipeline: Pipeline, seconds: float) -> None:
+    pipeline.stack.broker.program.kill()
+    time.sleep(seconds)
+    pipeline.stack.broker.start()
+    pipeline.stack.broker.await_ready()
+
+
+def kill_taskmanager(pipeline: Pipeline, seconds: float) -> None:
+    pipeline.stack.flink.taskmanager.kill()
+    time.sleep(seconds)
+    pipeline.stack.flink.taskmanager.start()
+
+
+SILENCES: dict[str, Callable[[Pipeline], None]] = {
+    "feed for a second": lambda pipeline: pause_simulator(pipeline, 1),
+    "feed, killed, for 12 s": lambda pipeline: kill_simulator(pipeline, 12),
+    "feed, stopped, for longer than its limit": lambda pipeline: pause_simulator(pipeline, LONG_SECONDS),
+    "broker for longer than a client waits": lambda pipeline: kill_broker(pipeline, LONG_SECONDS),
+    "both jobs": lambda pipeline: kill_taskmanager(pipeline, LONG_SECONDS),
+}
+
+
+@pytest.mark.parametrize("part", SILENCES)
+def test_no_post_is_late_after_a_silence(pipeline: Pipeline, part: str) -> None:
+    SILENCES[part](pipeline)
+    pipeline.assert_nothing_is_missing(holes=1)
+
+
+def test_a_collector_without_state_goes_on_where_the_topic_ends(pipeline: Pipeline) -> None:
+    pipeline.cancel("collector_stream")
+    time.sleep(WINDOW_SECONDS)
+    pipeline.submit("collector_stream")
+    pipeline.assert_nothing_is_missing(holes=1)
+
+
+def test_jobs_that_are_submitted_while_kafka_is_away_start_when_it_is_back(pipeline: Pipeline) -> None:
+    stack = pipeline.stack
+    logs = [stack.settings.logs / f"submit-{job}.log" for job in JOBS]
+    for job, log in zip(JOBS, logs, strict=True):
+        pipeline.cancel(job)
+        log.unlink()
+    stack.broker.program.kill()
+
+    def told() -> bool:
+        return all(log.is_file() and "waiting for Kafka" in log.read_text() for log in logs)
+
+    with ThreadPoolExecutor() as pool:
+        submitted = [pool.submit(pipeline.submit, job) for job in JOBS]
+        await_value(told, "both jobs to tell what they wait for", 90)
+        stack.broker.start()
+        for each in submitted:
+            each.result(120)
+    pipeline.assert_nothing_is_missing(holes=1)
+
+
+def test_more_partitions_make_no_post_late(pipeline: Pipeline) -> None:
+    grown_at = time.time() * 1000
+    with contextlib.closing(admin(pipeline.stack.settings.kafka)) as client:
+        client.create_partitions({pipeline.topic.name: NewPartitions(2 * TWEETS_PARTITIONS)})
+    for partition in range(TWEETS_PARTITIONS, 2 * TWEETS_PARTITIONS):
+        first = pipeline.topic.await_heartbeat(partition, 60)
+        assert first.timestamp - grown_at < 10_000, f"the first heartbeat in partition {partition}"
+    pipeline.assert_nothing_is_missing(holes=1)
+
+
+def test_a_shard_that_is_behind_makes_no_post_of_another_late(pipeline: Pipeline) -> None:
+    pipeline.cancel("collector_stream")
+    pipeline.parallelism = 2
+    pipeline.submit("collector_stream")
+    kill_simulator(pipeline, 10)
+    pipeline.assert_nothing_is_missing(holes=1)
+
+
+def test_what_was_lost_can_be_seen(pipeline: Pipeline) -> None:
+    """The hole of the changed rate, in the audit's text."""
+    assert re.search("LOST|lost", pipeline.audit())

@@ -1,0 +1,68 @@
+"""Topics for tests that publish records themselves."""
+
+import contextlib
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.admin import NewTopic
+
+from jobs.names import TWEETS_PARTITIONS
+from local.broker import admin, read_topic
+from tests.support.waiting import await_value
+
+
+class Topic:
+    """A topic and the one for its rejections; `publish` waits until the broker has the records."""
+
+    def __init__(self, bootstrap: str, name: str, producer: KafkaProducer) -> None:
+        self.bootstrap = bootstrap
+        self.name = name
+        self.rejected_name = f"{name}.rejected"
+        self._producer = producer
+
+    def publish(self, values: Iterable[bytes | None], partition: int = 0) -> None:
+        for value in values:
+            self._producer.send(self.name, key=b"test", value=value, partition=partition)
+        self._producer.flush(timeout=60)
+
+    def delete_first_half(self, partition: int) -> None:
+        """What retention does: the first half of a partition's records is gone."""
+        with contextlib.closing(KafkaConsumer(bootstrap_servers=self.bootstrap)) as consumer:
+            where = TopicPartition(self.name, partition)
+            end = consumer.end_offsets([where])[where]
+        with contextlib.closing(admin(self.bootstrap)) as client:
+            client.delete_records({where: end // 2})
+
+    def await_heartbeat(self, partition: int, seconds: float) -> Any:
+        """The first committed heartbeat of a partition, as kafka-python's record; its timestamp is when it was sent."""
+        with contextlib.closing(
+            KafkaConsumer(bootstrap_servers=self.bootstrap, isolation_level="read_committed")
+        ) as consumer:
+            where = TopicPartition(self.name, partition)
+            consumer.assign([where])
+            consumer.seek(where, 0)
+
+            def first() -> Any:
+                records = consumer.poll(timeout_ms=500).get(where, [])
+                return next((record for record in records if json.loads(record.value)["text"] is None), None)
+
+            return await_value(first, f"a heartbeat in partition {partition}", seconds)
+
+    def rejections(self) -> list[dict[str, Any]]:
+        return [json.loads(value) for value in read_topic(self.bootstrap, self.rejected_name)]
+
+    def posts(self) -> list[dict[str, Any]]:
+        values = [json.loads(value) for value in read_topic(self.bootstrap, self.name)]
+        return [value for value in values if value["text"] is not None]
+
+
+@contextlib.contextmanager
+def topic(bootstrap: str, name: str) -> Iterator[Topic]:
+    """Make the topic and its rejections' topic, empty."""
+    with contextlib.closing(admin(bootstrap)) as client:
+        new = [NewTopic(name, TWEETS_PARTITIONS, 1), NewTopic(f"{name}.rejected", 1, 1)]
+        client.create_topics(new, wait_for_metadata=True)
+    with contextlib.closing(KafkaProducer(bootstrap_servers=bootstrap, linger_ms=5, batch_size=262_144)) as producer:
+        yield Topic(bootstrap, name, producer)

@@ -1,0 +1,81 @@
+"""The application's user is made, or brought up to date, once the database answers."""
+
+from pathlib import Path
+
+import pytest
+from pymongo.errors import AutoReconnect, OperationFailure
+
+from tests.unit.chart.chart import load_script
+
+script = load_script("create_mongodb_user")
+RIGHTS = {"pwd": "secret", "roles": [{"role": "readWrite", "db": "twitter_db"}]}
+
+
+class Database:
+    """Records the commands that it is given; has the user already, or refuses with a code."""
+
+    def __init__(self, code: int = 0) -> None:
+        self.code = code
+        self.commands: list[tuple[object, ...]] = []
+
+    def command(self, name: str, user: str, **rights: object) -> None:
+        self.commands.append((name, user, rights))
+        if name == "createUser" and self.code:
+            raise OperationFailure("refused", self.code)
+
+
+def test_a_user_is_created() -> None:
+    database = Database()
+    assert script.ensure_user(database.command, "app", "secret", "twitter_db") == "created"
+    assert database.commands == [("createUser", "app", RIGHTS)]
+
+
+def test_a_user_that_is_there_gets_password_and_roles_anew() -> None:
+    database = Database(script.USER_EXISTS)
+    assert script.ensure_user(database.command, "app", "secret", "twitter_db") == "updated"
+    assert database.commands[-1] == ("updateUser", "app", RIGHTS)
+
+
+def test_another_refusal_is_no_reason_to_go_on() -> None:
+    with pytest.raises(OperationFailure):
+        script.ensure_user(Database(13).command, "app", "secret", "twitter_db")
+
+
+def test_a_database_that_is_still_starting_is_waited_for(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    answers = iter([AutoReconnect("refused, and more"), OperationFailure("no such user", 18), None])
+
+    def ping() -> None:
+        if (answer := next(answers)) is not None:
+            raise answer
+
+    script.await_answer(ping, "mongodb:27017", sleep=lambda _: None)
+    assert [record.getMessage() for record in caplog.records] == [
+        "waiting for MongoDB at mongodb:27017: refused",
+        "waiting for MongoDB at mongodb:27017: no such user",
+    ]
+
+
+def test_the_wait_ends_with_the_reason() -> None:
+    def ping() -> None:
+        raise AutoReconnect("refused")
+
+    times = iter([0.0, 1.0, script.LIMIT_SECONDS + 1.0])
+    with pytest.raises(TimeoutError, match=r"no MongoDB answers at mongodb:27017 within 300 s: refused"):
+        script.await_answer(ping, "mongodb:27017", clock=lambda: next(times), sleep=lambda _: None)
+
+
+def test_passwords_are_read_from_files_and_never_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("root-username", "root-password", "username", "password"):
+        (tmp_path / name).write_text(f"{name}-in-file\n")
+    monkeypatch.setattr(script, "LIMIT_SECONDS", 0)
+    environment = {
+        "MONGODB_ADDRESS": "127.0.0.1:9",
+        "MONGODB_DATABASE": "twitter_db",
+        "MONGODB_SECRET": str(tmp_path),
+    }
+    assert script.main(environment) == 1
+    assert "no MongoDB answers at 127.0.0.1:9" in caplog.text
+    assert "in-file" not in caplog.text

@@ -1,0 +1,77 @@
+"""What is checked before anything is started: each failure is one clear line."""
+
+import socket
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from local import preflight
+from local.settings import Settings
+from tests.integration.conftest import free_ports
+
+
+@pytest.mark.parametrize(
+    ("said", "problem"),
+    [
+        ('openjdk version "17.0.15" 2025-04-15', None),
+        ('openjdk version "21" 2023-09-19', None),
+        ('openjdk version "11.0.2" 2019-01-15', "JDK 17 or newer is needed"),
+        ('java version "1.8.0_292"', "JDK 17 or newer is needed"),
+        ("", "says nothing"),
+        (None, "java is not on PATH"),
+    ],
+)
+def test_java(said: str | None, problem: str | None) -> None:
+    found = list(preflight.check_java(said))
+    assert found == [] if problem is None else problem in found[0]
+
+
+@pytest.mark.parametrize("name", ["a b", "it's", 'a"b', "\u00fc", "a$b", "a\nb", "a:b", "a%20b"])
+def test_a_path_that_flinks_scripts_do_not_take_is_told(name: str) -> None:
+    assert list(preflight.check_path(Path("/home/me/a-b_c.d+e@1"))) == []
+    (problem,) = preflight.check_path(Path("/home") / name)
+    assert repr(f"/home/{name}") in problem
+    assert "STATE" in problem
+
+
+def test_maven_is_needed_only_while_jars_are_missing(tmp_path: Path) -> None:
+    settings = Settings(state=tmp_path)
+    assert "mvn is not on PATH" in next(iter(preflight.check_maven(settings, None)))
+    assert list(preflight.check_maven(settings, "/usr/bin/mvn")) == []
+    for name in ("flink", "kafka"):
+        (settings.jars / name).mkdir(parents=True)
+    assert list(preflight.check_maven(settings, None)) == []
+
+
+def test_a_port_in_use_is_named_with_its_user_and_its_setting() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        settings = Settings(ports=replace(free_ports(), kafka=port))
+        (problem,) = preflight.check_ports(settings)
+    assert f"port {port} is in use by " in problem
+    assert "KAFKA_PORT" in problem
+    assert list(preflight.check_ports(settings)) == []
+
+
+def test_ports_of_parts_that_do_not_run_are_not_checked() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        settings = Settings(ports=replace(free_ports(), mongodb=taken.getsockname()[1]), mongodb_uri="mongodb://other")
+        assert list(preflight.check_ports(settings)) == []
+
+
+def test_one_reachable_server_is_enough() -> None:
+    def connect(address: tuple[str, int], timeout: float) -> socket.socket:
+        assert timeout <= 5
+        if address[0] == "down.example":
+            raise OSError("no route")
+        return socket.socket()
+
+    assert list(preflight.check_reachable(["wss://down.example/a", "wss://up.example/b"], connect)) == []
+    (problem,) = preflight.check_reachable(["wss://down.example/a"], connect)
+    assert "needs the internet" in problem
+    assert "down.example: no route" in problem
