@@ -269,7 +269,7 @@ def _run(*command: str, seconds: float = MOVE_SECONDS) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="images.build", description="Build the container images.")
-    parser.add_argument("--push", metavar="REGISTRY", help="also push them there, for example to localhost:5000 or host/team")
+    parser.add_argument("--push", metavar="REGISTRY", help="also push them there, for example host/team")
     parser.add_argument("--push-as", metavar="REFERENCE", help="also push the one that is named, under this name")
     parser.add_argument("names", nargs="*", help="folders of images/, all of them when none is named")
     arguments = parser.parse_args()
