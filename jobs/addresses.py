@@ -3,7 +3,9 @@
 The chart's schema has the same expressions, so they hold nothing that its engine (RE2) lacks.
 """
 
+import contextlib
 import re
+from ipaddress import ip_address
 from typing import NamedTuple
 
 PORT = "(?:[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
@@ -16,6 +18,8 @@ PAGE_ALLOWED = f"an address that starts with http:// or https://, {URL_ALLOWED}"
 MONGODB_ALLOWED = "an address that starts with mongodb:// or mongodb+srv://"
 SERVERS = f"{HOST}:{PORT}(?:,{HOST}:{PORT})*"
 SERVERS_ALLOWED = "host:port[,host:port...], an IPv6 address in brackets, with ports from 1 to 65535"
+# Ends of names that only the cluster's own DNS knows. So are those without a dot.
+CLUSTER = (".svc", ".cluster.local")
 
 
 class Name(NamedTuple):
@@ -86,3 +90,10 @@ def acknowledged_uri(uri: str) -> str:
         return uri  # its user wants no acknowledgement at all, with which no journal goes
     wanted = [f"{name}={value}" for name, value in (("w", "majority"), ("journal", "true")) if name not in given]
     return f"{base}?{'&'.join([*filter(None, [query]), *wanted])}" if wanted else uri
+
+
+def is_own(host: str) -> bool:
+    """Whether no proxy can lead to a host: it is this machine, or a Service of the cluster."""
+    with contextlib.suppress(ValueError):
+        return ip_address(host).is_loopback
+    return "." not in host or host.endswith(CLUSTER)

@@ -3,22 +3,12 @@
 The environment's variables are those of curl (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY) and SOCKS_PROXY.
 """
 
-import contextlib
-from ipaddress import ip_address
 from urllib.request import getproxies, proxy_bypass
 
 from websockets.proxy import get_proxy
 from websockets.uri import parse_uri
 
-# Names that only the cluster's own DNS knows. So are those without a dot.
-CLUSTER = (".svc", ".cluster.local")
-
-
-def is_own(host: str) -> bool:
-    """Whether no proxy can lead to a host: it is this machine, or a Service of the cluster."""
-    with contextlib.suppress(ValueError):
-        return ip_address(host).is_loopback
-    return "." not in host or host.endswith(CLUSTER)
+from jobs.addresses import is_own
 
 
 def websocket_proxy(url: str) -> str | None:

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import requests
 from bs4 import BeautifulSoup
 
-from jobs.proxies import is_own
+from jobs.addresses import is_own
 from jobs.redaction import redacted, without_secrets
 
 URL = "https://www.worldometers.info/coronavirus/"
