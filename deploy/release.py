@@ -183,7 +183,7 @@ def separated(objects: str) -> str:
 def image_settings(references: dict[str, str]) -> list[str]:
     """The chart's values for images that lie in the cluster's reach."""
     settings = []
-    for part in ("flink", "simulator", "operator"):
+    for part in ("flink", "simulator", "watchdog"):
         if reference := references.get(f"data-collection/{part}"):
             repository, _, tag = reference.rpartition(":")
             settings += ["--set", f"{part}.image.repository={repository}", "--set", f"{part}.image.tag={tag}"]

@@ -1,4 +1,4 @@
-"""The operator's ways to the outside: the Kubernetes API, the simulator's /healthz, Kafka's topic."""
+"""The watchdog's ways to the outside: the Kubernetes API, the simulator's /healthz, Kafka's topic."""
 
 import contextlib
 import logging

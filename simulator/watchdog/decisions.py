@@ -1,7 +1,7 @@
 """Whether the simulator is restarted now, and why, or why not: pure functions of observations and a clock.
 
-Moments are seconds since 1970 UTC, durations seconds. What must outlive the operator is the `State`, which is kept in
-an annotation of the simulator's Deployment; `Memory` is lost with the operator, which then waits for each limit anew.
+Moments are seconds since 1970 UTC, durations seconds. What must outlive the watchdog is the `State`, which is kept in
+an annotation of the simulator's Deployment; `Memory` is lost with the watchdog, which then waits for each limit anew.
 """
 
 import json

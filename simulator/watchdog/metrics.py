@@ -1,4 +1,4 @@
-"""The operator's metrics for Prometheus."""
+"""The watchdog's metrics for Prometheus."""
 
 from collections.abc import Callable
 

@@ -10,7 +10,7 @@ from simulator.watchdog.decisions import Health, Pod
 
 Object = Mapping[str, Any]
 
-COMPONENT = "simulator-operator"
+COMPONENT = "watchdog"
 ENDED = ("Succeeded", "Failed")
 ROLLED_OUT = "NewReplicaSetAvailable"
 

@@ -1,4 +1,4 @@
-"""The operator at work: in each round it observes, decides, and acts."""
+"""The watchdog at work: in each round it observes, decides, and acts."""
 
 import asyncio
 import contextlib
@@ -34,7 +34,7 @@ LAG_SECONDS = 2.0  # a watch that is well may be this far behind
 PAUSE_SECONDS = 1.0  # the shortest between two rounds
 
 
-class Operator:
+class Watchdog:
     """What `main` delegates to."""
 
     def __init__(self, settings: Settings) -> None:
@@ -73,7 +73,7 @@ class Operator:
         self._wake.set()
 
     def fault(self) -> str:
-        """What is wrong with the operator itself, "" when nothing is."""
+        """What is wrong with the watchdog itself, "" when nothing is."""
         now, limit = time.monotonic(), self._settings.watch_silent_seconds
         plural, seconds = self._watched.silent(now)
         if self._task.done():

@@ -1,4 +1,4 @@
-"""The operator's settings, read once from the environment.
+"""The watchdog's settings, read once from the environment.
 
 The names of the Kafka settings and what they mean are the jobs' own; the simulator's images hold no code of the jobs.
 """

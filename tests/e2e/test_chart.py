@@ -20,9 +20,9 @@ from deploy import pods, stubs
 from deploy.chart import copy_without_dependencies
 from deploy.cluster import Cluster, ClusterError, Object
 from deploy.release import JOBS, PROFILE, RELEASE, image_settings, settled
+from deploy.sql_client import database_uri
 from jobs.documents import iso
 from jobs.names import COLLECTION, DATABASE, REJECTED_TOPIC, TWEETS_TOPIC
-from deploy.sql_client import database_uri
 from tests.e2e.conftest import Place
 from tests.support.counting import Feed, assert_complete, numbers
 from tests.support.waiting import await_value

@@ -18,8 +18,8 @@ SIGTERM_SECONDS = 20  # of the 60 that a pod is given here before it is killed
         ("simulator", "simulator", (), 5555, "/healthz", "clients"),
         ("worldometers", "simulator", ("simulator.worldometers_page",), 5556, "/healthz", ""),
         (
-            "operator",
-            "operator",
+            "watchdog",
+            "watchdog",
             ("--namespace=data-collection-test", "--module=simulator.watchdog.main"),
             8080,
             "/healthz",
@@ -42,7 +42,7 @@ def test_image(place: Place, name: str, image: str, args: tuple[str, ...], port:
         args=args,
         port=port,
         health=path,
-        account="default" if name == "operator" else None,
+        account="default" if name == "watchdog" else None,
         memory="1Gi" if image == "flink" else "256Mi",
     )
     place.apply(pod)

@@ -1,8 +1,8 @@
-"""The operator on a cluster: it restarts the simulator when needed, is no storm itself, and no post is lost by it.
+"""The watchdog on a cluster: it restarts the simulator when needed, is no storm itself, and no post is lost by it.
 
 The tests share one release, with the collector and without a database, and run in order; each counts all posts since
 the release began. Faults are signals to the simulator's process, which the kubelet sees as well: whatever it does shows
-in the pod's restart count, while the operator makes new pods.
+in the pod's restart count, while the watchdog makes new pods.
 """
 
 import itertools
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 RELEASE = "flow"
 NAME = f"{RELEASE}-data-collection"
-SIMULATOR, OPERATOR, COLLECTOR = f"{NAME}-simulator", f"{NAME}-operator", f"{NAME}-collector"
+SIMULATOR, WATCHDOG, COLLECTOR = f"{NAME}-simulator", f"{NAME}-watchdog", f"{NAME}-collector"
 TOPICS = ("flow", "flow.rejected")
 RATE = 20
 SETTINGS = (
@@ -89,7 +89,7 @@ class Flow:
         self.helm("upgrade", "--install", RELEASE, str(self.chart), *values, *given, "--wait", "--timeout=5m")
 
     def operate(self, **settings: int) -> None:
-        self.upgrade(*(f"operator.settings.{name}={value}" for name, value in settings.items()))
+        self.upgrade(*(f"watchdog.settings.{name}={value}" for name, value in settings.items()))
 
     def running(self) -> bool:
         return settled(self.place.cluster.get("flinkdeployment", COLLECTOR, self.place.namespace))
@@ -128,7 +128,7 @@ class Flow:
         return self.place.cluster.run(*arguments, "-n", self.place.namespace, seconds=seconds)
 
     def events(self, reason: str, *parts: str) -> list[Event]:
-        """The operator's Events with all these parts in their text, the oldest first."""
+        """The watchdog's Events with all these parts in their text, the oldest first."""
         told = self.kubectl(
             "get", "events", "--field-selector", f"reason={reason},involvedObject.name={SIMULATOR}", "-o", "json"
         )
@@ -155,9 +155,9 @@ class Flow:
             raise AssertionError(f"{error}\n{self.story()}") from None
 
     def story(self) -> str:
-        """What the operator said."""
+        """What the watchdog said."""
         events = self.kubectl("get", "events", "--field-selector", f"involvedObject.name={SIMULATOR}")
-        return f"{events[-3000:]}\n{self.kubectl('logs', f'deployment/{OPERATOR}', '--tail=40')[-3000:]}"
+        return f"{events[-3000:]}\n{self.kubectl('logs', f'deployment/{WATCHDOG}', '--tail=40')[-3000:]}"
 
     def state(self) -> dict[str, Any]:
         found = self.place.cluster.get("deployment", SIMULATOR, self.place.namespace) or {}
@@ -233,16 +233,16 @@ def test_a_frozen_simulator_is_restarted_within_a_minute_and_posts_flow_again(fl
     flow.assert_exact()
 
 
-def test_an_operator_that_is_killed_in_mid_cooldown_remembers(flow: Flow) -> None:
+def test_a_watchdog_that_is_killed_in_mid_cooldown_remembers(flow: Flow) -> None:
     flow.operate(COOLDOWN_SECONDS=600)
     restarts, held = flow.restarts(), flow.held()
     state = flow.state()
     assert len(state["restarts"]) == len(restarts) == 2
-    killed = flow.pod("operator")
+    killed = flow.pod("watchdog")
     flow.place.remove_now(killed)
     frozen = flow.pod("simulator")
     flow.signal(frozen, "STOP")
-    assert flow.pod("operator") != killed
+    assert flow.pod("watchdog") != killed
     told = flow.await_more(held, "SimulatorNotRestarted", "NotReady", "Cooldown", seconds=90)
     assert "the last restart was" in told.text
     flow.signal(frozen, "CONT")
@@ -309,7 +309,7 @@ def test_ten_faults_in_a_row_stay_under_the_cap(flow: Flow) -> None:
         else:
             flow.await_more(held, "SimulatorNotRestarted", "NotReady", "HourlyCap", seconds=60)
             flow.signal(pod, "CONT")
-            await_value(lambda: not flow.state()["said"], "the operator to see that all is well", 30)
+            await_value(lambda: not flow.state()["said"], "the watchdog to see that all is well", 30)
     assert len(flow.restarts()) == len(before) + 3
     assert len(flow.state()["restarts"]) == cap
     flow.await_posts_after(time.time())
@@ -317,7 +317,7 @@ def test_ten_faults_in_a_row_stay_under_the_cap(flow: Flow) -> None:
 
 
 def test_it_tells_what_it_did_and_stays_small(flow: Flow) -> None:
-    pod = flow.pod("operator")
+    pod = flow.pod("watchdog")
     lines = flow.place.cluster.http(pod, 9249, "/metrics", flow.place.namespace).splitlines()
     metrics = {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines) if "#" not in name}
     assert metrics['simulator_restarts_total{reason="NotReady"}'] == 3
@@ -337,8 +337,8 @@ def test_it_puts_no_finalizer_on_anything_and_may_do_no_more_than_it_does(flow: 
     ]
     finalizers = {name for each in watched for name in each["metadata"].get("finalizers", [])}
     assert not {name for name in finalizers if "kopf" in name or "zalando" in name}
-    account = f"system:serviceaccount:{place.namespace}:{OPERATOR}"
-    refused = (("delete", "pods"), ("get", "secrets"), ("list", "configmaps"), ("patch", f"deployments/{OPERATOR}"))
+    account = f"system:serviceaccount:{place.namespace}:{WATCHDOG}"
+    refused = (("delete", "pods"), ("get", "secrets"), ("list", "configmaps"), ("patch", f"deployments/{WATCHDOG}"))
     for verb, what in refused:
         with pytest.raises(ClusterError):
             flow.kubectl("auth", "can-i", verb, what, "--as", account)
@@ -346,7 +346,7 @@ def test_it_puts_no_finalizer_on_anything_and_may_do_no_more_than_it_does(flow: 
 
 
 def test_it_ends_on_a_signal(flow: Flow) -> None:
-    pod = flow.pod("operator")
+    pod = flow.pod("watchdog")
     begin = time.monotonic()
     flow.place.cluster.delete("pod", flow.place.namespace, pod)
     assert time.monotonic() - begin < 25, "it was killed, not asked to end"

@@ -4,7 +4,7 @@ import importlib.util
 from pathlib import Path
 from types import ModuleType
 
-CHART = Path(__file__).resolve().parent.parent.parent / "helm" / "data-collection"
+CHART = Path(__file__).resolve().parents[3] / "helm" / "data-collection"
 
 
 def load_script(name: str) -> ModuleType:

@@ -95,8 +95,8 @@ def test_the_schema_takes_the_addresses_and_names_that_the_jobs_take() -> None:
     assert watchdog.SERVERS == addresses.SERVERS
 
 
-def test_the_schema_has_the_operators_settings_and_limits() -> None:
-    rules = job_settings("operator")
+def test_the_schema_has_the_watchdogs_settings_and_limits() -> None:
+    rules = job_settings("watchdog")
     assert {name: (rule["minimum"], rule["maximum"]) for name, rule in rules.items()} == {
         name: (least, most) for name, (least, most, _) in NUMBERS.items()
     }

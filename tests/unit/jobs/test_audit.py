@@ -4,9 +4,8 @@ import dataclasses
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -14,16 +13,12 @@ from hypothesis import strategies as st
 from kafka.errors import TopicAuthorizationFailedError
 from pymongo.errors import OperationFailure, ServerSelectionTimeoutError
 
-from deploy.cluster import Cluster, Object
-from deploy.release import RELEASE
 from jobs.audit import __main__ as run_audit
 from jobs.audit.ledger import DAY_MS, LONGEST_AUDIT_MS, Document, Range, Record, Snapshot, Span, Terms, audit
 from jobs.audit.numbers import Numbers
 from jobs.audit.report import Report
 from jobs.documents import document_key, iso
 from jobs.settings import read_aggregator_settings
-from local import audit as local_audit
-from local.settings import Ports, Settings
 
 WINDOW = 20
 START = 1_767_225_600_000  # the begin of a window, ms
@@ -985,11 +980,6 @@ def test_the_age_is_a_setting_of_the_audit(monkeypatch: pytest.MonkeyPatch, caps
     assert "MONGODB_RETENTION_DAYS='-1'" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("mongodb", "days"), [({}, 0), ({"retentionDays": 0}, 0), ({"retentionDays": 30}, 30)])
-def test_the_age_is_the_releases(mongodb: dict[str, int], days: int) -> None:
-    assert local_audit.retention_days(cast("Cluster", Kubectl(None, mongodb))) == days
-
-
 def test_a_wrong_setting(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_audit.main({"AUDIT_WAIT_SECONDS": "soon"}) == 2
     assert "AUDIT_WAIT_SECONDS='soon'" in capsys.readouterr().err
@@ -1002,108 +992,3 @@ def test_ctrl_c_ends_it(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     monkeypatch.setattr(run_audit, "run", interrupt)
     assert run_audit.main(ENVIRONMENT) == 130
     assert capsys.readouterr().err == "stopped\n"
-
-
-def test_the_demos_environment() -> None:
-    told = local_audit.demo_environment(Settings(Path("/state"), Ports(kafka=1), window_seconds=5))
-    assert told == {
-        "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1",
-        "MONGODB_URI_FILE": "/state/run/mongodb-uri",
-        "WINDOW_SECONDS": "5",
-    }
-
-
-def deployment() -> Object:
-    """The parts of the aggregator's FlinkDeployment that matter."""
-    env = [
-        {"name": "KAFKA_TOPIC", "value": "tweets"},
-        {"name": "MONGODB_URI_FILE", "value": "/etc/mongodb-client/uri"},
-    ]
-    main = {
-        "name": "flink-main-container",
-        "volumeMounts": [{"name": name, "mountPath": f"/{name}"} for name in VOLUMES],
-    }
-    template = {
-        "securityContext": {"runAsUser": 9999, "fsGroup": 9999},
-        "containers": [main],
-        "volumes": [{"name": name} for name in VOLUMES],
-        "serviceAccountName": "data-collection-flink",
-    }
-    job_manager = {"podTemplate": {"spec": {"containers": [{"name": "flink-main-container", "env": env}]}}}
-    return {"spec": {"podTemplate": {"spec": template}, "jobManager": job_manager}}
-
-
-VOLUMES = ("tmp", "state", "kafka", "mongodb")
-
-
-def test_the_pod_has_the_aggregators_settings_and_files() -> None:
-    pod = local_audit.audit_pod(deployment(), "registry/flink:1", {"AUDIT_WAIT_SECONDS": "5", "KAFKA_TOPIC": "other"})
-    (container,) = pod["spec"]["containers"]
-    assert [each["name"] for each in pod["spec"]["volumes"]] == ["tmp", "kafka", "mongodb"]
-    assert [each["name"] for each in container["volumeMounts"]] == ["tmp", "kafka", "mongodb"]
-    assert {each["name"]: each.get("value") for each in container["env"]} == {
-        "MONGODB_URI_FILE": "/etc/mongodb-client/uri",
-        "AUDIT_WAIT_SECONDS": "5",
-        "KAFKA_TOPIC": "other",
-    }
-    assert pod["spec"]["securityContext"]["fsGroup"] == 9999
-    assert "serviceAccountName" not in pod["spec"]
-    assert pod["metadata"]["labels"]["app.kubernetes.io/component"] == "audit"
-
-
-@dataclass
-class Kubectl:
-    """A cluster with the release. found: the aggregator's FlinkDeployment in it; mongodb: of the release's values."""
-
-    found: Object | None
-    mongodb: dict[str, int] = field(default_factory=dict)
-    target: Any = field(default_factory=lambda: SimpleNamespace(context="here"))
-    environment: dict[str, str] = field(default_factory=dict)
-    told: list[str] = field(default_factory=list)
-    pods: list[Object] = field(default_factory=list)
-
-    def run(self, *arguments: str) -> str:
-        version = {"serverVersion": {"gitVersion": "v1.34.0"}}
-        return json.dumps(version) if arguments[0] == "version" else "flinkdeployments.flink.apache.org"
-
-    def get(self, kind: str, *_: str) -> Object | None:
-        return self.found if kind == "flinkdeployment" else next(iter(self.pods), None)
-
-    def program(self, *command: str, **_: float) -> str:
-        self.told.append(" ".join(command[:2]))
-        if command[1] == "get" and "--all" in command:
-            return json.dumps({"mongodb": self.mongodb})
-        if command[1] == "get":
-            return "null\n"
-        return f"---\n# Source: x\n{json.dumps(deployment())}\n" if command[1] == "template" else RELEASE
-
-    def apply(self, objects: list[Object], _: str) -> None:
-        assert not self.pods, "a pod of an earlier run is still there"
-        self.pods += objects
-
-    def await_condition(self, *_: object) -> None: ...
-
-    def remove_now(self, *_: str) -> None:
-        self.pods.clear()
-
-
-@pytest.mark.parametrize("found", [True, False])
-def test_on_a_cluster_its_status_is_the_pods(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, found: bool) -> None:
-    kubectl = Kubectl(deployment() if found else None, {"retentionDays": 30})
-    kubectl.pods.append({"of": "an interrupted run"})
-    ran: list[list[str]] = []
-
-    def run(command: list[str], **_: object) -> SimpleNamespace:
-        (pod,) = kubectl.pods
-        assert pod["metadata"]["name"] == "audit"
-        assert {"name": "MONGODB_RETENTION_DAYS", "value": "30"} in pod["spec"]["containers"][0]["env"]
-        ran.append(command)
-        return SimpleNamespace(returncode=1)
-
-    monkeypatch.setattr(local_audit, "load", lambda _, images: {each.name: "x" for each in images})
-    monkeypatch.setattr(local_audit, "WORK", tmp_path)
-    monkeypatch.setattr("subprocess.run", run)
-    assert local_audit.on_cluster(cast("Cluster", kubectl), {}) == 1
-    assert ran[0][:4] == ["kubectl", "--context", "here", "exec"]
-    assert kubectl.pods == []
-    assert ("helm template" in kubectl.told) is not found

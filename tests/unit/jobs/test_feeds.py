@@ -270,7 +270,7 @@ def test_what_the_feeds_promise() -> None:
 
 
 def test_real_jetstream_events() -> None:
-    samples = Path(os.environ.get("SAMPLES") or Path(__file__).parents[3] / "shared" / "samples")
+    samples = Path(os.environ.get("SAMPLES") or Path(__file__).parents[4] / "shared" / "samples")
     path = samples / "jetstream" / "golden_v1.jsonl"
     if not path.is_file():
         pytest.skip("real events are not here: set SAMPLES=the folder with jetstream/golden_v1.jsonl")

@@ -56,7 +56,7 @@ REAL_2021 = Counters(128_063_606, 2_799_926, 103_231_584, 297_253, 3_827, 255_54
     [("2020-06-03_corona_collector.html", REAL_2020), ("2021-03-29_zachmakeen.html", REAL_2021)],
 )
 def test_real_pages(name: str, counters: Counters) -> None:
-    samples = Path(os.environ.get("SAMPLES") or Path(__file__).parents[3] / "shared" / "samples")
+    samples = Path(os.environ.get("SAMPLES") or Path(__file__).parents[4] / "shared" / "samples")
     page = samples / "worldometers" / name
     if not page.exists():
         pytest.skip(f"real pages are not here: set SAMPLES=the folder with worldometers/{name}")

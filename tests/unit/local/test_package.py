@@ -11,7 +11,7 @@ import pytest
 
 from local.package import package_jobs
 
-JOBS = Path(__file__).parents[2] / "jobs"
+JOBS = Path(__file__).parents[3] / "jobs"
 SOURCES = sorted(path for suffix in ("py", "sql") for path in JOBS.rglob(f"*.{suffix}"))
 
 

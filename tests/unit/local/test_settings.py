@@ -11,7 +11,7 @@ from jobs.feeds import JetstreamFeed
 from jobs.settings import SettingError, read_aggregator_settings, read_collector_settings
 from local.settings import Ports, Settings, read_settings
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 DEFAULTS = Settings(
     state=ROOT / ".state",
     ports=Ports(

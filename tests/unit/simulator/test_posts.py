@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from simulator import posts
 from simulator.posts import Numbering, feed_id, post_text
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SAMPLE = [post_text(1, n) for n in range(1, 20_001)]
 URL = re.compile(r"(?:https?://|www\.)\S+")
 

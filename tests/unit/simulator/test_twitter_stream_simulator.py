@@ -26,7 +26,7 @@ from websockets.exceptions import InvalidStatus
 from simulator.posts import Numbering, feed_id, post_text
 from simulator.twitter_stream_simulator import BadRequest, Settings, Simulator, StreamRequest, parse_request
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SCRIPT = str(ROOT / "simulator" / "twitter_stream_simulator.py")
 EPOCH = 1_000_000.0
 RATE = 1000.0

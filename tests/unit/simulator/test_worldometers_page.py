@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from jobs.worldometers import CachedCounters, PageError, PageGetter, parse_counters
 from simulator.worldometers_page import FAULTS, PageServer, read_settings, render_page
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 NOW = 1_617_026_400.0  # 2021-03-29 14:00 GMT
 HEADERS = ["Total Cases", "Total Deaths", "Total Recovered", "New Cases", "New Deaths", "New Recovered"]
 HEADERS += ["Active Cases", "Serious, Critical"]

@@ -42,7 +42,7 @@ KNOWN = State(config="one")
 
 
 class World:
-    """The operator over time: a clock, what it remembers, and the annotation."""
+    """The watchdog over time: a clock, what it remembers, and the annotation."""
 
     def __init__(self, limits: Limits = LIMITS, state: State = KNOWN) -> None:
         self.now, self.limits, self.state, self.memory = NOW, limits, state, Memory()
@@ -417,7 +417,7 @@ def test_no_annotation_is_a_new_state() -> None:
 
 @dataclass(frozen=True)
 class Step:
-    """What happens next: time passes, something is seen, and perhaps the operator dies or its write is refused."""
+    """What happens next: time passes, something is seen, and perhaps the watchdog dies or its write is refused."""
 
     seconds: float
     seen: Observation

@@ -1,4 +1,4 @@
-"""What Kubernetes' objects and the simulator's answers say to the operator."""
+"""What Kubernetes' objects and the simulator's answers say to the watchdog."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The operator's rounds with everything outside replaced: what is written, what is told, and when it is ill itself."""
+"""The watchdog's rounds with everything outside replaced: what is written, what is told, and when it is ill itself."""
 
 import asyncio
 import json
@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 
 from simulator.watchdog.decisions import Health, State
-from simulator.watchdog.rounds import RESTARTED_AT, STATE, Operator
+from simulator.watchdog.rounds import RESTARTED_AT, STATE, Watchdog
 from simulator.watchdog.settings import read_settings
 from simulator.watchdog.watched import Kind
 
@@ -59,7 +59,7 @@ class World:
     """An operator between fakes, whose watches have shown a simulator that runs."""
 
     def __init__(self, ready: str = "True", state: State | None = None) -> None:
-        self.operator = Operator(SETTINGS)
+        self.operator = Watchdog(SETTINGS)
         self.api = FakeApi()
         vars(self.operator).update(_api=self.api, _simulator=FakeSimulator(), _topic=FakeTopic())
         annotations = {STATE: state.dump()} if state else {}

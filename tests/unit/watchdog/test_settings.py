@@ -1,4 +1,4 @@
-"""The operator's settings: defaults, limits, what is refused; and the jobs' settings of Kafka mean the same here."""
+"""The watchdog's settings: defaults, limits, what is refused; and the jobs' settings of Kafka mean the same here."""
 
 from pathlib import Path
 

@@ -1,5 +1,5 @@
-{{/* The operator's settings: where the simulator and its surroundings are, and how long it waits for what. */}}
-{{- define "data-collection.operator.settings" -}}
+{{/* The watchdog's settings: where the simulator and its surroundings are, and how long it waits for what. */}}
+{{- define "data-collection.watchdog.settings" -}}
 {{- $name := include "data-collection.fullname" . -}}
 SIMULATOR_DEPLOYMENT: {{ $name }}-simulator
 SIMULATOR_CONFIGMAP: {{ $name }}-simulator
@@ -9,7 +9,7 @@ SIMULATOR_SECRET: {{ . }}
 SIMULATOR_SELECTOR: app.kubernetes.io/name={{ .Chart.Name }},app.kubernetes.io/instance={{ .Release.Name }},app.kubernetes.io/component=simulator
 COLLECTOR: {{ $name }}-collector
 {{ include "data-collection.kafka.settings" . }}
-{{- with .Values.operator.settings }}
+{{- with .Values.watchdog.settings }}
 {{ toYaml . }}
 {{- end }}
 {{- end }}
