@@ -15,8 +15,8 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, Producer, Topic
 from kafka.admin import NewTopic
 
 from benchmarks.loops import WINDOW_MS
+from jobs.defaults import DATABASE, TWEETS_PARTITIONS
 from jobs.documents import document_key, iso
-from jobs.names import DATABASE, TWEETS_PARTITIONS
 from jobs.settings import Environment, SettingError
 from local.broker import admin
 from local.process import StackError, wait_until

@@ -17,7 +17,7 @@ from confluent_kafka import Consumer, Producer
 from websockets.asyncio.client import connect
 
 from jobs.cleaning import clean
-from jobs.names import DATABASE
+from jobs.defaults import DATABASE
 from jobs.worldometers import CachedCounters, Counters
 
 WINDOW_MS = 20_000

@@ -76,7 +76,7 @@ def asks_for_tls(uri: str) -> bool:
     return uri.startswith("mongodb+srv://") if given is None else given == "true"
 
 
-def acknowledged_uri(uri: str) -> str:
+def with_write_concern(uri: str) -> str:
     """The MongoDB address with which a write is acknowledged only when it survives a crash of the server.
 
     Flink forgets a window once its write is acknowledged; by default that is before it is in the server's journal.

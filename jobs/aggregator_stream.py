@@ -12,11 +12,11 @@ from pyflink.table.udf import FunctionContext, ScalarFunction, udf
 from pymongo.errors import PyMongoError
 
 from jobs import sql, window_memory
-from jobs.addresses import acknowledged_uri
-from jobs.collection import HEARTBEAT_PREFIX, MAX_REJECTED_CHARACTERS
+from jobs.addresses import with_write_concern
 from jobs.documents import window_documents
-from jobs.entry import TRANSACTION_TIMEOUT_MS, define, fail_clearly, new_run, submit
 from jobs.event_time import HEARTBEAT_STEP_MS, MAX_AHEAD_MS, OUT_OF_ORDER_MS
+from jobs.feed_processor import HEARTBEAT_PREFIX, MAX_REJECTED_CHARACTERS
+from jobs.job import TRANSACTION_TIMEOUT_MS, create_tables, exit_on_setting_error, new_run, submit
 from jobs.kafka_security import connector_options
 from jobs.kafka_topic import count_partitions_patiently
 from jobs.patience import patiently
@@ -75,7 +75,7 @@ class WriteDocuments(ScalarFunction):  # type: ignore[misc]
 
 def stored_documents(settings: AggregatorSettings) -> StoredDocuments:
     """Raises SettingError for an address that the driver does not take."""
-    uri = acknowledged_uri(settings.mongodb_uri.read())
+    uri = with_write_concern(settings.mongodb_uri.read())
     try:
         return StoredDocuments(
             uri,
@@ -92,7 +92,7 @@ def stored_documents(settings: AggregatorSettings) -> StoredDocuments:
 
 
 def main() -> None:
-    with fail_clearly():
+    with exit_on_setting_error():
         settings = read_aggregator_settings(os.environ)
         available = taskmanager_memory()
         if available is None:
@@ -107,11 +107,11 @@ def main() -> None:
         tables.get_config().set(name, value)
     write_documents = udf(WriteDocuments(settings), result_type=DataTypes.INT())
     tables.create_temporary_system_function("write_documents", write_documents)
-    with fail_clearly():
+    with exit_on_setting_error():
         start = where_to_start(settings, restored=is_restored(tables))
     transactions = TransactionalIds(settings.id_prefix, "aggregator", settings.topic, new_run())
     statements = sql.statements("aggregator", sql_values(settings, start, transactions.of_this_run))
-    define(tables, statements)
+    create_tables(tables, statements)
     submit(tables, statements)
 
 

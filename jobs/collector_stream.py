@@ -15,9 +15,9 @@ from pyflink.java_gateway import get_gateway
 from pyflink.table import StreamTableEnvironment
 
 from jobs import sql
-from jobs.collection import Batch, Progress
-from jobs.entry import TRANSACTION_TIMEOUT_MS, define, fail_clearly, new_run, submit
+from jobs.feed_processor import Batch, FeedState
 from jobs.feeds import Shard, make_feed
+from jobs.job import TRANSACTION_TIMEOUT_MS, create_tables, exit_on_setting_error, new_run, submit
 from jobs.kafka_security import connector_options, read_files
 from jobs.kafka_topic import Partitions, count_partitions_patiently, newest_values_patiently
 from jobs.kafka_transactions import abort_transactions_patiently
@@ -113,7 +113,7 @@ class Collect(KeyedProcessFunction):  # type: ignore[misc]
         timers.register_processing_time_timer(worker.next_timer)
 
 
-def restored_progress(state: tuple[Any, ...] | None, shard: Shard) -> Progress | None:
+def restored_progress(state: tuple[Any, ...] | None, shard: Shard) -> FeedState | None:
     """What Flink's state says; None without state. Raises RuntimeError when it belongs to another parallelism."""
     if state is None:
         return None
@@ -122,21 +122,21 @@ def restored_progress(state: tuple[Any, ...] | None, shard: Shard) -> Progress |
         raise RuntimeError(
             f"the state was written by {of} shards, now there are {shard.of}: go on with {of}, or without state"
         )
-    if len(progress) != len(Progress._fields):
+    if len(progress) != len(FeedState._fields):
         log.warning("the state is of an earlier version of the collector: going on where the topic ends")
         return None
-    return Progress(*progress)
+    return FeedState(*progress)
 
 
-def first_progress(settings: CollectorSettings, shard: Shard, password: str) -> Progress:
+def first_progress(settings: CollectorSettings, shard: Shard, password: str) -> FeedState:
     """Where a collector without state begins: after the newest position that the topic holds."""
     feed = make_feed(settings.feed, str)
     if not feed.resumable:
-        return Progress()
+        return FeedState()
     # What a feed may send twice has to be known: ids of twice its overlap (microseconds).
     look_back_ms = 2 * feed.overlap // 1000
     values = newest_values_patiently(settings, password, look_back_ms)
-    return progress_from(values, feed, shard) or Progress()
+    return progress_from(values, feed, shard) or FeedState()
 
 
 def as_rows(batch: Batch, settings: CollectorSettings) -> Iterator[Row]:
@@ -147,7 +147,7 @@ def as_rows(batch: Batch, settings: CollectorSettings) -> Iterator[Row]:
 
 
 def main() -> None:
-    with fail_clearly():
+    with exit_on_setting_error():
         settings = read_collector_settings(os.environ)
         partitions = count_partitions_patiently(settings)
     environment = StreamExecutionEnvironment.get_execution_environment()
@@ -160,7 +160,7 @@ def main() -> None:
     shards = {key: Shard(number, len(keys)) for number, key in enumerate(keys)}
     transactions = TransactionalIds(settings.id_prefix, f"collector-{settings.feed}", settings.topic, new_run())
     statements = sql.statements("collector", sql_values(settings, len(keys), transactions.of_this_run))
-    define(tables, statements)
+    create_tables(tables, statements)
     batches = (
         tables.to_data_stream(tables.from_path("ticks"))
         .key_by(lambda tick: keys[tick[0]], key_type=Types.INT())

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from jobs.feeds import Ignored, Position, Post, Shard
 from jobs.positions import NO_NUMBER, NOT_RESUMED, NOT_SERVED, Accepted, Hole, Known, Refused, Step
-from jobs.records import Frame, Progress
+from jobs.records import FeedState, Frame
 
 
 class Held(NamedTuple):
@@ -34,7 +34,7 @@ class Numbers:
     is right; and what was accepted without a successor is unproven: a lower number behind it shows that it was wrong.
     """
 
-    def __init__(self, shard: Shard, progress: Progress) -> None:
+    def __init__(self, shard: Shard, progress: FeedState) -> None:
         self.position = progress.position
         self.numbering = progress.numbering
         self.step = shard.of
@@ -45,7 +45,7 @@ class Numbers:
         self._suspect: Position | None = None
         self._rejected = 0
         self._live = self._unproven = False
-        self.asked(True)
+        self.on_subscribed(True)
 
     @property
     def waiting(self) -> bool:
@@ -55,7 +55,7 @@ class Numbers:
     def recent(self) -> tuple[tuple[int, str], ...]:
         return tuple((shard.position, f"{shard.number}/{shard.of}") for shard in self._earlier)
 
-    def asked(self, resumed: bool) -> None:
+    def on_subscribed(self, resumed: bool) -> None:
         if self._held is not None:  # it is sent again, and then it is to be believed
             self._suspect = self._held.at
         self._held = None

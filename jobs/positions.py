@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 
 from jobs.event_time import MAX_AHEAD_MS
 from jobs.feeds import Ignored, Post
-from jobs.records import Frame, Progress
+from jobs.records import FeedState, Frame
 
 # Servers of one feed stamp the same event a little differently; less than this is no hole.
 GAP_TOLERANCE_US = 1_000_000
@@ -74,9 +74,9 @@ class Order(Protocol):
 
     @property
     def recent(self) -> tuple[tuple[int, str], ...]:
-        """What `Progress.recent` holds."""
+        """What `FeedState.recent` holds."""
 
-    def asked(self, resumed: bool) -> None:
+    def on_subscribed(self, resumed: bool) -> None:
         """The feed was asked, after `position` or (resumed=False) live; what comes from now on is its answer."""
 
     def place(self, event: Post | Ignored, frame: Frame, newest: int) -> list[Step]:
@@ -102,7 +102,7 @@ class Nothing:
     waiting = False
     recent: tuple[tuple[int, str], ...] = ()
 
-    def asked(self, resumed: bool) -> None:
+    def on_subscribed(self, resumed: bool) -> None:
         pass
 
     def place(self, event: Post | Ignored, frame: Frame, newest: int) -> list[Step]:  # noqa: ARG002
@@ -130,20 +130,20 @@ class Times:
     numbering = ""
     waiting = False
 
-    def __init__(self, overlap: int, progress: Progress) -> None:
+    def __init__(self, overlap: int, progress: FeedState) -> None:
         self.position = progress.position
         self._overlap = overlap
         self._recent = {identity: position for position, identity in progress.recent}
         self._resumed = self._live = False
         # The newest moment of a frame; the position is ahead of it behind a frame that was stepped over.
         self._seen = 0
-        self.asked(True)
+        self.on_subscribed(True)
 
     @property
     def recent(self) -> tuple[tuple[int, str], ...]:
         return tuple((position, identity) for identity, position in self._recent.items())
 
-    def asked(self, resumed: bool) -> None:
+    def on_subscribed(self, resumed: bool) -> None:
         self._resumed = resumed and self.position is not None
         self._live = not resumed and self.position is not None
 

@@ -24,7 +24,7 @@ class Frame(NamedTuple):
     received: int
 
 
-class Progress(NamedTuple):
+class FeedState(NamedTuple):
     """Where a shard of the feed stands: what Flink keeps in its state, as a plain tuple.
 
     source: the name of the feed, "" before its first frame; numbering, position: of the last frame, None before the

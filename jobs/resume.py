@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from jobs.feeds import MAX_TIMESTAMP, NUMBERING, Feed, Position, Shard
-from jobs.records import HEARTBEAT_PREFIX, Progress
+from jobs.records import HEARTBEAT_PREFIX, FeedState
 
 SHARD = re.compile("([0-9]{1,9})/([0-9]{1,9})")
 NUMBER = re.compile("[0-9]{1,19}")
@@ -27,7 +27,7 @@ class Seen(NamedTuple):
     stamp: int
 
 
-def progress_from(records: Iterable[bytes | str], feed: Feed, shard: Shard) -> Progress | None:
+def progress_from(records: Iterable[bytes | str], feed: Feed, shard: Shard) -> FeedState | None:
     """The progress of that shard, from the values at the end of the topic `tweets`; None where no position is in them.
 
     Records of other feeds, and what is no sound record, are passed over.
@@ -42,11 +42,11 @@ def progress_from(records: Iterable[bytes | str], feed: Feed, shard: Shard) -> P
     if not feed.dense:
         position = max(record.number for record in current)
         newest = max(record.timestamp for record in seen)
-        return Progress(feed.name, numbering, position, newest, newest, recent_ids(current, position, feed.overlap))
+        return FeedState(feed.name, numbering, position, newest, newest, recent_ids(current, position, feed.overlap))
     return progress_in_numbers(seen, current, feed.name, shard)
 
 
-def progress_in_numbers(seen: list[Seen], current: list[Seen], source: str, shard: Shard) -> Progress | None:
+def progress_in_numbers(seen: list[Seen], current: list[Seen], source: str, shard: Shard) -> FeedState | None:
     """The progress in a feed of contiguous numbers. current: the records of the newest numbering."""
     heartbeats = [record for record in current if record.shard is not None]
     division = max(heartbeats, key=lambda record: record.timestamp).shard if heartbeats else None
@@ -63,7 +63,7 @@ def progress_in_numbers(seen: list[Seen], current: list[Seen], source: str, shar
         recent = tuple((end, f"{number}/{of}") for number, end in sorted(ends.items()) if end > position)
         own = seen
     newest = max(record.timestamp for record in own)
-    return Progress(source, current[0].numbering, position, newest, newest, recent)
+    return FeedState(source, current[0].numbering, position, newest, newest, recent)
 
 
 def newest_positions(records: Iterable[Seen], of: int) -> dict[int, int]:

@@ -16,9 +16,9 @@ from jobs.addresses import (
     page_address,
     websocket_addresses,
 )
+from jobs.defaults import COLLECTION, DATABASE, REJECTED_TOPIC, TWEETS_TOPIC
 from jobs.documents import unix
 from jobs.feeds import FEEDS
-from jobs.names import COLLECTION, DATABASE, REJECTED_TOPIC, TWEETS_TOPIC
 
 T = TypeVar("T")
 SECURITY_PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")

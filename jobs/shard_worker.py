@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple, cast
 
 from jobs.cleaning import clean
-from jobs.collection import HEARTBEAT_PREFIX, Batch, Collection, Frame, Progress
+from jobs.feed_processor import HEARTBEAT_PREFIX, Batch, FeedProcessor, FeedState, Frame
 from jobs.feeds import Shard, make_feed
 from jobs.kafka_topic import Partitions
 from jobs.partitioning import keys_by_partition
 from jobs.settings import CollectorSettings
-from jobs.websocket_reader import Asked, Event, Reader, Refused, TooLarge
+from jobs.websocket_reader import Event, Reader, ResumeRejected, Subscribed, TooLarge
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ class Result(NamedTuple):
     """A batch, the state of the feed behind it, and about how many bytes both hold in memory."""
 
     batch: Batch
-    progress: Progress
+    progress: FeedState
     size: int
 
 
@@ -79,7 +79,7 @@ class ShardWorker:
         self,
         settings: CollectorSettings,
         shard: Shard,
-        progress: Progress,
+        progress: FeedState,
         partitions: Partitions,
         metrics: Any,
         *,
@@ -88,9 +88,9 @@ class ShardWorker:
         self.shard = shard
         self.next_timer = 0
         self.feed = make_feed(settings.feed, lambda: uuid.uuid4().hex)
-        self.collection = Collection(self.feed, shard, clean, progress)
+        self.processor = FeedProcessor(self.feed, shard, clean, progress)
         if begin_live:
-            self.collection.refused()  # what is passed over is reported as a hole
+            self.processor.on_resume_rejected()  # what is passed over is reported as a hole
         self.reader = Reader(
             settings.websocket_url.read(),
             self._address,
@@ -109,11 +109,11 @@ class ShardWorker:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._work, name="collection", daemon=True)
         self._register(metrics.add_group("shard", str(shard.number)) if shard.of > 1 else metrics)
-        log.info("%s feed, shard %d of %d: going on after %s", self.feed.name, *shard, self.collection.resume_from)
+        log.info("%s feed, shard %d of %d: going on after %s", self.feed.name, *shard, self.processor.resume_from)
         self.reader.start()
         self._thread.start()
 
-    def next_batch(self) -> tuple[Batch, Progress] | None:
+    def next_batch(self) -> tuple[Batch, FeedState] | None:
         """The next batch and the state behind it; None when none is there. Raises when a thread has died."""
         try:
             batch, progress, _ = self._results.get_nowait()
@@ -130,7 +130,7 @@ class ShardWorker:
         self._thread.join(5)
 
     def _address(self, base: str, resume: bool) -> str:
-        return self.feed.url(base, self.collection.resume_from if resume else None, self.shard)
+        return self.feed.url(base, self.processor.resume_from if resume else None, self.shard)
 
     def _set_keys(self) -> None:
         """A heartbeat for each partition of this shard. With several shards, each writes to partitions of its own:
@@ -142,8 +142,8 @@ class ShardWorker:
         if not keys:
             raise RuntimeError(f"{count} partitions are fewer than the collector's parallelism, {self.shard.of}")
         self._partition_count = count
-        self.collection.heartbeat_keys = keys
-        self.collection.keys = keys if self.shard.of > 1 else None
+        self.processor.heartbeat_keys = keys
+        self.processor.keys = keys if self.shard.of > 1 else None
 
     def _work(self) -> None:
         try:
@@ -161,7 +161,7 @@ class ShardWorker:
             raise
 
     def _hand_over(self, batch: Batch) -> None:
-        progress = self.collection.progress
+        progress = self.processor.progress
         result = Result(batch, progress, size_of(batch, progress))
         while not self._stopping.is_set():
             with contextlib.suppress(queue.Full):
@@ -173,25 +173,25 @@ class ShardWorker:
         self._newest_at = time.monotonic()
         if set(map(type, events)) == {Frame}:  # nearly always
             self._answered = True
-            return self._checked(self.collection.take(cast("list[Frame]", events)))
+            return self._checked(self.processor.take(cast("list[Frame]", events)))
         batch = Batch()
         for is_frame, group in itertools.groupby(events, lambda event: isinstance(event, Frame)):
             if is_frame:
                 self._answered = True
-                batch.add(self.collection.take(cast("Iterator[Frame]", group)))
+                batch.add(self.processor.take(cast("Iterator[Frame]", group)))
                 continue
             for event in group:
                 self._apply_to(batch, event)
         return self._checked(batch)
 
     def _apply_to(self, batch: Batch, event: Event) -> None:
-        if isinstance(event, Asked):
-            self.collection.asked(event.resumed)
+        if isinstance(event, Subscribed):
+            self.processor.on_subscribed(event.resumed)
             self._answered = False
-        elif isinstance(event, Refused):
-            self.collection.refused()
+        elif isinstance(event, ResumeRejected):
+            self.processor.on_resume_rejected()
         elif isinstance(event, TooLarge):
-            batch.add(self.collection.skip(f"a frame larger than {event.limit} bytes", int(time.time() * 1000)))
+            batch.add(self.processor.skip(f"a frame larger than {event.limit} bytes", int(time.time() * 1000)))
 
     @staticmethod
     def _checked(batch: Batch) -> Batch:
@@ -213,10 +213,10 @@ class ShardWorker:
         else:
             quiet = alive_until - (self._newest_at if self._answered else connected_at + ANSWER_SECONDS)
         self._beat_at = now
-        return Batch(posts=self.collection.heartbeat(int(time.time() * 1000), int(quiet * 1000)))
+        return Batch(posts=self.processor.heartbeat(int(time.time() * 1000), int(quiet * 1000)))
 
     def _register(self, metrics: Any) -> None:
-        counts, reader = self.collection.counts, self.reader
+        counts, reader = self.processor.counts, self.reader
         for name in vars(counts):
             metrics.gauge(f"collector_{name}", lambda name=name: getattr(counts, name))
         metrics.gauge("collector_connected", lambda: int(reader.connected))
@@ -227,14 +227,14 @@ class ShardWorker:
 
     def _seconds_behind(self) -> int:
         """How old the newest post is, less the time for which the feed is known to have had no newer one."""
-        newest = self.collection.progress.timestamp
+        newest = self.processor.progress.timestamp
         if not newest:
             return 0
         quiet = max(0.0, self.reader.alive_until - self._newest_at)
         return max(0, int(time.time() - newest / 1000 - quiet))
 
 
-def size_of(batch: Batch, progress: Progress) -> int:
+def size_of(batch: Batch, progress: FeedState) -> int:
     """About how many bytes of memory these hold.
 
     A string knows its size without being read: one character beyond U+FFFF makes it four bytes for each character.

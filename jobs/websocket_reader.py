@@ -18,7 +18,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.frames import CloseCode
 from websockets.frames import Frame as WireFrame
 
-from jobs.collection import Frame
+from jobs.feed_processor import Frame
 from jobs.proxies import websocket_proxy
 from jobs.redaction import redacted, without_secrets
 from jobs.websocket_connection import CONTINUATION, TEXT, Ending, FrameConnection, Step, refusal, step_after
@@ -35,14 +35,14 @@ OVERHEAD_BYTES = 256
 
 
 @dataclass(frozen=True)
-class Asked:
+class Subscribed:
     """The feed is asked for its frames; what follows is its answer. resumed: whether the position was asked for."""
 
     resumed: bool
 
 
 @dataclass(frozen=True)
-class Refused:
+class ResumeRejected:
     """The server refuses the position, and serves the same request without it; the next request has no position."""
 
 
@@ -53,7 +53,7 @@ class TooLarge:
     limit: int
 
 
-Event = Frame | Asked | Refused | TooLarge
+Event = Frame | Subscribed | ResumeRejected | TooLarge
 
 
 class Reader:
@@ -254,7 +254,7 @@ class Reader:
         """Decide on the next attempt: what it asks for, and which server."""
         self._step = step_after(self._step, ending)
         if self._step is Step.LIVE:
-            self._append(Refused())
+            self._append(ResumeRejected())
         now = time.monotonic()
         self._free_at[self._turn] = now + ending.wait
         if self._step is Step.RESUME:  # the other steps are about the same server
@@ -268,7 +268,7 @@ class Reader:
         address = without if self._step in (Step.PROBE, Step.LIVE) else self._address(url, True)
         probe = self._step is Step.PROBE
         if not probe:
-            self._append(Asked(resumed=address != without))
+            self._append(Subscribed(resumed=address != without))
         through = ""
         try:
             proxy = websocket_proxy(address)

@@ -9,7 +9,7 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.admin import KafkaAdminClient, NewTopic
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
-from jobs.names import REJECTED_TOPIC, TWEETS_PARTITIONS, TWEETS_TOPIC
+from jobs.defaults import REJECTED_TOPIC, TWEETS_PARTITIONS, TWEETS_TOPIC
 from local.process import Program, StackError, owned_environment, wait_until
 from local.settings import Settings
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from jobs import sql
-from jobs.names import COLLECTION, DATABASE
+from jobs.defaults import COLLECTION, DATABASE
 from local.flink import FLINK_HOME, Flink
 from local.process import inherited_environment
 from local.settings import Settings

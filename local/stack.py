@@ -53,7 +53,7 @@ class Stack:
         self.store = Store(settings)
         self.flink = Flink(settings)
         self.simulator = self._python("simulator", "simulator.twitter_stream_simulator")
-        self.worldometers = self._python("worldometers", "simulator.worldometers_page")
+        self.worldometers = self._python("worldometers", "simulator.worldometers_stub")
         self.steps: list[Step] = []
         self.jobs: dict[str, str] = {}
         self._stopping = threading.Event()

@@ -9,7 +9,7 @@ import pymongo
 from pymongo.collection import Collection
 from pymongo.errors import PyMongoError
 
-from jobs.names import COLLECTION, DATABASE
+from jobs.defaults import COLLECTION, DATABASE
 from local.process import Program, wait_until
 from local.settings import Settings
 

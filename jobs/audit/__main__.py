@@ -40,7 +40,7 @@ class UnreachableError(RuntimeError):
     """Kafka or MongoDB cannot be read; the text is one line for the user and shows no URI."""
 
 
-class Progress:
+class FeedState:
     """Says how much was read, every few seconds."""
 
     def __init__(self, say: Say, clock: Callable[[], float] = time.monotonic) -> None:
@@ -57,7 +57,7 @@ class Progress:
 class Source:
     """A Reader (see ledger.py) of Kafka and MongoDB. Raises UnreachableError."""
 
-    def __init__(self, consumer: KafkaConsumer, stored: Stored, progress: Progress) -> None:
+    def __init__(self, consumer: KafkaConsumer, stored: Stored, progress: FeedState) -> None:
         self._consumer = consumer
         self._stored = stored
         self._progress = progress
@@ -147,7 +147,7 @@ def mongodb_errors() -> Iterator[None]:
 @contextlib.contextmanager
 def opened(settings: AggregatorSettings, say: Say) -> Iterator[Source]:
     with consumer(settings) as client, database(settings) as stored:
-        yield Source(client, stored, Progress(say))
+        yield Source(client, stored, FeedState(say))
 
 
 @contextlib.contextmanager

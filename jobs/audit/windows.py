@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 from jobs.audit.numbers import SAMPLES, position_of, read_object, whole
 from jobs.audit.report import Fault, plain, quoted, shown
-from jobs.collection import HEARTBEAT_PREFIX
 from jobs.documents import MAX_WINDOW_SECONDS, document_key, iso, unix
+from jobs.feed_processor import HEARTBEAT_PREFIX
 
 MAX_CHUNK = 200
 USUAL_CHUNK = 2

@@ -11,10 +11,10 @@ from kafka import KafkaAdminClient, TopicPartition
 from kafka.admin import OffsetSpec
 from kafka.errors import KafkaError
 
-from simulator.watchdog.decisions import Health
-from simulator.watchdog.objects import COMPONENT, read_health
+from simulator.watchdog.policy import Health
+from simulator.watchdog.resources import COMPONENT, read_health
 from simulator.watchdog.settings import Kafka, SettingError
-from simulator.watchdog.watched import Kind
+from simulator.watchdog.watch_cache import Kind
 
 log = logging.getLogger("simulator.watchdog")
 

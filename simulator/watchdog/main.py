@@ -12,7 +12,7 @@ from typing import Any
 
 import kopf
 
-from simulator.watchdog.rounds import Watchdog
+from simulator.watchdog.reconciler import Watchdog
 from simulator.watchdog.settings import SettingError, read_settings
 
 # A watch is made anew after SERVER_SECONDS; should that not end it, the others do.

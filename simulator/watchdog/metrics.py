@@ -5,7 +5,7 @@ from collections.abc import Callable
 from prometheus_client import Counter, Gauge, start_http_server
 
 from simulator.listening import every_address
-from simulator.watchdog.decisions import Cause, Hold
+from simulator.watchdog.policy import RestartReason, SuppressReason
 
 RESTARTS = Counter("simulator_restarts", "Restarts of the simulator", ["reason"])
 SUPPRESSED = Counter("simulator_restarts_suppressed", "Restarts that were held back", ["reason", "held_by"])
@@ -15,9 +15,9 @@ WATCH_AGE = Gauge("simulator_watch_age_seconds", "Since the watches were last kn
 
 def serve(port: int, flow_age: Callable[[], float], watch_age: Callable[[], float]) -> None:
     """Serve them on every address, in a thread that ends with the process. Raises OSError."""
-    for cause in Cause:
+    for cause in RestartReason:
         RESTARTS.labels(cause)
-        for hold in Hold:
+        for hold in SuppressReason:
             SUPPRESSED.labels(cause, hold)
     FLOW_AGE.set_function(flow_age)
     WATCH_AGE.set_function(watch_age)

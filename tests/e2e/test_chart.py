@@ -21,8 +21,8 @@ from deploy.chart import copy_without_dependencies
 from deploy.cluster import Cluster, ClusterError, Object
 from deploy.release import JOBS, PROFILE, RELEASE, image_settings, settled
 from deploy.sql_client import database_uri
+from jobs.defaults import COLLECTION, DATABASE, REJECTED_TOPIC, TWEETS_TOPIC
 from jobs.documents import iso
-from jobs.names import COLLECTION, DATABASE, REJECTED_TOPIC, TWEETS_TOPIC
 from tests.e2e.conftest import Place
 from tests.support.counting import Feed, assert_complete, numbers
 from tests.support.waiting import await_value

@@ -16,7 +16,7 @@ SIGTERM_SECONDS = 20  # of the 60 that a pod is given here before it is killed
     ("name", "image", "args", "port", "path", "said"),
     [
         ("simulator", "simulator", (), 5555, "/healthz", "clients"),
-        ("worldometers", "simulator", ("simulator.worldometers_page",), 5556, "/healthz", ""),
+        ("worldometers", "simulator", ("simulator.worldometers_stub",), 5556, "/healthz", ""),
         (
             "watchdog",
             "watchdog",

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import requests
 
+from jobs.defaults import DATABASE, TWEETS_PARTITIONS
 from jobs.documents import document_key
-from jobs.names import DATABASE, TWEETS_PARTITIONS
 from jobs.worldometers import Counters
 from local.stack import Stack
 from local.store import client

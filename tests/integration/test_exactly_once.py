@@ -13,8 +13,8 @@ import psutil
 import pytest
 from pymongo.errors import PyMongoError
 
+from jobs.defaults import COLLECTION, DATABASE, REJECTED_TOPIC, TWEETS_TOPIC
 from jobs.documents import iso
-from jobs.names import COLLECTION, DATABASE, REJECTED_TOPIC, TWEETS_TOPIC
 from local.broker import read_topic
 from local.process import Program
 from local.stack import JOBS, Stack

@@ -13,8 +13,8 @@ from kafka.admin import ACL, ACLOperation, ACLPermissionType, ACLResourcePattern
 from pymongo.errors import OperationFailure
 
 from jobs import kafka_topic
+from jobs.defaults import DATABASE, REJECTED_TOPIC, TWEETS_PARTITIONS, TWEETS_TOPIC
 from jobs.kafka_topic import NotReadyError
-from jobs.names import DATABASE, REJECTED_TOPIC, TWEETS_PARTITIONS, TWEETS_TOPIC
 from jobs.settings import read_collector_settings
 from local.broker import Broker, admin
 from local.process import owned_processes

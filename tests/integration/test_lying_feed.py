@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from urllib.parse import parse_qs, urlsplit
 
-from jobs.names import DATABASE
+from jobs.defaults import DATABASE
 from local.stack import JOBS, Stack
 from tests.integration.conftest import WINDOW_SECONDS
 from tests.support.dropped import assert_nothing_was_dropped

@@ -20,8 +20,8 @@ from typing import Any
 import pytest
 from kafka.admin import NewPartitions
 
+from jobs.defaults import DATABASE, TWEETS_PARTITIONS
 from jobs.documents import iso
-from jobs.names import DATABASE, TWEETS_PARTITIONS
 from local.broker import admin, read_topic
 from local.settings import REPOSITORY
 from local.stack import JOBS, Stack

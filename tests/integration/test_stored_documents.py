@@ -9,8 +9,8 @@ from pymongo.errors import PyMongoError
 
 from jobs.aggregator_stream import stored_documents
 from jobs.audit.__main__ import UnreachableError, database
+from jobs.defaults import DATABASE
 from jobs.documents import document_key, window_documents
-from jobs.names import DATABASE
 from jobs.settings import read_aggregator_settings
 from jobs.stored_documents import StoredDocuments, Window
 from local.process import Program, wait_until

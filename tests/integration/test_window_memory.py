@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from confluent_kafka import Producer
 
-from jobs.names import DATABASE, TWEETS_PARTITIONS
+from jobs.defaults import DATABASE, TWEETS_PARTITIONS
 from jobs.settings import SettingError, read_aggregator_settings
 from jobs.window_memory import Memory, check
 from local.process import StackError

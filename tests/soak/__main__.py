@@ -25,8 +25,8 @@ from datetime import UTC, datetime
 
 from jobs.audit.__main__ import UnreachableError
 from jobs.audit.__main__ import run as run_audit
+from jobs.defaults import COLLECTION, DATABASE, REJECTED_TOPIC
 from jobs.documents import iso
-from jobs.names import COLLECTION, DATABASE, REJECTED_TOPIC
 from jobs.settings import SettingError
 from local.broker import read_topic
 from local.demo import interrupt

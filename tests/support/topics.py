@@ -8,7 +8,7 @@ from typing import Any
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import NewTopic
 
-from jobs.names import TWEETS_PARTITIONS
+from jobs.defaults import TWEETS_PARTITIONS
 from local.broker import admin, read_topic
 from tests.support.waiting import await_value
 

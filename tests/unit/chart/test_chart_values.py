@@ -10,7 +10,7 @@ from ruamel.yaml import YAML
 
 from images.build import project_version
 from jobs import addresses
-from jobs.names import COLLECTION, DATABASE, REJECTED_TOPIC, TWEETS_PARTITIONS, TWEETS_TOPIC
+from jobs.defaults import COLLECTION, DATABASE, REJECTED_TOPIC, TWEETS_PARTITIONS, TWEETS_TOPIC
 from jobs.settings import SettingError, read_aggregator_settings, read_collector_settings
 from simulator.twitter_stream_simulator import LIMITS
 from simulator.watchdog import settings as watchdog

@@ -4,9 +4,9 @@ import pytest
 
 from jobs.collector_stream import restored_progress
 from jobs.feeds import Shard
-from jobs.records import Progress
+from jobs.records import FeedState
 
-STATE = Progress("simulator", "1a2b3c4d", 42, 1_000, 2_000, ((41, "x"),))
+STATE = FeedState("simulator", "1a2b3c4d", 42, 1_000, 2_000, ((41, "x"),))
 
 
 def test_the_state_is_what_was_written() -> None:

@@ -13,8 +13,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from jobs.collection import Batch, Collection, Frame, Progress, Record
 from jobs.event_time import MAX_AHEAD_MS, MAX_BEHIND_MS
+from jobs.feed_processor import Batch, FeedProcessor, FeedState, Frame, Record
 from jobs.feeds import JetstreamFeed, Shard, make_feed
 from jobs.resume import progress_from
 
@@ -49,8 +49,8 @@ class Collector(RuleBasedStateMachine):
         self.clock_went_back = False
         self.connected = False
         self.committed = self.written = Written()
-        self.kept: tuple[Any, ...] = tuple(Progress())
-        self.start(Progress())
+        self.kept: tuple[Any, ...] = tuple(FeedState())
+        self.start(FeedState())
 
     # What a history needs to know of its feed.
 
@@ -68,27 +68,27 @@ class Collector(RuleBasedStateMachine):
 
     # Steps that all feeds have in common.
 
-    def start(self, progress: Progress) -> None:
+    def start(self, progress: FeedState) -> None:
         self.connected = False
         self.written = self.committed
         self.promise = max((record["timestamp"] for record in heartbeats(self.written)), default=0)
-        self.collection = Collection(make_feed(self.kind, str), Shard(), clean, progress)
-        self.collection.heartbeat_keys = ["heartbeat-0", "heartbeat-1"]
+        self.processor = FeedProcessor(make_feed(self.kind, str), Shard(), clean, progress)
+        self.processor.heartbeat_keys = ["heartbeat-0", "heartbeat-1"]
 
     def ask(self) -> None:
         """A connection, as the reader makes it: live only when the position is refused or there is none."""
         self.clock += 1
-        resumed = self.collection.resume_from is not None
-        self.collection.asked(resumed)
+        resumed = self.processor.resume_from is not None
+        self.processor.on_subscribed(resumed)
         if not self.connect(resumed):
-            self.collection.refused()
-            assert self.collection.resume_from is None
-            self.collection.asked(False)
+            self.processor.on_resume_rejected()
+            assert self.processor.resume_from is None
+            self.processor.on_subscribed(False)
             assert self.connect(False)
         self.connected = True
 
     def take(self, *frames: bytes) -> None:
-        self.write(self.collection.take([Frame(frame, True, self.clock) for frame in frames]))
+        self.write(self.processor.take([Frame(frame, True, self.clock) for frame in frames]))
 
     def write(self, batch: Batch) -> None:
         """Write a batch, and look at the event time of each record in it."""
@@ -111,19 +111,19 @@ class Collector(RuleBasedStateMachine):
         """The clock goes on, or is set back, and a heartbeat follows."""
         self.clock = max(self.clock + milliseconds, self.slowest_clock())
         self.clock_went_back |= milliseconds < 0
-        self.write(Batch(posts=self.collection.heartbeat(self.clock, quiet)))
+        self.write(Batch(posts=self.processor.heartbeat(self.clock, quiet)))
 
     @rule()
     def checkpoint(self) -> None:
         self.committed = self.written
-        self.kept = pickle.loads(pickle.dumps(tuple(self.collection.progress)))
+        self.kept = pickle.loads(pickle.dumps(tuple(self.processor.progress)))
 
     def restart(self) -> None:
-        self.start(Progress(*self.kept))
+        self.start(FeedState(*self.kept))
 
     def restart_without_state(self) -> None:
         values = [json.dumps(record) for record in self.committed.tweets]
-        progress = progress_from(values, make_feed(self.kind, str), Shard()) or Progress()
+        progress = progress_from(values, make_feed(self.kind, str), Shard()) or FeedState()
         self.kept = tuple(progress)
         self.start(progress)
 
@@ -203,7 +203,7 @@ class Numbered(Collector):
         if not resumed:
             self.cursor = self.newest()
             return True
-        position = self.collection.resume_from
+        position = self.processor.resume_from
         assert position is not None
         if self.refuses or position.numbering != self.name():
             return False
@@ -211,9 +211,9 @@ class Numbered(Collector):
         return True
 
     def send(self, frames: list[bytes]) -> None:
-        before = self.collection.resume_from
+        before = self.processor.resume_from
         self.take(*frames)
-        self.unresolved &= self.collection.resume_from == before
+        self.unresolved &= self.processor.resume_from == before
 
     def post(self, posts: list[tuple[str, int]]) -> None:
         for fault, stamp in posts:
@@ -256,7 +256,7 @@ class Numbered(Collector):
         if len(sound) < len(upcoming):  # the reader breaks off the connection at a frame that is too large
             self.cursor += 1
             self.skips += 1
-            self.write(self.collection.skip("a frame larger than 9 bytes", self.clock))
+            self.write(self.processor.skip("a frame larger than 9 bytes", self.clock))
             self.connected = False
 
     @rule(count=st.integers(1, 9), behind_it=st.integers(0, 3))
@@ -269,7 +269,7 @@ class Numbered(Collector):
         self.post([("", 0)] * behind_it)
         self.stream(behind_it, 1, True)
 
-    @precondition(lambda self: not self.unresolved and self.collection.resume_from is not None)
+    @precondition(lambda self: not self.unresolved and self.processor.resume_from is not None)
     @rule(leap=st.integers(-9, 9).filter(bool) | st.integers(10, 1000), extra=st.booleans())
     def leap(self, leap: int, extra: bool) -> None:
         """One post is sent with a wrong number, in place of the right one or beside it."""
@@ -301,7 +301,7 @@ class Numbered(Collector):
 
     def repeats(self) -> bool:
         """Whether the server is at a post that the collection knows."""
-        position = self.collection.resume_from
+        position = self.processor.resume_from
         return position is not None and position.numbering == self.name() and self.cursor < position.number
 
     def connect_again(self) -> None:
@@ -329,7 +329,7 @@ class Numbered(Collector):
     @invariant()
     def nothing_moves_the_position_ahead_of_the_feed(self) -> None:
         """But frames too large, where the server begins further back than asked: which number they have is unknown."""
-        position = self.collection.resume_from
+        position = self.processor.resume_from
         if position is not None and position.numbering == self.name():
             assert position.number <= len(self.made) + self.skips
 
@@ -343,7 +343,7 @@ class Numbered(Collector):
         self.rewind, self.behind, self.refuses = 0, 0, False
         self.ask()
         self.drain()
-        position = self.collection.resume_from
+        position = self.processor.resume_from
         ahead = 0 if position is None else max(0, position.number - len(self.made))
         self.post([("", 0)] * (ahead + 3))
         self.drain()
@@ -394,7 +394,7 @@ class Timed(Collector):
     def make(self, nature: str, pause_ms: int) -> None:
         self.clock += pause_ms
         self.truth += pause_ms * 1000
-        ahead = nature == "ahead" and self.collection.resume_from is not None
+        ahead = nature == "ahead" and self.processor.resume_from is not None
         self.events.append(Event(self.truth, f"p{len(self.events)}", nature, 10**6 * SECOND_US * ahead))
 
     def frame(self, event: Event) -> bytes:
@@ -406,7 +406,7 @@ class Timed(Collector):
         return frame[:-1] if event.nature == "malformed" else frame
 
     def connect(self, resumed: bool) -> bool:
-        position = self.collection.resume_from
+        position = self.processor.resume_from
         if not resumed or position is None:
             self.cursor = len(self.events)
             return True
@@ -459,7 +459,7 @@ class Timed(Collector):
     @rule()
     def meet_a_frame_too_large(self) -> None:
         self.connected = False
-        self.write(self.collection.skip("a frame larger than 9 bytes", self.clock))
+        self.write(self.processor.skip("a frame larger than 9 bytes", self.clock))
 
     @rule(fault=st.sampled_from(["disconnect", "restart", "restart", "lose state"]))
     def fail(self, fault: str) -> None:
@@ -494,12 +494,12 @@ class Timed(Collector):
 
     @invariant()
     def little_is_remembered(self) -> None:
-        assert len(self.collection.progress.recent) <= 300
+        assert len(self.processor.progress.recent) <= 300
 
     def teardown(self) -> None:
         self.rewind, self.offset, self.refuses = 0, 0, False
         self.ask()
-        position = self.collection.resume_from
+        position = self.processor.resume_from
         skipped = 0 if position is None else max(0, position.number - self.truth) // 1000
         for pause_ms in (skipped + 1_000, 1_000, 1_000):
             self.make("post", pause_ms)

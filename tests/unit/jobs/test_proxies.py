@@ -8,11 +8,11 @@ from collections.abc import Iterator
 import pytest
 from websockets.sync.server import ServerConnection, serve
 
-from jobs.collection import Frame
+from jobs.feed_processor import Frame
 from jobs.proxies import websocket_proxy
 from jobs.websocket_reader import Reader
 from jobs.worldometers import CachedCounters
-from simulator.worldometers_page import PageServer
+from simulator.worldometers_stub import PageServer
 from tests.support.waiting import await_value
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.collection import Collection, Frame, Progress
+from jobs.feed_processor import FeedProcessor, FeedState, Frame
 from jobs.feeds import JetstreamFeed, Shard, make_feed
 from jobs.resume import progress_from
 
@@ -33,24 +33,24 @@ def shuffled(records: list[str]) -> list[str]:
 
 def test_the_newest_position_of_a_post_or_a_heartbeat() -> None:
     records = [post("1a2b/8", 5_000), post("1a2b/10", 4_000), post("1a2b/9", 6_000)]
-    assert progress_from(records, SIMULATOR, ONE) == Progress("simulator", "1a2b", 10, 6_000, 6_000)
+    assert progress_from(records, SIMULATOR, ONE) == FeedState("simulator", "1a2b", 10, 6_000, 6_000)
     records.append(heartbeat("1a2b/12", 5_500))
     for order in (records, records[::-1], [record.encode() for record in shuffled(records)]):
-        assert progress_from(order, SIMULATOR, ONE) == Progress("simulator", "1a2b", 12, 6_000, 6_000)
+        assert progress_from(order, SIMULATOR, ONE) == FeedState("simulator", "1a2b", 12, 6_000, 6_000)
 
 
 def test_the_numbering_is_that_of_the_newest_event_time() -> None:
     records = [post("old/900", 5_000), post("new/8", 5_001), post("new/9", 4_000), heartbeat("old/901", 5_000)]
-    assert progress_from(records, SIMULATOR, ONE) == Progress("simulator", "new", 9, 5_001, 5_001)
+    assert progress_from(records, SIMULATOR, ONE) == FeedState("simulator", "new", 9, 5_001, 5_001)
 
 
 def test_a_feed_without_named_numberings() -> None:
-    assert progress_from([post("7")], SIMULATOR, ONE) == Progress("simulator", "", 7, 1_000, 1_000)
+    assert progress_from([post("7")], SIMULATOR, ONE) == FeedState("simulator", "", 7, 1_000, 1_000)
 
 
 def test_other_feeds_do_not_count() -> None:
     records = [post("7", 1_000), post("900", 9_000, "jetstream"), post(None, 9_000, "text")]
-    assert progress_from(records, SIMULATOR, ONE) == Progress("simulator", "", 7, 1_000, 1_000)
+    assert progress_from(records, SIMULATOR, ONE) == FeedState("simulator", "", 7, 1_000, 1_000)
     assert progress_from(records, TEXT, ONE) is None
 
 
@@ -89,7 +89,7 @@ MALFORMED: dict[str, str | bytes] = {
 
 @pytest.mark.parametrize("record", MALFORMED.values(), ids=MALFORMED)
 def test_what_is_malformed_is_passed_over(record: str | bytes) -> None:
-    assert progress_from([record, post("7"), record], SIMULATOR, ONE) == Progress("simulator", "", 7, 1_000, 1_000)
+    assert progress_from([record, post("7"), record], SIMULATOR, ONE) == FeedState("simulator", "", 7, 1_000, 1_000)
 
 
 JSON = st.recursive(
@@ -115,7 +115,7 @@ def test_a_time_feed_knows_the_ids_of_twice_the_overlap() -> None:
     records.append(heartbeat(str(T), T // 1000 + 7, source="jetstream"))
     progress = progress_from(shuffled(records), JETSTREAM, ONE)
     recent = ((T - 2 * OVERLAP, "id2"), (T - OVERLAP, "id1"), (T, "id0"))
-    assert progress == Progress("jetstream", "", T, T // 1000 + 7, T // 1000 + 7, recent)
+    assert progress == FeedState("jetstream", "", T, T // 1000 + 7, T // 1000 + 7, recent)
 
 
 def test_a_time_feed_knows_a_post_with_a_stamp_ahead_for_longer() -> None:
@@ -137,7 +137,7 @@ SHARDS = [
 
 @pytest.mark.parametrize(("shard", "position", "newest"), [(0, 8, 1_900), (1, 11, 1_950)])
 def test_each_shard_goes_on_after_its_own_position(shard: int, position: int, newest: int) -> None:
-    expected = Progress("simulator", "1a2b", position, newest, newest)
+    expected = FeedState("simulator", "1a2b", position, newest, newest)
     assert progress_from(shuffled(SHARDS), SIMULATOR, Shard(shard, 2)) == expected
 
 
@@ -154,7 +154,7 @@ def test_with_other_shards_than_before_nothing_is_lost_and_nothing_comes_twice(o
         progress = progress_from(shuffled(SHARDS), SIMULATOR, shard)
         assert progress is not None
         assert (progress.timestamp, progress.promised) == ((1_900, 1_950)[number] if of == 2 else 1_950,) * 2
-        target = Collection(make_feed("simulator", str), shard, str, progress)
+        target = FeedProcessor(make_feed("simulator", str), shard, str, progress)
         assert target.resume_from is not None
         sent = [n for n in range(target.resume_from.number + 1, 30) if n % of == number]
         batch = target.take(Frame(frame(n), True, 9_000) for n in sent)

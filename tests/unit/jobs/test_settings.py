@@ -15,10 +15,10 @@ from jobs.addresses import (
     MONGODB_ALLOWED,
     PAGE_ALLOWED,
     WEBSOCKET_ALLOWED,
-    acknowledged_uri,
     mongodb_address,
     page_address,
     websocket_addresses,
+    with_write_concern,
 )
 from jobs.settings import (
     AggregatorSettings,
@@ -471,8 +471,8 @@ ACKNOWLEDGED = {
 
 @pytest.mark.parametrize(("uri", "expected"), ACKNOWLEDGED.items(), ids=ACKNOWLEDGED)
 def test_writes_are_acknowledged_from_the_journal_unless_the_address_says_else(uri: str, expected: str) -> None:
-    assert acknowledged_uri(uri) == expected
-    assert acknowledged_uri(expected) == expected
+    assert with_write_concern(uri) == expected
+    assert with_write_concern(expected) == expected
     if not uri.startswith("mongodb+srv"):  # which would be looked up
         before, after = (pymongo.uri_parser.parse_uri(address, warn=True) for address in (uri, expected))
         assert dict(after["options"]) == {"w": "majority", "journal": True, **before["options"]}

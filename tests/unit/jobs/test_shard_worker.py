@@ -11,7 +11,7 @@ import pytest
 
 from jobs.feeds import Shard
 from jobs.kafka_topic import Partitions
-from jobs.records import Batch, Progress, Record
+from jobs.records import Batch, FeedState, Record
 from jobs.settings import read_collector_settings
 from jobs.shard_worker import Result, Results, ShardWorker, size_of
 from tests.support.waiting import await_value
@@ -39,7 +39,7 @@ class NoMetrics:
 def start(url: str, **environment: str) -> ShardWorker:
     settings = read_collector_settings({"WEBSOCKET_URL": url, **environment})
     partitions = cast(Partitions, SimpleNamespace(count=4, stop=lambda: None))
-    return ShardWorker(settings, Shard(), Progress(), partitions, NoMetrics())
+    return ShardWorker(settings, Shard(), FeedState(), partitions, NoMetrics())
 
 
 def batches(worker: ShardWorker) -> Iterator[list[str]]:
@@ -87,7 +87,7 @@ def await_blocked(peer: Peer, bounded: Callable[[], bool]) -> None:
 
 
 def result(size: int) -> Result:
-    return Result(Batch(), Progress(), size)
+    return Result(Batch(), FeedState(), size)
 
 
 @pytest.mark.parametrize(("sizes", "fit"), [([1] * 9, 3), ([50] * 9, 2), ([99, 1, 1], 2), ([1_000, 1], 1)])
@@ -104,12 +104,12 @@ def test_results_wait_up_to_a_number_and_a_number_of_bytes(sizes: list[int], fit
 
 FOUR = "\U0001f602"
 BATCHES: dict[str, Callable[[], Any]] = {
-    "posts": lambda: (Batch(posts=[Record(f"a-{n}", f'{n}"text"' * 10) for n in range(500)]), Progress()),
-    "long": lambda: (Batch(posts=[Record(f"a-{n}", f"{n}" * 10_000) for n in range(20)]), Progress()),
-    "emoji": lambda: (Batch(posts=[Record(f"a-{n}", f"{n}" * 10_000 + FOUR) for n in range(20)]), Progress()),
-    "rejected": lambda: (Batch(rejected=[Record(f"a-{n}", f"{n}" * 99) for n in range(500)]), Progress()),
-    "ids": lambda: (Batch(), Progress(recent=tuple((n, "a") for n in range(100_000, 110_000)))),
-    "empty": lambda: (Batch(), Progress()),
+    "posts": lambda: (Batch(posts=[Record(f"a-{n}", f'{n}"text"' * 10) for n in range(500)]), FeedState()),
+    "long": lambda: (Batch(posts=[Record(f"a-{n}", f"{n}" * 10_000) for n in range(20)]), FeedState()),
+    "emoji": lambda: (Batch(posts=[Record(f"a-{n}", f"{n}" * 10_000 + FOUR) for n in range(20)]), FeedState()),
+    "rejected": lambda: (Batch(rejected=[Record(f"a-{n}", f"{n}" * 99) for n in range(500)]), FeedState()),
+    "ids": lambda: (Batch(), FeedState(recent=tuple((n, "a") for n in range(100_000, 110_000)))),
+    "empty": lambda: (Batch(), FeedState()),
 }
 
 

@@ -22,10 +22,10 @@ from websockets.frames import Frame as WireFrame
 from websockets.frames import Opcode
 from websockets.sync.server import ServerConnection, serve
 
-from jobs.collection import Frame
+from jobs.feed_processor import Frame
 from jobs.redaction import MAX_LOGGED, redacted, without_secrets
 from jobs.websocket_connection import MAX_WAIT, retry_after
-from jobs.websocket_reader import OVERHEAD_BYTES, Asked, Event, Reader, Refused, TooLarge
+from jobs.websocket_reader import OVERHEAD_BYTES, Event, Reader, ResumeRejected, Subscribed, TooLarge
 from tests.support.certificates import self_signed
 from tests.unit.jobs.hostile_server import (
     HostileServer,
@@ -83,7 +83,7 @@ class Client:
     @property
     def given_up(self) -> bool:
         """Whether the position was refused, and no frame has come since."""
-        return Refused in self.types and Frame not in self.types[self.types.index(Refused) :]
+        return ResumeRejected in self.types and Frame not in self.types[self.types.index(ResumeRejected) :]
 
     def take(self, most: int = 1_000, most_bytes: int = 2**30) -> None:
         self.events += self.reader.take(most, most_bytes)
@@ -184,7 +184,7 @@ def test_frames_arrive_in_order_complete_and_with_their_kind(lab: Lab) -> None:
     before = int(time.time() * 1000)
     client = lab.read(server)
     client.until(lambda: len(client.frames) >= len(items), "all frames")
-    assert client.types == [Asked] + [Frame] * len(items)
+    assert client.types == [Subscribed] + [Frame] * len(items)
     assert [(frame.data, frame.is_text) for frame in client.frames] == [
         (item.encode(), True) if isinstance(item, str) else (item, False) for item in items
     ]
@@ -278,7 +278,7 @@ def test_a_frame_above_the_limit_is_reported_and_the_consumer_says_where_to_go_o
     await_until(take, 5, "the report")
     assert_stays(lambda: len(client.asked) == 1, 0.2, "not asked again before the consumer moved on")
     client.until(lambda: "last" in client.texts, "the frame after the large one")
-    assert client.types == [Asked, Frame, Frame, Frame, TooLarge, Asked, Frame]
+    assert client.types == [Subscribed, Frame, Frame, Frame, TooLarge, Subscribed, Frame]
     assert client.events[4] == TooLarge(1_000)
     assert client.asked == [(server.url, 0), (server.url, 4)]
     assert [peer.close_code for peer in server.peers] == [1009, None]
@@ -289,7 +289,7 @@ def test_a_frame_above_the_limit_again_and_again_is_no_tight_loop(lab: Lab) -> N
     client = lab.read(server, max_frame=10, back_off=(0.05, 0.1))
     client.until(lambda: len(gaps(server)) >= 4, "more attempts")
     assert all(gap >= pause for gap, pause in zip(gaps(server), [0.05, 0.1, 0.1, 0.1], strict=False)), gaps(server)
-    assert client.types[:8] == [Asked, TooLarge] * 4
+    assert client.types[:8] == [Subscribed, TooLarge] * 4
     assert client.asked[:5] == [(server.url, position) for position in range(5)]
 
 
@@ -471,7 +471,7 @@ def test_an_address_is_asked_for_only_when_everything_is_in_effect(lab: Lab) -> 
     assert_stays(lambda: len(client.asked) == 1, 0.15, "one event of three is in effect")
     assert client.reader.pending()
     client.take()
-    assert client.types == [Asked, Frame, Frame]
+    assert client.types == [Subscribed, Frame, Frame]
     assert_stays(lambda: len(client.asked) == 1, 0.15, "all is taken, but not all is in effect")
     assert client.reader.pending()
     client.position = 2
@@ -480,7 +480,7 @@ def test_an_address_is_asked_for_only_when_everything_is_in_effect(lab: Lab) -> 
     assert client.asked == [(server.url, 0), (server.url, 2)]
     client.until(lambda: client.reader.connected, "the next connection")
     assert server.peers[1].path == "/?since=2"
-    assert client.types == [Asked, Frame, Frame, Asked]
+    assert client.types == [Subscribed, Frame, Frame, Subscribed]
     assert not client.reader.pending()
 
 
@@ -552,7 +552,7 @@ def test_a_server_that_never_answers_the_request_is_left(lab: Lab, monkeypatch: 
     client = lab.read(black_hole, good)
     client.until(lambda: client.texts == ["a"], "the other server")
     assert good.peers[0].asked_at - black_hole.peers[0].asked_at > 0.25
-    assert client.types == [Asked, Asked, Frame]
+    assert client.types == [Subscribed, Subscribed, Frame]
 
 
 async def hanging_up(peer: Peer) -> None:
@@ -618,7 +618,7 @@ def test_whatever_ends_a_connection_the_next_one_comes(
     server = lab.serve(in_turn(ending, sending("a")))
     client = lab.read(server)
     client.until(lambda: client.texts == ["a"], "the next connection's frame")
-    assert client.types == [Asked, Asked, Frame]
+    assert client.types == [Subscribed, Subscribed, Frame]
     assert client.reader.connected
     assert client.reader.connects == 1
     assert [record.levelname for record in caplog.records if record.name == READER] == ["WARNING"]
@@ -665,8 +665,8 @@ def test_a_gateway_that_refuses_whatever_it_is_asked_costs_no_position(lab: Lab,
     client = lab.read(server, first=100)
     client.until(lambda: len(client.frames) == 10, "all after the position")
     assert client.texts == [str(number) for number in range(101, 111)]
-    assert Refused not in client.types
-    assert {event for event in client.events if isinstance(event, Asked)} == {Asked(resumed=True)}
+    assert ResumeRejected not in client.types
+    assert {event for event in client.events if isinstance(event, Subscribed)} == {Subscribed(resumed=True)}
     assert paths(server)[: refusals + 1] == ([RESUMED, LIVE] * 4)[: refusals + 1]
     assert paths(server)[-1] == RESUMED
 
@@ -678,7 +678,12 @@ def test_a_position_that_alone_is_refused_is_reported_once_then_it_goes_on_live(
     server = lab.serve(depending(refusing(status), serving(200)))
     client = lab.read(server, first=100)
     client.until(lambda: client.texts == ["200"], "the live frame")
-    assert client.events[:-1] == [Asked(resumed=True), Asked(resumed=True), Refused(), Asked(resumed=False)]
+    assert client.events[:-1] == [
+        Subscribed(resumed=True),
+        Subscribed(resumed=True),
+        ResumeRejected(),
+        Subscribed(resumed=False),
+    ]
     assert paths(server) == [RESUMED, LIVE, RESUMED, LIVE]
     assert_stays(lambda: client.reader.connected and len(server.peers) == 4, 0.2, "live")
     assert f"refused with HTTP {status} no; the next attempt" in caplog.text
@@ -688,7 +693,7 @@ def test_a_position_behind_the_one_that_was_given_up_is_asked_for(lab: Lab) -> N
     server = lab.serve(in_turn(refusing(410), quiet, refusing(410), closing(1001, "a"), serving(103)))
     client = lab.read(server, first=100)
     client.until(lambda: client.texts == ["a", "102", "103"], "the frames of both connections")
-    assert client.types.count(Refused) == 1
+    assert client.types.count(ResumeRejected) == 1
     assert paths(server) == [RESUMED, LIVE, RESUMED, LIVE, "/?since=101"]
 
 
@@ -698,14 +703,14 @@ def test_the_live_request_comes_when_the_refusal_is_in_effect(lab: Lab) -> None:
 
     def refused() -> bool:
         client.take()
-        if Refused not in client.types:
+        if ResumeRejected not in client.types:
             client.reader.handled()
-        return Refused in client.types
+        return ResumeRejected in client.types
 
     await_until(refused, 5, "the refusal")
     assert_stays(lambda: len(server.peers) == 3, 0.2, "no request before it is in effect")
     client.until(lambda: client.reader.connected, "the live connection")
-    assert client.events[-1] == Asked(resumed=False)
+    assert client.events[-1] == Subscribed(resumed=False)
 
 
 @pytest.mark.parametrize("script", [refusing(400), refusing(410), refusing(416)])
@@ -717,7 +722,7 @@ def test_a_request_without_a_position_has_none_to_be_refused(lab: Lab, script: S
     server = lab.serve(in_turn(*[script] * 5, sending("a")))
     client = lab.read(server, client=Live)
     client.until(lambda: client.texts == ["a"], "the connection")
-    assert client.events[:-1] == [Asked(resumed=False)] * 6
+    assert client.events[:-1] == [Subscribed(resumed=False)] * 6
 
 
 @pytest.mark.parametrize(
@@ -728,7 +733,7 @@ def test_another_outcome_of_the_second_request_starts_the_check_over(lab: Lab, o
     server = lab.serve(in_turn(*check, other, *check, other, *check, refusing(400), sending("a")))
     client = lab.read(server, first=100)
     client.until(lambda: client.texts == ["a"], "the live frame")
-    assert client.events[:-1] == [Asked(resumed=True)] * 6 + [Refused(), Asked(resumed=False)]
+    assert client.events[:-1] == [Subscribed(resumed=True)] * 6 + [ResumeRejected(), Subscribed(resumed=False)]
     assert paths(server) == [RESUMED, LIVE, RESUMED] * 3 + [LIVE]
 
 
@@ -737,7 +742,7 @@ def test_a_request_without_the_position_that_is_not_served_starts_the_check_over
     server = lab.serve(in_turn(*[refusing(400), other] * 3, serving(101)))
     client = lab.read(server, first=100)
     client.until(lambda: client.texts == ["101"], "the connection")
-    assert client.types == [Asked] * 4 + [Frame]
+    assert client.types == [Subscribed] * 4 + [Frame]
     assert paths(server) == [RESUMED, LIVE] * 3 + [RESUMED]
 
 
@@ -748,7 +753,7 @@ def test_other_answers_are_no_refusal_of_the_position(lab: Lab, script: Script) 
     server = lab.serve(in_turn(*[script] * 4, serving(101)))
     client = lab.read(server, first=100)
     client.until(lambda: client.texts == ["101"], "the connection")
-    assert client.events[:-1] == [Asked(resumed=True)] * 5
+    assert client.events[:-1] == [Subscribed(resumed=True)] * 5
     assert paths(server) == [RESUMED] * 5
 
 
@@ -778,7 +783,7 @@ def test_the_request_that_checks_a_refusal_takes_no_frames_and_is_ended_properly
     server = lab.serve(in_turn(refusing(400), talking, serving(101)))
     client = lab.read(server, first=100)
     client.until(lambda: client.texts == ["101"], "the connection")
-    assert client.types == [Asked, Asked, Frame]
+    assert client.types == [Subscribed, Subscribed, Frame]
     assert connected
     assert not any(connected)
     assert server.peers[1].close_code == 1000
@@ -837,7 +842,7 @@ def test_a_refusal_that_asks_to_wait_is_no_refusal_of_the_position(lab: Lab, sta
     server = lab.serve(in_turn(*[busy] * 5, serving(101)))
     client = lab.read(server, first=100)
     client.until(lambda: client.texts == ["101"], "the connection")
-    assert client.events[:-1] == [Asked(resumed=True)] * 6
+    assert client.events[:-1] == [Subscribed(resumed=True)] * 6
     assert paths(server) == [RESUMED] * 6
 
 
@@ -996,7 +1001,7 @@ def test_a_frozen_server_is_given_up(
     client.until(lambda: client.texts == ["a"], "the next connection")
     assert 0.3 < server.peers[1].asked_at - frozen_at[0] < 3
     assert "no answer to a ping within 0.5 s" in caplog.text
-    assert client.types == [Asked, Asked, Frame]
+    assert client.types == [Subscribed, Subscribed, Frame]
 
 
 def test_a_frozen_server_is_not_known_to_be_alive(lab: Lab) -> None:
@@ -1025,7 +1030,7 @@ def test_a_quiet_server_is_known_to_be_alive(lab: Lab, monkeypatch: pytest.Monke
     await_until(lambda: client.reader.alive_until > start + 0.9, 5, "later than a pong may take it is alive")
     assert client.reader.alive_until <= time.monotonic() < start + 3
     assert len(server.peers) == 1
-    assert client.types == [Asked]
+    assert client.types == [Subscribed]
 
 
 def test_alive_until_vouches_for_the_frames_before_it_only(lab: Lab) -> None:
@@ -1120,7 +1125,7 @@ def test_stop_while_something_is_not_yet_in_effect(lab: Lab) -> None:
     assert_stays(client.reader.alive, 0.1, "waiting for the consumer")
     assert stopped(client) < 2
     client.take()
-    assert client.types == [Asked, Frame]
+    assert client.types == [Subscribed, Frame]
     assert len(client.asked) == 1
 
 
@@ -1142,7 +1147,7 @@ def test_a_thread_that_dies_says_so(lab: Lab, caplog: pytest.LogCaptureFixture) 
     client.consume()
     await_until(lambda: not client.reader.alive(), 5, "the end of the thread")
     client.take()
-    assert client.types == [Asked, Frame]
+    assert client.types == [Subscribed, Frame]
     assert not client.reader.connected
     (record,) = (record for record in caplog.records if record.levelno >= logging.ERROR)
     assert (record.name, record.getMessage()) == (READER, "the WebSocket reader died")
@@ -1239,7 +1244,7 @@ def test_attempts_that_time_out_are_no_connections_that_held(lab: Lab, monkeypat
 def test_a_server_that_closes_with_1009_sent_no_frame_that_is_too_large(lab: Lab) -> None:
     client = lab.read(lab.serve(in_turn(closing(1009, "a"), sending("b"))))
     client.until(lambda: client.texts == ["a", "b"], "both frames")
-    assert client.types == [Asked, Frame, Asked, Frame]
+    assert client.types == [Subscribed, Frame, Subscribed, Frame]
 
 
 def test_a_frame_above_the_limit_is_reported_even_if_the_server_does_not_end_the_connection(
@@ -1258,7 +1263,7 @@ def test_a_frame_above_the_limit_is_reported_even_if_the_server_does_not_end_the
 
     client = lab.read(lab.serve(script))
     client.until(lambda: len(client.asked) == 2, "the next attempt")
-    assert client.types[:2] == [Asked, TooLarge]
+    assert client.types[:2] == [Subscribed, TooLarge]
 
 
 def test_a_server_whose_frames_keep_coming_is_not_given_up(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ import requests
 
 from simulator import listening
 from simulator.watchdog import metrics
-from simulator.worldometers_page import PageServer
+from simulator.worldometers_stub import PageServer
 from tests.integration.conftest import free_ports
 
 

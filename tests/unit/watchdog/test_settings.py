@@ -7,7 +7,7 @@ import pytest
 import jobs.settings
 from jobs.kafka_security import client_options, read_files
 from jobs.settings import read_collector_settings
-from simulator.watchdog.decisions import Limits
+from simulator.watchdog.policy import Limits
 from simulator.watchdog.settings import NUMBERS, Kafka, SettingError, read_settings
 
 

@@ -12,10 +12,10 @@ from typing import Any
 import aiohttp
 import pytest
 
-from simulator.watchdog.decisions import Health, State
-from simulator.watchdog.rounds import RESTARTED_AT, STATE, Watchdog
+from simulator.watchdog.policy import Health, State
+from simulator.watchdog.reconciler import RESTARTED_AT, STATE, Watchdog
 from simulator.watchdog.settings import read_settings
-from simulator.watchdog.watched import Kind
+from simulator.watchdog.watch_cache import Kind
 
 LONG_AGO = "2026-01-01T00:00:00Z"
 SETTINGS = read_settings({"NOT_READY_SECONDS": "20", "WATCH_SILENT_SECONDS": "30"})
@@ -78,7 +78,7 @@ class World:
 
     def rounds(self, count: int = 1) -> None:
         for _ in range(count):
-            asyncio.run(self.operator._round())
+            asyncio.run(self.operator._reconcile())
 
     @property
     def config(self) -> str:
@@ -143,7 +143,7 @@ def test_an_event_that_could_not_be_posted_is_posted_later() -> None:
 
 
 def test_nothing_is_decided_before_each_watch_has_shown_everything(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("simulator.watchdog.rounds.LAG_SECONDS", 0)
+    monkeypatch.setattr("simulator.watchdog.reconciler.LAG_SECONDS", 0)
     world = World(ready="False", state=known())
     world.api.listed["flinkdeployments"] = {"collector": "1"}
     world.rounds(3)
@@ -151,10 +151,10 @@ def test_nothing_is_decided_before_each_watch_has_shown_everything(monkeypatch: 
 
 
 def test_health(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("simulator.watchdog.rounds.LAG_SECONDS", 0)
+    monkeypatch.setattr("simulator.watchdog.reconciler.LAG_SECONDS", 0)
     world = World()
     now = time.monotonic()
-    monkeypatch.setattr("simulator.watchdog.rounds.time.monotonic", lambda: now)
+    monkeypatch.setattr("simulator.watchdog.reconciler.time.monotonic", lambda: now)
     running: asyncio.Future[None] = asyncio.Future(loop=asyncio.new_event_loop())
     vars(world.operator).update(_task=running, _finished=now)
     world.rounds()

@@ -14,8 +14,8 @@ from jobs.records import (
     MAX_REJECTED_CHARACTERS,
     Batch,
     Counts,
+    FeedState,
     Frame,
-    Progress,
     Record,
     heartbeat,
     rejection,
@@ -28,10 +28,10 @@ __all__ = [
     "MAX_RECORD_BYTES",
     "MAX_REJECTED_CHARACTERS",
     "Batch",
-    "Collection",
     "Counts",
+    "FeedProcessor",
+    "FeedState",
     "Frame",
-    "Progress",
     "Record",
 ]
 
@@ -42,7 +42,7 @@ HEARTBEAT_LAG_MS = 2_000
 BINARY = Rejection("a binary frame")
 
 
-class Collection:
+class FeedProcessor:
     """Turns the frames of one shard into records, in order.
 
     clean: the cleaning function; progress: where to go on, from Flink's state or from the topic. The caller sets and
@@ -50,7 +50,7 @@ class Collection:
     (None: by their ids).
     """
 
-    def __init__(self, feed: Feed, shard: Shard, clean: Callable[[str], str], progress: Progress) -> None:
+    def __init__(self, feed: Feed, shard: Shard, clean: Callable[[str], str], progress: FeedState) -> None:
         self.feed = feed
         self.shard = shard
         self.counts = Counts()
@@ -61,7 +61,7 @@ class Collection:
         # A position of another feed is never used; it is only reported, when the first frame comes.
         known = progress.position is not None or progress.timestamp > 0
         self._foreign = progress if known and progress.source not in ("", feed.name) else None
-        self._order = make_order(feed, shard, progress if self._foreign is None else Progress())
+        self._order = make_order(feed, shard, progress if self._foreign is None else FeedState())
         self._newest = progress.timestamp
         self._promised = 0
         self._promise(progress.promised)
@@ -80,11 +80,11 @@ class Collection:
         self._next_key = itertools.cycle(keys) if keys else None
 
     @property
-    def progress(self) -> Progress:
+    def progress(self) -> FeedState:
         if self._foreign is not None:
             return self._foreign._replace(timestamp=self._newest, promised=self._promised)
         order = self._order
-        return Progress(self.feed.name, order.numbering, order.position, self._newest, self._promised, order.recent)
+        return FeedState(self.feed.name, order.numbering, order.position, self._newest, self._promised, order.recent)
 
     @property
     def resume_from(self) -> Position | None:
@@ -92,12 +92,12 @@ class Collection:
         position = None if self._refused else self._order.position
         return None if position is None else Position(position, self._order.numbering)
 
-    def asked(self, resumed: bool) -> None:
+    def on_subscribed(self, resumed: bool) -> None:
         """The request that is now answered did, or did not, carry the position."""
-        self._order.asked(resumed)
+        self._order.on_subscribed(resumed)
         self._refused = False
 
-    def refused(self) -> None:
+    def on_resume_rejected(self) -> None:
         """The server cannot go on after the position: the next request is live, and its answer shows the hole."""
         self._refused = True
 
@@ -282,7 +282,7 @@ class Collection:
         return batch
 
 
-def make_order(feed: Feed, shard: Shard, progress: Progress) -> Order:
+def make_order(feed: Feed, shard: Shard, progress: FeedState) -> Order:
     """The policy for that feed, going on from `progress`."""
     if feed.dense:
         return Numbers(shard, progress)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from simulator.watchdog.watched import Kind, Watched
+from simulator.watchdog.watch_cache import Kind, WatchCache
 
 PODS = Kind("", "v1", "pods", {"labelSelector": "a=b"})
 JOBS = Kind("flink.apache.org", "v1beta1", "flinkdeployments", {"fieldSelector": "metadata.name=c"})
@@ -12,8 +12,8 @@ def event(kind: str | None, name: str, version: str) -> dict[str, Any]:
     return {"type": kind, "object": {"metadata": {"name": name, "resourceVersion": version}}}
 
 
-def watched() -> Watched:
-    return Watched((PODS, JOBS), now=0)
+def watched() -> WatchCache:
+    return WatchCache((PODS, JOBS), now=0)
 
 
 def test_the_paths_of_the_api() -> None:

@@ -35,7 +35,7 @@ HEADERS = (
     *("Total<br />Recovered", "New<br />Recovered", "Active<br />Cases", "Serious,<br />Critical"),
     *("Tot&nbsp;Cases/<br />1M pop", "Tests/<br />\n<nobr>1M pop</nobr>\n", "Continent"),
 )
-log = logging.getLogger("worldometers_page")
+log = logging.getLogger("worldometers_stub")
 
 
 class Place(NamedTuple):

@@ -19,14 +19,14 @@ class Kind:
         return f"{root}/{self.version}/namespaces/{namespace}/{self.plural}{'/' if name else ''}{name}"
 
 
-class Watched:
+class WatchCache:
     """Objects by kind and name. Moments are of a clock that never goes back, in seconds."""
 
     def __init__(self, kinds: tuple[Kind, ...], now: float) -> None:
         self._objects: dict[Kind, dict[str, Mapping[str, Any]]] = {kind: {} for kind in kinds}
         self._heard = dict.fromkeys(kinds, now)
         self._agreed: dict[Kind, float] = {}
-        self._deaf_since: dict[Kind, float] = {}
+        self._stale_since: dict[Kind, float] = {}
         self._begin = now
 
     def record(self, kind: Kind, event: Mapping[str, Any], now: float) -> None:
@@ -53,9 +53,9 @@ class Watched:
     def compared(self, kind: Kind, agrees: bool, asked: float) -> None:
         if agrees:
             self._agreed[kind] = asked
-            self._deaf_since.pop(kind, None)
+            self._stale_since.pop(kind, None)
         else:
-            self._deaf_since.setdefault(kind, asked)
+            self._stale_since.setdefault(kind, asked)
 
     def complete(self) -> bool:
         """Whether each watch has shown everything at least once."""
@@ -67,5 +67,5 @@ class Watched:
 
     def silent(self, now: float) -> tuple[str, float]:
         """The kind whose watch has missed something for longest, and for how long; 0 when none has."""
-        kind, since = min(self._deaf_since.items(), key=lambda item: item[1], default=(None, now))
+        kind, since = min(self._stale_since.items(), key=lambda item: item[1], default=(None, now))
         return (kind.plural if kind else "", now - since)

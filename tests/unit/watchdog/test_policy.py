@@ -10,17 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simulator.watchdog.decisions import (
+from simulator.watchdog.policy import (
     HOUR,
-    Cause,
     Decision,
     Health,
-    Hold,
     Limits,
     Memory,
     Observation,
     Pod,
+    RestartReason,
     State,
+    SuppressReason,
     decide,
     load_state,
 )
@@ -86,7 +86,7 @@ def test_a_pod_that_stays_not_ready_is_restarted_after_the_limit() -> None:
     pod = replace(READY, not_ready_since=since)
     assert not world.look(20, pods=(pod,)).restart
     decision = world.look(1, pods=(pod,))
-    assert (decision.restart, decision.cause) == (True, Cause.NOT_READY)
+    assert (decision.restart, decision.cause) == (True, RestartReason.NOT_READY)
     assert "not been Ready for 21 s" in decision.text
 
 
@@ -103,7 +103,7 @@ def test_a_crash_loop_is_restarted_after_the_limit_however_ready_it_looks_in_bet
         assert not world.look(20, pods=(Pod("a", started=world.now + 15),)).restart  # runs for five seconds
         assert not world.look(10, pods=(crashed,)).restart
     decision = world.look(5, pods=(crashed,))
-    assert (decision.restart, decision.cause) == (True, Cause.CRASH_LOOPING)
+    assert (decision.restart, decision.cause) == (True, RestartReason.CRASH_LOOPING)
 
 
 def test_a_pod_that_ran_for_longer_than_the_limit_has_left_its_crash_loop() -> None:
@@ -128,7 +128,7 @@ def test_clients_but_no_send_is_a_fault_after_the_limit() -> None:
     world.send(posts=0)
     assert not world.send(30, posts=0).restart
     decision = world.send(1, posts=0)
-    assert (decision.restart, decision.cause) == (True, Cause.NO_SEND)
+    assert (decision.restart, decision.cause) == (True, RestartReason.NO_SEND)
 
 
 def test_no_send_is_no_fault_without_clients_or_without_new_posts() -> None:
@@ -165,7 +165,7 @@ def test_a_topic_that_does_not_grow_although_posts_are_sent_is_a_fault_after_the
     world.send()
     assert not world.send(60).restart
     decision = world.send(1)
-    assert (decision.restart, decision.cause) == (True, Cause.TOPIC_STALLED)
+    assert (decision.restart, decision.cause) == (True, RestartReason.TOPIC_STALLED)
 
 
 def test_a_topic_that_does_not_grow_while_nothing_is_sent_is_no_fault() -> None:
@@ -201,14 +201,14 @@ def test_a_changed_configuration_rolls_it_and_is_remembered() -> None:
     world = World()
     world.look()
     decision = world.look(config="two")
-    assert (decision.restart, decision.cause) == (True, Cause.CONFIG_CHANGED)
+    assert (decision.restart, decision.cause) == (True, RestartReason.CONFIG_CHANGED)
     assert world.state.config == "two"
     assert not world.look(1000, pods=(Pod("b", started=world.now),)).restart
 
 
 def test_a_configuration_that_changed_while_there_was_no_operator_is_noticed() -> None:
     world = World(state=State(config="zero"))
-    assert world.look().cause is Cause.CONFIG_CHANGED
+    assert world.look().cause is RestartReason.CONFIG_CHANGED
 
 
 def test_the_first_configuration_seen_is_no_change() -> None:
@@ -221,7 +221,7 @@ def test_a_configuration_with_which_all_pods_were_started_needs_no_restart() -> 
     world = World()
     world.look()
     decision = world.look(config="two", rollout=True)  # as by a helm upgrade that changes both
-    assert (decision.cause, decision.hold) == (Cause.CONFIG_CHANGED, Hold.ROLLOUT)
+    assert (decision.cause, decision.hold) == (RestartReason.CONFIG_CHANGED, SuppressReason.ROLLOUT)
     assert world.look(5, pods=(Pod("b", started=world.now + 3),)).cause is None
     assert world.state.config == "two"
 
@@ -247,19 +247,19 @@ def test_nothing_is_done_about_a_simulator_that_is_scaled_to_zero() -> None:
     assert world.state.config == "two"
 
 
-HOLDS: dict[Hold, dict[str, Any]] = {
-    Hold.ROLLOUT: {"rollout": True},
-    Hold.COLLECTOR_DOWN: {"collector": "FAILED"},
-    Hold.KAFKA_UNREACHABLE: {"topic_end": None},
+HOLDS: dict[SuppressReason, dict[str, Any]] = {
+    SuppressReason.ROLLOUT: {"rollout": True},
+    SuppressReason.COLLECTOR_DOWN: {"collector": "FAILED"},
+    SuppressReason.KAFKA_UNREACHABLE: {"topic_end": None},
 }
 
 
 @pytest.mark.parametrize("hold", HOLDS)
-@pytest.mark.parametrize("cause", [Cause.NOT_READY, Cause.CONFIG_CHANGED])
-def test_somebody_elses_fault_holds_it_back_and_is_said_once(hold: Hold, cause: Cause) -> None:
+@pytest.mark.parametrize("cause", [RestartReason.NOT_READY, RestartReason.CONFIG_CHANGED])
+def test_somebody_elses_fault_holds_it_back_and_is_said_once(hold: SuppressReason, cause: RestartReason) -> None:
     world = World()
     world.look()
-    fault: dict[str, Any] = {"pods": (not_ready(world),)} if cause is Cause.NOT_READY else {"config": "two"}
+    fault: dict[str, Any] = {"pods": (not_ready(world),)} if cause is RestartReason.NOT_READY else {"config": "two"}
     decisions = [world.look(**fault, **HOLDS[hold]) for _ in range(100)]
     assert {(decision.cause, decision.hold) for decision in decisions} == {(cause, hold)}
     assert [decision.say for decision in decisions] == [True] + [False] * 99
@@ -273,7 +273,7 @@ def test_the_rollout_of_its_own_restart_is_no_news_until_it_takes_longer_than_th
     world.look()
     assert world.look(pods=(not_ready(world),)).restart
     decisions = [world.look(1, pods=(not_ready(world),), rollout=True) for _ in range(100)]
-    assert {decision.hold for decision in decisions} == {Hold.ROLLOUT}
+    assert {decision.hold for decision in decisions} == {SuppressReason.ROLLOUT}
     assert [number for number, decision in enumerate(decisions, 1) if decision.say] == [60]
 
 
@@ -292,7 +292,9 @@ def test_a_flow_that_ended_with_the_collector_is_told_and_not_acted_on(state: st
     world.look()
     decisions = [world.look(flow=False, collector=state, health=replace_clients(0)) for _ in range(40)]
     said = [decision for decision in decisions if decision.say]
-    assert [(decision.cause, decision.hold) for decision in said] == [(Cause.TOPIC_STALLED, Hold.COLLECTOR_DOWN)]
+    assert [(decision.cause, decision.hold) for decision in said] == [
+        (RestartReason.TOPIC_STALLED, SuppressReason.COLLECTOR_DOWN)
+    ]
     assert not any(decision.restart for decision in decisions)
 
 
@@ -301,7 +303,9 @@ def test_an_unreachable_kafka_is_told_and_not_acted_on() -> None:
     world.look()
     decisions = [world.look(flow=False, topic_end=None) for _ in range(40)]
     said = [decision for decision in decisions if decision.say]
-    assert [(decision.cause, decision.hold) for decision in said] == [(Cause.TOPIC_STALLED, Hold.KAFKA_UNREACHABLE)]
+    assert [(decision.cause, decision.hold) for decision in said] == [
+        (RestartReason.TOPIC_STALLED, SuppressReason.KAFKA_UNREACHABLE)
+    ]
     assert not any(decision.restart for decision in decisions)
 
 
@@ -326,7 +330,7 @@ def test_the_cooldown_then_the_back_off_doubles_up_to_its_limit() -> None:
         holds.add(decision.hold)
         if decision.restart:
             moments.append(world.now)
-    assert holds == {None, Hold.COOLDOWN, Hold.BACK_OFF}
+    assert holds == {None, SuppressReason.COOLDOWN, SuppressReason.BACK_OFF}
     pauses = [later - earlier for earlier, later in itertools.pairwise(moments)]
     assert pauses[:6] == [60, 120, 240, 400, 400, 400]
 
@@ -347,9 +351,9 @@ def test_a_changed_configuration_waits_for_the_cooldown_and_not_for_the_back_off
     world = World()
     while world.state.failures < 4:
         world.look(1, pods=(not_ready(world),))
-    assert world.look(59, config="two").hold is Hold.COOLDOWN
+    assert world.look(59, config="two").hold is SuppressReason.COOLDOWN
     decision = world.look(1)
-    assert (decision.restart, decision.cause) == (True, Cause.CONFIG_CHANGED)
+    assert (decision.restart, decision.cause) == (True, RestartReason.CONFIG_CHANGED)
     assert world.state.failures == 0
 
 
@@ -360,7 +364,7 @@ def test_the_hourly_cap() -> None:
     assert moments[:3] == [0, 10, 20]
     assert all(later - earlier > HOUR - 10 for earlier, later in zip(moments, moments[3:], strict=False))
     assert len(moments) == 9
-    assert decisions[3].hold is Hold.HOURLY_CAP
+    assert decisions[3].hold is SuppressReason.HOURLY_CAP
     assert "3 restarts within an hour" in decisions[3].text
 
 
@@ -370,7 +374,7 @@ def test_an_operator_killed_in_mid_cooldown_remembers() -> None:
     assert world.look(pods=(not_ready(world),)).restart
     world.memory = Memory()
     decision = world.look(30, pods=(not_ready(world),))
-    assert (decision.hold, decision.say) == (Hold.COOLDOWN, True)
+    assert (decision.hold, decision.say) == (SuppressReason.COOLDOWN, True)
     world.memory = Memory()
     assert not world.look(20).say
     assert world.look(10).restart

@@ -23,7 +23,7 @@ def new_run() -> str:
 
 
 @contextlib.contextmanager
-def fail_clearly() -> Iterator[None]:
+def exit_on_setting_error() -> Iterator[None]:
     """Turn a wrong setting into one line and exit status 2."""
     try:
         yield
@@ -32,7 +32,7 @@ def fail_clearly() -> Iterator[None]:
         raise SystemExit(2) from None
 
 
-def define(tables: "StreamTableEnvironment", statements: Sequence[str]) -> None:
+def create_tables(tables: "StreamTableEnvironment", statements: Sequence[str]) -> None:
     """Run what defines tables and views, in order."""
     for statement in statements:
         if not is_insert(statement):

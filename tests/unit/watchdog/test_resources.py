@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from simulator.watchdog.decisions import Health, Pod
-from simulator.watchdog.objects import (
+from simulator.watchdog.policy import Health, Pod
+from simulator.watchdog.resources import (
     address,
     collector_state,
     config_hash,

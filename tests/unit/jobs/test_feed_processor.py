@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs import cleaning, positions
-from jobs.collection import HEARTBEAT_LAG_MS, MAX_RECORD_BYTES, Batch, Collection, Frame, Progress, Record
 from jobs.event_time import HEARTBEAT_STEP_MS, MAX_AHEAD_MS, MAX_BEHIND_MS, OUT_OF_ORDER_MS
+from jobs.feed_processor import HEARTBEAT_LAG_MS, MAX_RECORD_BYTES, Batch, FeedProcessor, FeedState, Frame, Record
 from jobs.feeds import MAX_TIMESTAMP, JetstreamFeed, Position, Shard, make_feed
 
 SECOND = 1_000_000
@@ -43,25 +43,25 @@ def collection(
     shard: Shard = ONE,
     clean: Callable[[str], str] = str,
     numbering: str = "",
-) -> Collection:
+) -> FeedProcessor:
     """One that has been at `position`, if that is given."""
     ids = itertools.count(1)
-    progress = Progress() if position is None else Progress(kind, numbering, position)
-    return Collection(make_feed(kind, lambda: f"id{next(ids)}"), shard, clean, progress)
+    progress = FeedState() if position is None else FeedState(kind, numbering, position)
+    return FeedProcessor(make_feed(kind, lambda: f"id{next(ids)}"), shard, clean, progress)
 
 
-def restarted(old: Collection) -> Collection:
-    """A new one that goes on from what Flink kept: `Progress` as a plain tuple, pickled."""
+def restarted(old: FeedProcessor) -> FeedProcessor:
+    """A new one that goes on from what Flink kept: `FeedState` as a plain tuple, pickled."""
     kept = pickle.loads(pickle.dumps(tuple(old.progress)))
-    return Collection(old.feed, old.shard, str, Progress(*kept))
+    return FeedProcessor(old.feed, old.shard, str, FeedState(*kept))
 
 
-def reconnected(old: Collection) -> Collection:
-    old.asked(True)
+def reconnected(old: FeedProcessor) -> FeedProcessor:
+    old.on_subscribed(True)
     return old
 
 
-Again = Callable[[Collection], Collection]
+Again = Callable[[FeedProcessor], FeedProcessor]
 AGAIN = pytest.mark.parametrize("again", [reconnected, restarted])
 
 
@@ -99,21 +99,21 @@ def lost(batch: Batch) -> list[tuple[int, int, int]]:
 X, Y = "at://did:plc:someone/app.bsky.feed.post/x", 'at://did:plc:someone/app.bsky.feed.post/y"\\'
 NOW = T // 1000
 # frames with the texts "one" and "two"; id, timestamp and position of each; where the feed stands then
-RECORDS: dict[str, tuple[list[Frame], list[tuple[str, int, str | None]], Progress]] = {
+RECORDS: dict[str, tuple[list[Frame], list[tuple[str, int, str | None]], FeedState]] = {
     "simulator": (
         [post(3, "one", 20, "1a2b"), post(4, "two", 10, "1a2b")],
         [("simulator-1a2b-3", 20, "1a2b/3"), ("simulator-1a2b-4", 10, "1a2b/4")],
-        Progress("simulator", "1a2b", 4, 20),
+        FeedState("simulator", "1a2b", 4, 20),
     ),
     "text": (
         [Frame(b"one", True, 20), Frame(b"two", True, 10)],
         [("text-id1", 20, None), ("text-id2", 10, None)],
-        Progress("text", "", None, 20),
+        FeedState("text", "", None, 20),
     ),
     "jetstream": (
         [event(T + 2_999, "x", "one"), event(T, 'y"\\', "two")],
         [(X, NOW + 2, f"{T + 2_999}"), (Y, NOW, f"{T}")],
-        Progress("jetstream", "", T + 2_999, NOW + 2, NOW + 2 - OUT_OF_ORDER_MS, ((T + 2_999, X), (T, Y))),
+        FeedState("jetstream", "", T + 2_999, NOW + 2, NOW + 2 - OUT_OF_ORDER_MS, ((T + 2_999, X), (T, Y))),
     ),
 }
 
@@ -261,10 +261,10 @@ def test_numbers(shard: Shard, position: int | None, sent: list[int], out: list[
 def test_refused_feed_goes_on_from_live_and_reports_the_hole_once() -> None:
     target = collection(position=10)
     assert target.resume_from == Position(10)
-    target.refused()
+    target.on_resume_rejected()
     assert target.resume_from is None
     assert restarted(target).resume_from == Position(10)  # the hole would be forgotten else
-    target.asked(False)
+    target.on_subscribed(False)
     batch = target.take([post(50), post(51)])
     assert (keys(batch), lost(batch)) == (["50", "51"], [(11, 49, 39)])
     assert (target.counts.gaps, target.counts.lost, target.resume_from) == (1, 39, Position(51))
@@ -274,10 +274,10 @@ def test_refused_feed_goes_on_from_live_and_reports_the_hole_once() -> None:
 
 def test_a_live_answer_without_a_frame_costs_no_position() -> None:
     target = collection(position=10)
-    target.refused()
-    target.asked(False)
+    target.on_resume_rejected()
+    target.on_subscribed(False)
     assert target.resume_from == Position(10)  # for the next request: another server may have it
-    target.asked(True)
+    target.on_subscribed(True)
     batch = target.take([post(11), post(12)])
     assert (keys(batch), batch.rejected) == (["11", "12"], [])
 
@@ -286,8 +286,8 @@ def test_a_live_answer_of_a_server_whose_clock_is_behind_brings_nothing_twice() 
     for numbering in ("", "1a2b"):
         target = collection(numbering=numbering)
         target.take([post(number, timestamp=number * 1_000, feed=numbering) for number in range(1, 11)])
-        target.refused()
-        target.asked(False)
+        target.on_resume_rejected()
+        target.on_subscribed(False)
         batch = target.take([post(number, timestamp=number * 1_000, feed=numbering) for number in range(4, 13)])
         assert (keys(batch), batch.rejected, target.counts.overlap) == (["11", "12"], [], 7)
 
@@ -295,8 +295,8 @@ def test_a_live_answer_of_a_server_whose_clock_is_behind_brings_nothing_twice() 
 def test_a_numbering_without_a_name_that_begins_again_goes_on_from_there() -> None:
     target = collection()
     target.take([post(number, timestamp=number * 1_000) for number in range(1, 11)])
-    target.refused()
-    target.asked(False)
+    target.on_resume_rejected()
+    target.on_subscribed(False)
     batch = target.take([post(3, timestamp=12_000), post(4, timestamp=13_000)])
     assert (keys(batch), target.counts.overlap, target.resume_from) == (["3", "4"], 0, Position(4))
     (hole,) = holes(batch)
@@ -307,8 +307,8 @@ def test_a_numbering_without_a_name_that_begins_again_goes_on_from_there() -> No
 
 def test_another_numbering_is_a_hole_of_unknown_size_and_begins_at_once() -> None:
     target = collection(position=10, numbering="old1")
-    target.refused()
-    target.asked(False)
+    target.on_resume_rejected()
+    target.on_subscribed(False)
     assert keys(target.take([post(500, feed="new1", timestamp=9_000)])) == []
     assert restarted(target).resume_from == Position(10, "old1")
     batch = target.take([post(501, feed="new1", timestamp=9_000), post(502, feed="new1", timestamp=9_000)])
@@ -325,7 +325,7 @@ def test_the_newest_event_time_is_that_of_the_newest_numbering() -> None:
     """A collector without state finds out from it which numbering is the newer one."""
     target = collection()
     records = target.take([post(1, feed="old1", timestamp=9_000), post(2, feed="old1", timestamp=9_000)]).posts
-    target.asked(False)
+    target.on_subscribed(False)
     records += target.take([post(700, feed="new1", timestamp=8_500), post(701, feed="new1", timestamp=8_500)]).posts
     newest = max(map(value, records), key=lambda record: record["timestamp"])
     assert (newest["position"], newest["timestamp"]) == ("new1/701", 9_001)
@@ -334,10 +334,10 @@ def test_the_newest_event_time_is_that_of_the_newest_numbering() -> None:
 
 @pytest.mark.parametrize("position", [None, 10])
 def test_the_position_of_another_feed_is_reported_and_never_used(position: int | None) -> None:
-    state = Progress("jetstream", "", position, 7_000, 8_000, ((9, "an id"),))
-    target = Collection(make_feed("simulator", str), ONE, str, state)
+    state = FeedState("jetstream", "", position, 7_000, 8_000, ((9, "an id"),))
+    target = FeedProcessor(make_feed("simulator", str), ONE, str, state)
     assert target.resume_from is None
-    target.asked(False)
+    target.on_subscribed(False)
     assert (target.take([Frame(b"{", True, CLOCK)]).errors, target.progress) == ([], state)
     batch = target.take([post(5, timestamp=9_500), post(6, timestamp=9_500)])
     assert keys(batch) == ["5", "6"]
@@ -348,13 +348,13 @@ def test_the_position_of_another_feed_is_reported_and_never_used(position: int |
     assert batch.errors[0].startswith(f"LOST: {begin}an unknown part of the jetstream feed: ")
     assert hole == {"numbering": "", "first": first, "last": None, "lost": None, "rejected": 0}
     assert (len(batch.errors), target.counts.gaps, target.counts.gap_seconds) == (1, 1, 3)
-    assert target.progress == Progress("simulator", "", 6, 9_500, 8_000)
+    assert target.progress == FeedState("simulator", "", 6, 9_500, 8_000)
 
 
 @pytest.mark.parametrize("source", ["simulator", "text", "jetstream"])
 def test_a_first_start_reports_nothing(source: str) -> None:
-    for before in (Progress(), Progress(source)):  # the other feed never sent anything
-        target = Collection(make_feed("simulator", str), ONE, str, before)
+    for before in (FeedState(), FeedState(source)):  # the other feed never sent anything
+        target = FeedProcessor(make_feed("simulator", str), ONE, str, before)
         assert target.take([post(5), post(6)]).rejected == []
 
 
@@ -413,7 +413,7 @@ def test_the_reason_says_which_number_is_wrong() -> None:
 def test_a_frame_behind_a_hole_that_is_sent_again_is_believed() -> None:
     target = collection(position=10)
     assert (keys(target.take([post(20)])), target.resume_from) == ([], Position(10))
-    target.asked(True)
+    target.on_subscribed(True)
     batch = target.take([post(20)])
     assert (keys(batch), lost(batch), target.resume_from) == (["20"], [(11, 19, 9)], Position(20))
     assert (keys(target.take([post(21)])), target.counts.overlap) == (["21"], 0)
@@ -430,7 +430,7 @@ def test_a_frame_that_is_held_is_sent_again_after_a_restart() -> None:
 
 def test_a_wrong_number_at_the_very_beginning_swallows_nothing() -> None:
     target = collection()
-    target.asked(False)
+    target.on_subscribed(False)
     batch = target.take([BOGUS, post(12), post(13), post(14)])
     assert (keys(batch), target.resume_from) == (["900", "12", "13", "14"], Position(14))
     (hole,) = holes(batch)
@@ -439,9 +439,9 @@ def test_a_wrong_number_at_the_very_beginning_swallows_nothing() -> None:
 
 def test_an_answer_from_before_the_first_number_is_overlap() -> None:
     target = collection()
-    target.asked(False)
+    target.on_subscribed(False)
     target.take([post(12)])
-    target.asked(True)
+    target.on_subscribed(True)
     assert (keys(target.take(map(post, [9, 10, 11, 12, 13]))), target.counts.overlap) == (["13"], 4)
 
 
@@ -453,12 +453,12 @@ def test_gap_seconds_are_the_feeds_time_in_the_holes_rounded_up() -> None:
     assert target.counts.gap_seconds == 4
 
 
-EARLIER = Progress("simulator", "1a2b", 6, 0, 0, ((9, "0/3"), (8, "2/3")))
+EARLIER = FeedState("simulator", "1a2b", 6, 0, 0, ((9, "0/3"), (8, "2/3")))
 
 
 @AGAIN
 def test_numbers_that_an_earlier_division_has_taken_are_overlap(again: Again) -> None:
-    target = again(Collection(make_feed("simulator", str), ONE, str, EARLIER))
+    target = again(FeedProcessor(make_feed("simulator", str), ONE, str, EARLIER))
     batch = target.take([post(number, feed="1a2b") for number in range(7, 9)])
     assert (keys(batch), target.counts.overlap, batch.rejected) == (["7"], 1, [])
     target = again(target)
@@ -467,7 +467,7 @@ def test_numbers_that_an_earlier_division_has_taken_are_overlap(again: Again) ->
 
 
 def test_a_hole_among_numbers_that_an_earlier_division_has_taken() -> None:
-    target = Collection(make_feed("simulator", str), ONE, str, EARLIER)
+    target = FeedProcessor(make_feed("simulator", str), ONE, str, EARLIER)
     batch = target.take([post(number, feed="1a2b") for number in (11, 12)])
     assert (keys(batch), lost(batch)) == (["11", "12"], [(7, 10, 2)])
 
@@ -475,7 +475,7 @@ def test_a_hole_among_numbers_that_an_earlier_division_has_taken() -> None:
 # Moments: the feed is asked again from a while back, and sends some posts twice.
 
 
-def cursor(target: Collection) -> int:
+def cursor(target: FeedProcessor) -> int:
     """The moment from which the feed is asked."""
     (moment,) = parse_qs(urlsplit(target.feed.url("wss://a", target.resume_from, ONE)).query)["cursor"]
     return int(moment)
@@ -519,9 +519,9 @@ def test_gap_shows_in_the_first_event_of_the_answer(again: Again, operation: str
 
 def test_refused_time_feed_goes_on_from_live() -> None:
     target = collection("jetstream", T)
-    target.refused()
+    target.on_resume_rejected()
     assert target.resume_from is None  # live, from now on
-    target.asked(False)
+    target.on_subscribed(False)
     batch = target.take([event(T + 60 * SECOND, "a"), event(T + 61 * SECOND, "b")])
     ((_, _, size),) = lost(batch)
     assert size == pytest.approx(60 * SECOND, abs=1)
@@ -530,8 +530,8 @@ def test_refused_time_feed_goes_on_from_live() -> None:
 
 def test_refused_time_feed_with_a_slower_clock_leaves_a_hole_of_unknown_size() -> None:
     target = collection("jetstream", T)
-    target.refused()
-    target.asked(False)
+    target.on_resume_rejected()
+    target.on_subscribed(False)
     batch = target.take([event(T - SECOND, "a"), event(T + SECOND, "b")])
     (hole,) = holes(batch)
     assert (keys(batch), hole["first"], hole["lost"], len(batch.errors)) == (["a", "b"], T, None, 1)
@@ -559,7 +559,7 @@ def test_a_time_ahead_of_the_clock_moves_nothing(operation: str) -> None:
     assert (keys(batch), batch.errors) == (["wrong", "b"] if operation == "create" else ["b"], [])
     assert target.progress.position == T + SECOND
     assert target.progress.timestamp == (clock if operation == "create" else T // 1000 + 1_000)
-    target.asked(True)
+    target.on_subscribed(True)
     batch = target.take([event(T, "a"), wrong, event(T + SECOND, "b"), event(T + 2 * SECOND, "c")])
     assert (keys(batch), batch.errors) == (["c"], [])
 
@@ -581,7 +581,7 @@ def test_a_clock_a_little_ahead_moves_the_position_no_further_than_the_arrival()
     clock = T // 1000
     target.take([event(T - SECOND, "a", received=clock), event(T + 30 * SECOND, "b", received=clock)])
     assert (target.progress.position, target.counts.ahead) == (T, 1)
-    target.asked(True)
+    target.on_subscribed(True)
     resent = [event(T - SECOND, "a"), event(T + 30 * SECOND, "b"), event(T + SECOND, "c")]
     assert (keys(target.take(resent)), target.progress.position) == (["c"], T + SECOND)
 
@@ -589,8 +589,8 @@ def test_a_clock_a_little_ahead_moves_the_position_no_further_than_the_arrival()
 def test_a_live_answer_that_begins_with_a_known_post_has_no_hole() -> None:
     target = collection("jetstream")
     target.take([event(T, "a"), event(T + SECOND, "b")])
-    target.refused()
-    target.asked(False)
+    target.on_resume_rejected()
+    target.on_subscribed(False)
     batch = target.take([event(T + SECOND, "b"), event(T + 9 * SECOND, "c")])
     assert (keys(batch), batch.errors) == (["c"], [])
 
@@ -613,11 +613,11 @@ STEPS = st.lists(st.tuples(st.sampled_from(["send", "keep", "reconnect", "restar
 
 
 def drive(
-    target: Collection,
+    target: FeedProcessor,
     steps: list[tuple[str, int]],
     live: int,
     frame: Callable[[int], Frame],
-    answer: Callable[[Collection, int], int],
+    answer: Callable[[FeedProcessor, int], int],
 ) -> tuple[list[int], int]:
     """Send frames number `live` and on, and break off in between; `answer` says with which the feed goes on then.
 
@@ -638,7 +638,7 @@ def drive(
             if step == "restart":
                 target = restarted(kept)
                 del out[kept_out:]
-            target.asked(target.resume_from is not None)
+            target.on_subscribed(target.resume_from is not None)
             if target.resume_from is not None:
                 live = answer(target, amount)
     return out, live
@@ -649,7 +649,7 @@ def drive(
 def test_each_number_comes_out_once_and_in_order(steps: list[tuple[str, int]], of: int, shard: int, start: int) -> None:
     first = shard % of  # frame n of this shard has the number first + n * of
 
-    def resend_some_more(target: Collection, more: int) -> int:
+    def resend_some_more(target: FeedProcessor, more: int) -> int:
         assert target.resume_from is not None
         return max(0, (target.resume_from.number - first) // of + 1 - more)
 
@@ -665,7 +665,7 @@ def test_each_event_comes_out_once(steps: list[tuple[str, int]], pauses: list[in
     moments = list(itertools.accumulate((1_000 * pause for pause in (pauses * 300)[:300]), initial=T))
     clock, next_clock = 0, itertools.cycle(clocks)
 
-    def answer(target: Collection, _: int) -> int:
+    def answer(target: FeedProcessor, _: int) -> int:
         nonlocal clock
         clock = 1_000 * next(next_clock)
         return next(n for n, moment in enumerate(moments) if moment + clock >= cursor(target))
@@ -687,7 +687,7 @@ def test_skipped_number(shard: Shard, position: int, following: int) -> None:
     skipped = following - shard.of
     expected = {"reason": reason, "source": "simulator", "record": "", "bytes": 0, "position": f"{skipped}"}
     assert value(rejected) == expected
-    target.asked(True)
+    target.on_subscribed(True)
     assert target.resume_from == Position(skipped)
     batch = target.take([post(following)])
     assert (keys(batch), batch.errors) == ([str(following)], [])
@@ -699,11 +699,11 @@ def test_a_frame_too_large_has_no_number_while_nobody_knows_the_last_one() -> No
     target.take([post(20)])  # held
     batch = target.skip("a frame larger than 9 bytes")
     assert (value(batch.rejected[0])["position"], target.resume_from) == (None, Position(10))
-    target.asked(True)
+    target.on_subscribed(True)
     target.take([post(20)])
     batch = target.skip("a frame larger than 9 bytes")
     assert (value(batch.rejected[0])["position"], target.resume_from) == ("21", Position(21))
-    target.asked(False)
+    target.on_subscribed(False)
     batch = target.skip("a frame larger than 9 bytes")
     assert (value(batch.rejected[0])["position"], target.resume_from) == (None, Position(21))
 
@@ -713,8 +713,8 @@ def test_a_frame_too_large_that_comes_again_and_again_doubles_nothing() -> None:
     target.take([event(T, "a", received=T // 1000)])
     for _ in range(5):
         target.skip("a frame larger than 9 bytes", T // 1000)
-        target.asked(True)
-    target.asked(False)
+        target.on_subscribed(True)
+    target.on_subscribed(False)
     again = [event(T + SECOND, "b", received=T // 1000 + 1_000)]
     assert (keys(target.take(again)), keys(target.take(again))) == (["b"], [])
 
@@ -724,7 +724,7 @@ def test_skipped_moments_are_reported_and_not_asked_for_again() -> None:
     for skips in (1, 2):
         known = target.progress.position
         batch = target.skip("a frame larger than 9 bytes")
-        target.asked(True)
+        target.on_subscribed(True)
         ((first, last, size),) = lost(batch)
         assert (first, last) == (known, first + size)
         assert first < cursor(target) <= last
@@ -862,8 +862,8 @@ STAMPS = {
 
 @pytest.mark.parametrize(("stamp", "clock", "expected", "counts"), STAMPS.values(), ids=STAMPS)
 def test_stamps(stamp: int, clock: int, expected: int, counts: tuple[int, int]) -> None:
-    state = Progress("simulator", "", 1, PROMISE, PROMISE)
-    target = Collection(make_feed("simulator", str), ONE, str, state)
+    state = FeedState("simulator", "", 1, PROMISE, PROMISE)
+    target = FeedProcessor(make_feed("simulator", str), ONE, str, state)
     target.heartbeat_keys = ["beat-0"]
     (record,) = map(value, target.take([post(2, timestamp=stamp, received=clock)]).posts)
     assert record["timestamp"] == expected
@@ -914,16 +914,16 @@ def test_the_topic_holds_the_newest_position_that_is_written_down(sent: list[Fra
 
 def test_a_refusal_before_the_first_post_loses_nothing() -> None:
     target = collection()
-    target.refused()
-    target.asked(False)
+    target.on_resume_rejected()
+    target.on_subscribed(False)
     batch = target.take([post(5), post(6)])
     assert (keys(batch), batch.errors, target.resume_from) == (["5", "6"], [], Position(6))
 
 
 def test_a_refusal_with_shards_counts_only_the_shards_own_posts() -> None:
     target = collection(position=8, shard=Shard(0, 4))
-    target.refused()
-    target.asked(False)
+    target.on_resume_rejected()
+    target.on_subscribed(False)
     assert lost(target.take([post(48), post(52)])) == [(9, 47, 9)]
 
 

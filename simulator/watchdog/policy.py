@@ -14,7 +14,7 @@ RUNNING = "RUNNING"
 LARGEST_EXPONENT = 30  # of the back-off; far beyond each limit that can be set
 
 
-class Cause(StrEnum):
+class RestartReason(StrEnum):
     """Why a restart is wanted; the first that applies counts."""
 
     CONFIG_CHANGED = "ConfigChanged"
@@ -24,7 +24,7 @@ class Cause(StrEnum):
     TOPIC_STALLED = "TopicStalled"
 
 
-class Hold(StrEnum):
+class SuppressReason(StrEnum):
     """Why a restart that is wanted does not happen."""
 
     ROLLOUT = "RolloutUnderWay"
@@ -95,12 +95,12 @@ class Memory:
     crashing: tuple[tuple[str, float], ...] = ()  # pods, and since when
     health: Health | None = None
     newest_when_sent: int = 0  # the newest post's number when `sent` last grew
-    due_since: float | None = None  # since when there are newer posts, and clients, but nothing more is sent
+    no_send_since: float | None = None  # since when there are newer posts, and clients, but nothing more is sent
     topic_end: int | None = None
     flow_since: float | None = None  # when the topic last grew, or the first look at it
     sent_when_grown: int | None = None
-    unseen_since: float | None = None  # since when posts were sent of which the topic shows nothing
-    fine_since: float | None = None
+    topic_stalled_since: float | None = None  # since when posts were sent of which the topic shows nothing
+    healthy_since: float | None = None
 
 
 @dataclass(frozen=True)
@@ -141,8 +141,8 @@ class Decision:
     state: State
     restart: bool = False
     say: bool = False
-    cause: Cause | None = None
-    hold: Hold | None = None
+    cause: RestartReason | None = None
+    hold: SuppressReason | None = None
     text: str = field(default="", compare=False)
 
 
@@ -152,20 +152,20 @@ def decide(memory: Memory, state: State, seen: Observation, limits: Limits, now:
         state = replace(state, config=seen.config)
     found = find_cause(memory, state, seen, limits, now)
     if found is None:
-        fine_since = now if memory.fine_since is None else memory.fine_since
-        failures = 0 if now - fine_since >= limits.recovered else state.failures
-        return Decision(replace(memory, fine_since=fine_since), replace(state, failures=failures, said=""))
+        healthy_since = now if memory.healthy_since is None else memory.healthy_since
+        failures = 0 if now - healthy_since >= limits.recovered else state.failures
+        return Decision(replace(memory, healthy_since=healthy_since), replace(state, failures=failures, said=""))
     cause, why = found
-    memory = replace(memory, fine_since=None)
+    memory = replace(memory, healthy_since=None)
     held = find_hold(cause, state, seen, limits, now)
     if held is not None:
         hold, reason = held
-        if hold is Hold.ROLLOUT and state.restarts and now - max(state.restarts) < limits.cooldown:
+        if hold is SuppressReason.ROLLOUT and state.restarts and now - max(state.restarts) < limits.cooldown:
             return Decision(memory, state, False, False, cause, hold, "")  # of the restart itself: that is no news
         said = f"{cause}/{hold}"
         text = f"{cause}: {why}. Not restarted, {hold}: {reason}"
         return Decision(memory, replace(state, said=said), False, said != state.said, cause, hold, text)
-    failures = 0 if cause is Cause.CONFIG_CHANGED else state.failures + 1
+    failures = 0 if cause is RestartReason.CONFIG_CHANGED else state.failures + 1
     restarts = (*recent(state, now), math.ceil(now))
     after = State(restarts, failures, seen.config or state.config)
     return Decision(memory, after, True, True, cause, None, f"{cause}: {why}")
@@ -196,11 +196,11 @@ def remember_health(memory: Memory, health: Health | None, now: float) -> Memory
         return memory
     last = memory.health
     if last is None or health.pod != last.pod or health.sent != last.sent or health.clients == 0:
-        return replace(memory, health=health, newest_when_sent=health.newest, due_since=None)
-    due_since = memory.due_since
-    if due_since is None and health.newest > memory.newest_when_sent:
-        due_since = now
-    return replace(memory, health=health, due_since=due_since)
+        return replace(memory, health=health, newest_when_sent=health.newest, no_send_since=None)
+    no_send_since = memory.no_send_since
+    if no_send_since is None and health.newest > memory.newest_when_sent:
+        no_send_since = now
+    return replace(memory, health=health, no_send_since=no_send_since)
 
 
 def remember_topic(memory: Memory, seen: Observation, now: float) -> Memory:
@@ -215,13 +215,13 @@ def remember_topic(memory: Memory, seen: Observation, now: float) -> Memory:
     new_pod = health is not None and memory.health is not None and health.pod != memory.health.pod
     nobody = health is not None and health.clients == 0
     if grown or new_pod or nobody or seen.topic_end is None or seen.collector != RUNNING:
-        return replace(memory, sent_when_grown=health.sent if health else None, unseen_since=None)
+        return replace(memory, sent_when_grown=health.sent if health else None, topic_stalled_since=None)
     if health is None:
         return memory
     if memory.sent_when_grown is None:
         return replace(memory, sent_when_grown=health.sent)
-    if memory.unseen_since is None and health.sent > memory.sent_when_grown:
-        return replace(memory, unseen_since=now)
+    if memory.topic_stalled_since is None and health.sent > memory.sent_when_grown:
+        return replace(memory, topic_stalled_since=now)
     return memory
 
 
@@ -232,25 +232,27 @@ def has_config(memory: Memory, seen: Observation) -> bool:
     return seen.replicas == 0 or (bool(started) and len(after) == len(started))
 
 
-def find_cause(memory: Memory, state: State, seen: Observation, limits: Limits, now: float) -> tuple[Cause, str] | None:
+def find_cause(
+    memory: Memory, state: State, seen: Observation, limits: Limits, now: float
+) -> tuple[RestartReason, str] | None:
     """Why a restart is wanted, and how that is told."""
     if seen.replicas == 0:
         return None
     if seen.config and seen.config != state.config:
-        return Cause.CONFIG_CHANGED, "the configuration is another than the one it was started with"
+        return RestartReason.CONFIG_CHANGED, "the configuration is another than the one it was started with"
     clients = seen.health.clients if seen.health else 0
     others = seen.collector is not None and (seen.collector != RUNNING or seen.topic_end is None)
     crashes = longest([since for _, since in memory.crashing], now)
     not_ready = longest([pod.not_ready_since for pod in seen.pods], now)
-    due = longest([memory.due_since if clients else None], now)
-    unseen = longest([memory.unseen_since if clients else None], now)
+    due = longest([memory.no_send_since if clients else None], now)
+    unseen = longest([memory.topic_stalled_since if clients else None], now)
     still = longest([memory.flow_since if others else None], now)
     faults = (
-        (crashes, limits.crash_loop, Cause.CRASH_LOOPING, "the pod has been crash-looping"),
-        (not_ready, limits.not_ready, Cause.NOT_READY, "the pod has not been Ready"),
-        (due, limits.no_send, Cause.NO_SEND, f"it has {clients} client(s) and new posts, but has sent nothing"),
-        (unseen, limits.topic_stalled, Cause.TOPIC_STALLED, "it sends, but the topic has not grown"),
-        (still, limits.topic_stalled, Cause.TOPIC_STALLED, "the topic was not seen to grow"),
+        (crashes, limits.crash_loop, RestartReason.CRASH_LOOPING, "the pod has been crash-looping"),
+        (not_ready, limits.not_ready, RestartReason.NOT_READY, "the pod has not been Ready"),
+        (due, limits.no_send, RestartReason.NO_SEND, f"it has {clients} client(s) and new posts, but has sent nothing"),
+        (unseen, limits.topic_stalled, RestartReason.TOPIC_STALLED, "it sends, but the topic has not grown"),
+        (still, limits.topic_stalled, RestartReason.TOPIC_STALLED, "the topic was not seen to grow"),
     )
     for age, limit, cause, told in faults:
         if age > limit:
@@ -262,34 +264,36 @@ def longest(begins: list[float | None], now: float) -> float:
     return max((now - begin for begin in begins if begin is not None), default=0)
 
 
-def find_hold(cause: Cause, state: State, seen: Observation, limits: Limits, now: float) -> tuple[Hold, str] | None:
+def find_hold(
+    cause: RestartReason, state: State, seen: Observation, limits: Limits, now: float
+) -> tuple[SuppressReason, str] | None:
     """Why a restart that is wanted must not happen, and how that is told."""
     if seen.rollout:
-        return Hold.ROLLOUT, "a rollout of the simulator is under way"
+        return SuppressReason.ROLLOUT, "a rollout of the simulator is under way"
     if seen.collector not in {None, RUNNING}:
-        return Hold.COLLECTOR_DOWN, f"the collector is {seen.collector}"
+        return SuppressReason.COLLECTOR_DOWN, f"the collector is {seen.collector}"
     if seen.topic_end is None:
-        return Hold.KAFKA_UNREACHABLE, "the topic cannot be asked for"
+        return SuppressReason.KAFKA_UNREACHABLE, "the topic cannot be asked for"
     restarts = recent(state, now)
     if restarts:
         last = max(restarts)
         wait = wanted_pause(cause, state, limits)
         if now - last < wait:
-            hold = Hold.COOLDOWN if now - last < limits.cooldown else Hold.BACK_OFF
+            hold = SuppressReason.COOLDOWN if now - last < limits.cooldown else SuppressReason.BACK_OFF
             tried = f" and {state.failures} in a row did not help" if state.failures > 1 else ""
             return (
                 hold,
                 f"the last restart was {max(0, now - last):.0f} s ago{tried}; the next may come after {wait:.0f} s",
             )
     if len(restarts) >= limits.restarts_per_hour:
-        return Hold.HOURLY_CAP, f"there were {len(restarts)} restarts within an hour"
+        return SuppressReason.HOURLY_CAP, f"there were {len(restarts)} restarts within an hour"
     return None
 
 
-def wanted_pause(cause: Cause, state: State, limits: Limits) -> float:
+def wanted_pause(cause: RestartReason, state: State, limits: Limits) -> float:
     """A changed configuration may be the remedy for what other restarts did not help: it never waits longer than the
     cooldown."""
-    if cause is Cause.CONFIG_CHANGED:
+    if cause is RestartReason.CONFIG_CHANGED:
         return limits.cooldown
     doubled = limits.cooldown * math.pow(2, min(max(0, state.failures - 1), LARGEST_EXPONENT))
     return max(limits.cooldown, min(limits.back_off_max, doubled))

@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs.worldometers import CachedCounters, PageError, PageGetter, parse_counters
-from simulator.worldometers_page import FAULTS, PageServer, read_settings, render_page
+from simulator.worldometers_stub import FAULTS, PageServer, read_settings, render_page
 
 ROOT = Path(__file__).parents[3]
 NOW = 1_617_026_400.0  # 2021-03-29 14:00 GMT
@@ -261,7 +261,7 @@ def start(command: list[str], **settings: str) -> subprocess.Popen[str]:
     return subprocess.Popen([sys.executable, *command], cwd=ROOT, env=environ, stderr=subprocess.PIPE, text=True)
 
 
-SCRIPT = ["simulator/worldometers_page.py"]
+SCRIPT = ["simulator/worldometers_stub.py"]
 
 
 @pytest.mark.parametrize(
@@ -277,7 +277,7 @@ def test_bad_setting(name: str, value: str, allowed: str) -> None:
     process = start(SCRIPT, **{f"WORLDOMETERS_{name}": value})
     _, errors = process.communicate(timeout=10)
     assert process.returncode == 2
-    assert errors.startswith(f"worldometers_page ERROR WORLDOMETERS_{name}={value!r}: {allowed}")
+    assert errors.startswith(f"worldometers_stub ERROR WORLDOMETERS_{name}={value!r}: {allowed}")
     assert errors.count("\n") == 1
 
 
@@ -287,10 +287,10 @@ def test_port_in_use() -> None:
         process = start(SCRIPT, WORLDOMETERS_PORT=port)
         _, errors = process.communicate(timeout=10)
     assert process.returncode == 1
-    assert errors == f"worldometers_page ERROR cannot listen on 127.0.0.1:{port}: Address already in use\n"
+    assert errors == f"worldometers_stub ERROR cannot listen on 127.0.0.1:{port}: Address already in use\n"
 
 
-@pytest.mark.parametrize("command", [SCRIPT, ["-m", "simulator.worldometers_page"]])
+@pytest.mark.parametrize("command", [SCRIPT, ["-m", "simulator.worldometers_stub"]])
 def test_runs_until_sigterm(command: list[str]) -> None:
     process = start(command, WORLDOMETERS_PORT="0", WORLDOMETERS_FAULT="slow")
     assert process.stderr is not None

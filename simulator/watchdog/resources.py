@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from simulator.watchdog.decisions import Health, Pod
+from simulator.watchdog.policy import Health, Pod
 
 Object = Mapping[str, Any]
 

@@ -11,8 +11,8 @@ import aiohttp
 
 from simulator.watchdog import metrics
 from simulator.watchdog.clients import Api, Simulator, Topic
-from simulator.watchdog.decisions import Cause, Decision, Health, Memory, Observation, decide, load_state
-from simulator.watchdog.objects import (
+from simulator.watchdog.policy import Decision, Health, Memory, Observation, RestartReason, decide, load_state
+from simulator.watchdog.resources import (
     address,
     collector_state,
     config_hash,
@@ -23,7 +23,7 @@ from simulator.watchdog.objects import (
     timestamp_of,
 )
 from simulator.watchdog.settings import Settings
-from simulator.watchdog.watched import Kind, Watched
+from simulator.watchdog.watch_cache import Kind, WatchCache
 
 log = logging.getLogger("simulator.watchdog")
 
@@ -46,9 +46,9 @@ class Watchdog:
         self.collector = named("flink.apache.org", "v1beta1", "flinkdeployments", settings.collector)
         kinds = (self.pods, self.deployment, self.configmap, self.secret, self.collector)
         self.kinds = tuple(kind for kind in kinds if kind is not None)
-        self._watched = Watched(self.kinds, time.monotonic())
+        self._watched = WatchCache(self.kinds, time.monotonic())
         self._memory = Memory()
-        self._unsaid: list[Mapping[str, Any]] = []
+        self._pending_events: list[Mapping[str, Any]] = []
         self._wake = asyncio.Event()
         self._compared = -float(COMPARE_SECONDS)
         self._finished = time.monotonic()
@@ -89,7 +89,7 @@ class Watchdog:
             begin = time.monotonic()
             self._wake.clear()
             try:
-                await self._round()
+                await self._reconcile()
             except (aiohttp.ClientError, TimeoutError) as error:
                 log.warning("the Kubernetes API does not answer as it should: %r", error)
             self._finished = time.monotonic()
@@ -97,15 +97,15 @@ class Watchdog:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), begin + self._settings.poll_seconds - time.monotonic())
 
-    async def _round(self) -> None:
+    async def _reconcile(self) -> None:
         if time.monotonic() - self._compared >= COMPARE_SECONDS or not self._watched.complete():
             await self._compare()
-        while self._unsaid:
-            await self._api.post_event(self._unsaid[0])
-            del self._unsaid[0]
+        while self._pending_events:
+            await self._api.post_event(self._pending_events[0])
+            del self._pending_events[0]
         if not self._watched.complete():
             return
-        health, topic_end = await self._ask()
+        health, topic_end = await self._probe()
         deployment = self._watched.one(self.deployment)
         if deployment is None:
             return
@@ -126,7 +126,7 @@ class Watchdog:
         for kind, (moment, listed) in asked.items():
             self._watched.compared(kind, self._watched.agrees(kind, listed, moment), moment)
 
-    async def _ask(self) -> tuple[Health | None, int | None]:
+    async def _probe(self) -> tuple[Health | None, int | None]:
         where = address(self._watched.all(self.pods))
         answer = self._simulator.health(*where) if where else no_answer()
         return await asyncio.gather(answer, asyncio.to_thread(self._topic.end))
@@ -156,16 +156,16 @@ class Watchdog:
         if await self._api.patch(self.deployment, name, patch) and decision.say and decision.cause:
             self._tell(decision, decision.cause, deployment, now)
 
-    def _tell(self, decision: Decision, cause: Cause, deployment: Mapping[str, Any], now: float) -> None:
+    def _tell(self, decision: Decision, cause: RestartReason, deployment: Mapping[str, Any], now: float) -> None:
         """A metric, a line in the log, and an Event of the Deployment, which the next round posts."""
         if decision.hold is None:
             metrics.RESTARTS.labels(cause).inc()
-            kind, reason = "Normal" if cause is Cause.CONFIG_CHANGED else "Warning", "SimulatorRestarted"
+            kind, reason = "Normal" if cause is RestartReason.CONFIG_CHANGED else "Warning", "SimulatorRestarted"
         else:
             metrics.SUPPRESSED.labels(cause, decision.hold).inc()
             kind, reason = "Warning", "SimulatorNotRestarted"
         log.warning("%s: %s", reason, decision.text)
-        self._unsaid.append(event_of(deployment, kind, reason, decision.text, now))
+        self._pending_events.append(event_of(deployment, kind, reason, decision.text, now))
         self._wake.set()
 
     def _flow_age(self) -> float:
