@@ -35,6 +35,8 @@ _ATTRIBUTES = re.compile(r"(<[a-z0-9]+)\s[^<>]*(?=>)", re.IGNORECASE)
 _MAX_ROWS, _MAX_ROW_SIZE = 300, 3_000  # in characters without attributes; the real table has 240 rows of under 1,300
 _COUNT = re.compile(r"[+-]?(?:[0-9]{1,15}|[0-9]{1,3}(?:,[0-9]{3}){1,4})")  # 64 bits, MongoDB's integers
 
+USER_AGENT = "data-collection/0.1"
+
 log = logging.getLogger(__name__)
 # Its warnings show the whole address.
 logging.getLogger("urllib3").setLevel(logging.ERROR)
@@ -162,7 +164,7 @@ class PageGetter:
     def _download(self, url: str, end: float) -> bytes:
         body = bytearray()
         with requests.Session() as session:
-            session.headers["User-Agent"] = "data-collection/0.1"
+            session.headers["User-Agent"] = USER_AGENT
             session.trust_env = not is_own(urlsplit(url).hostname or "")  # the environment's proxies
             session.max_redirects = 3
             session.hooks["response"] = [_skip_redirect_body]

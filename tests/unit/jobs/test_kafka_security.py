@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobs import aggregator_stream, collector_stream, sql
-from jobs.collector_stream import Collect
+from jobs.collect_function import CollectFunction
 from jobs.kafka_security import client_options, connector_options, read_files
 from jobs.settings import KafkaSecurity, SettingError, read_aggregator_settings, read_collector_settings
 from jobs.starting_point import EARLIEST
@@ -80,7 +80,7 @@ def test_the_password_is_neither_in_the_sql_nor_in_what_the_job_graph_holds(vari
         found = "".join(texts[name])
         assert "s3cret" not in found
         assert len([value for value in literals(found) if "${file:/" in value]) == tables
-    assert "s3cret" not in f"{collector!r}{aggregator!r}{vars(Collect(collector, {}, 4, ids))!r}"
+    assert "s3cret" not in f"{collector!r}{aggregator!r}{vars(CollectFunction(collector, {}, 4, ids))!r}"
 
 
 def test_no_file_is_read_where_none_is_named() -> None:

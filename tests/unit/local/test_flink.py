@@ -1,11 +1,14 @@
 """The local Flink cluster's configuration, and what is said of a submission that failed."""
 
+import re
 from pathlib import Path
 
 import pytest
 
+from images.build import project_version
+from jobs.worldometers import USER_AGENT
 from local.flink import Flink, failure_reason, flink_options
-from local.settings import Ports, Settings
+from local.settings import REPOSITORY, Ports, Settings
 
 FAILURE = """\
 Traceback (most recent call last):
@@ -50,3 +53,33 @@ def test_no_environment_is_logged(name: str, tmp_path: Path) -> None:
         "logger.pythonenv.name = org.apache.flink.client.python.PythonEnvUtils",
         "logger.pythonenv.level = WARN",
     ]
+
+
+CHART = REPOSITORY / "helm" / "data-collection" / "templates" / "flink"
+FLINK_VERSION = re.search(r"apache-flink==([0-9.]+)", (REPOSITORY / "pyproject.toml").read_text())
+
+
+def test_the_chart_gives_flink_the_same_memory_and_buffers() -> None:
+    """Options that shape memory and back-pressure stand in both places; these are the ones that must agree."""
+    template = (CHART / "_configuration.tpl").read_text()
+    charts = dict(re.findall(r"^(taskmanager\.\S+): \"?([^\"\s]+)\"?$", template, re.MULTILINE))
+    local = flink_options(Settings(), Path("home"), 6, "")
+    shared = {
+        "taskmanager.memory.managed.size",
+        "taskmanager.memory.network.min",
+        "taskmanager.memory.network.max",
+        "taskmanager.network.memory.floating-buffers-per-gate",
+        "taskmanager.network.memory.max-buffers-per-channel",
+    }
+    assert {name: charts[name] for name in shared} == {name: str(local[name]) for name in shared}
+
+
+@pytest.mark.parametrize("file", [CHART / "_flinkdeployment.tpl", REPOSITORY / "dev/stubs/manifests/collector.yaml"])
+def test_manifests_name_the_jar_of_the_pinned_flink(file: Path) -> None:
+    assert FLINK_VERSION is not None
+    assert set(re.findall(r"flink-python-([0-9.]+)\.jar", file.read_text())) == {FLINK_VERSION[1]}
+
+
+def test_the_page_is_asked_with_the_projects_version() -> None:
+    major, minor, _ = project_version().split(".")
+    assert USER_AGENT == f"data-collection/{major}.{minor}"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from jobs.collector_stream import restored_progress
+from jobs.collect_function import restored_progress
 from jobs.feeds import Shard
 from jobs.records import FeedState
 
