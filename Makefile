@@ -11,7 +11,7 @@ export no_proxy := $(addsuffix $(comma),$(or $(no_proxy),$(NO_PROXY)))localhost,
 export NO_PROXY := $(no_proxy)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo sql_client audit test bench soak docker_build docker_up clean package deploy remote_collection_stream remote_aggregation_stream docker_down docker_clean manifests cluster-up cluster-down cluster-clean test-cluster lint lock
+.PHONY: help demo sql_client audit test test-unit format bench soak docker_build docker_up clean package deploy remote_collection_stream remote_aggregation_stream docker_down docker_clean manifests cluster-up cluster-down cluster-clean test-cluster lint lock
 
 help: ## show this list
 	@sed -n 's/^\([a-z_-]*\):.*## /\1: /p' $(MAKEFILE_LIST) | awk -F': ' '{ printf "  make %-26s %s\n", $$1, $$2 }'
@@ -25,8 +25,20 @@ sql_client: $(VENV)/ready ## Flink's SQL client on the running demo, else on the
 audit: $(VENV)/ready ## whether each post is in the topic and in a document, on the running demo, else on the cluster
 	@$(RUN) deploy.audit
 
-test: $(VENV)/ready lint ## every test that needs no cluster
-	@$(RUN) pytest --ignore tests/e2e
+test: $(VENV)/ready lint ## every test that needs no cluster (TESTS="tests/unit/jobs -k cleaning": only these)
+ifdef TESTS
+	@$(RUN) pytest $(TESTS)
+else
+	@$(RUN) pytest --numprocesses logical --dist loadfile tests/unit
+	@$(RUN) pytest tests/integration
+endif
+
+test-unit: $(VENV)/ready ## the tests that start no part of the pipeline
+	@$(RUN) pytest --numprocesses logical --dist loadfile --quiet tests/unit
+
+format: $(VENV)/ready ## rewrite the Python files in the project's style
+	@$(VENV)/bin/ruff check --fix --quiet
+	@$(VENV)/bin/ruff format --quiet
 
 bench: $(VENV)/ready ## both jobs against bare Python loops, side by side, with the ratios
 	@$(RUN) benchmarks

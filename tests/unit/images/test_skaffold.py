@@ -101,4 +101,4 @@ def test_forwarded_ports() -> None:
 
 
 def test_kind_cluster_has_the_projects_name() -> None:
-    assert load(REPOSITORY / "k8s" / "kind.yaml")["name"] == PROJECT
+    assert load(REPOSITORY / "dev" / "kind.yaml")["name"] == PROJECT

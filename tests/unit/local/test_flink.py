@@ -82,4 +82,4 @@ def test_manifests_name_the_jar_of_the_pinned_flink(file: Path) -> None:
 
 def test_the_page_is_asked_with_the_projects_version() -> None:
     major, minor, _ = project_version().split(".")
-    assert USER_AGENT == f"data-collection/{major}.{minor}"
+    assert f"data-collection/{major}.{minor}" == USER_AGENT
