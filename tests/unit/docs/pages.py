@@ -1,0 +1,54 @@
+"""The documentation as the tests read it: its files, their tables, headings and links."""
+
+import re
+import subprocess
+from pathlib import Path
+
+from local.settings import REPOSITORY
+
+DOCS = REPOSITORY / "docs"
+REFERENCE = DOCS / "reference"
+FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+
+
+def tracked() -> list[Path]:
+    """Every file of the repository, committed or about to be."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True, timeout=60).stdout
+    return sorted(file for name in listed.split("\0") if name and (file := REPOSITORY / name).is_file())
+
+
+def pages() -> list[Path]:
+    return [file for file in tracked() if file.suffix == ".md"]
+
+
+def headings(text: str) -> list[str]:
+    """The headings of a page in their order, without those in blocks of code."""
+    return re.findall(r"^#{1,6} (.+)$", FENCE.sub("", text), re.MULTILINE)
+
+
+def anchors(text: str) -> set[str]:
+    """The anchors that GitHub makes of a page's headings."""
+    found: set[str] = set()
+    for heading in headings(text):
+        plain = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).strip().lower()
+        name = re.sub(r"[^\w\- ]", "", plain).replace(" ", "-")
+        number = sum(each == name or re.fullmatch(rf"{re.escape(name)}-\d+", each) is not None for each in found)
+        found.add(f"{name}-{number}" if number else name)
+    return found
+
+
+def section(text: str, heading: str) -> str:
+    """What stands between `## heading` and the next heading of that level."""
+    parts = re.split(r"^## (.+)$", text, flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))[heading]
+
+
+def rows(text: str) -> list[list[str]]:
+    """The cells of all rows of tables whose first cell begins with code."""
+    lines = re.findall(r"^\| (`.+) \|$", text, re.MULTILINE)
+    return [[cell.strip() for cell in re.split(r"(?<!\\) \| ?", line)] for line in lines]
+
+
+def codes(text: str) -> list[str]:
+    return re.findall(r"`([^`]+)`", text)
