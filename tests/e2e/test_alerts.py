@@ -304,12 +304,12 @@ FAULTS = {
         again("aggregator", BREAK, numLateRecordsDropped=always(1)), "PostsDropped"
     ),
     # real-operators.md, E8: four minutes whose posts nobody can count
-    "a hole of unknown size": fault(task("collector", collector_gaps=switched(always(0), always(1))), "PostsLost"),
+    "a gap of unknown size": fault(task("collector", collector_gaps=switched(always(0), always(1))), "PostsLost"),
     # review 10
-    "a hole that the collector finds when it starts": fault(
+    "a gap that the collector finds when it starts": fault(
         again("collector", BREAK, collector_gaps=always(1)), "PostsLost"
     ),
-    "a hole of the second of two connections": fault(
+    "a gap of the second of two connections": fault(
         task("collector", shard="1", collector_gaps=switched(always(0), always(1))), "PostsLost", base=TWO_CONNECTIONS
     ),
     "a feed that two connections cannot reach": fault(
@@ -439,7 +439,7 @@ SLOW = ("collector.settings.CHECKPOINT_SECONDS=120", "aggregator.settings.WINDOW
 def rules_of(folder: Path, *settings: str) -> dict[str, Any]:
     """The rules as the chart renders them, also as the file `rules.yaml` in the folder."""
     chart = copy_without_dependencies(folder)
-    values = [part for setting in ("metrics.rules=true", *settings) for part in ("--set", setting)]
+    values = [part for setting in ("prometheusRule.enabled=true", *settings) for part in ("--set", setting)]
     show = ("--show-only", "templates/monitoring/prometheusrule.yaml")
     command = (
         "helm",
@@ -499,7 +499,7 @@ def every_step(begins: float, ends: float) -> list[float]:
     return [begins + step * STEP_SECONDS / 60 for step in range(int((ends - begins) * 60 / STEP_SECONDS) + 1)]
 
 
-@pytest.mark.parametrize("settings", [(), SLOW, ("collector.enabled=false",), ("metrics.noPostsMinutes=0",)])
+@pytest.mark.parametrize("settings", [(), SLOW, ("collector.enabled=false",), ("prometheusRule.noPostsMinutes=0",)])
 def test_promtool_takes_the_rules(tmp_path: Path, settings: tuple[str, ...]) -> None:
     rules_of(tmp_path, *settings)
     promtool("check", "rules", "--lint-fatal", str(tmp_path / "rules.yaml"))
@@ -553,9 +553,9 @@ def test_long_windows_and_rare_checkpoints_fire_nothing(tmp_path: Path) -> None:
         (("collector.settings.FEED=text",), None),
         (("collector.settings.MAX_SILENCE_SECONDS=0",), None),
         (("collector.settings.FEED=text", "collector.settings.MAX_SILENCE_SECONDS=60"), 5),
-        (("collector.settings.FEED=text", "metrics.noPostsMinutes=30"), 30),
-        (("metrics.noPostsMinutes=0",), None),
-        (("metrics.noPostsMinutes=1",), 1),
+        (("collector.settings.FEED=text", "prometheusRule.noPostsMinutes=30"), 30),
+        (("prometheusRule.noPostsMinutes=0",), None),
+        (("prometheusRule.noPostsMinutes=1",), 1),
     ],
 )
 def test_a_feed_that_may_be_silent(tmp_path: Path, settings: tuple[str, ...], minutes: int | None) -> None:

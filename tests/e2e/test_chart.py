@@ -165,7 +165,7 @@ def test_helm_test(release: Release) -> None:
 def test_what_alerts_and_dashboard_ask_for_is_there(release: Release) -> None:
     templates = (f"templates/monitoring/{name}.yaml" for name in ("prometheusrule", "dashboard"))
     show = (part for template in templates for part in ("--show-only", template))
-    flags = ("--set", "metrics.rules=true,metrics.dashboard=true", "--kube-version=1.34.0")
+    flags = ("--set", "prometheusRule.enabled=true,grafanaDashboard.enabled=true", "--kube-version=1.34.0")
     rendered = release.helm("template", RELEASE, str(release.chart), *show, *flags)
     asked = set(re.findall(r"flink_\w+", rendered.replace("(shard_)?", "")))  # there with a parallelism above 1
     pods = [release.pod(FAULTS[f"{part} of the {job}"]) for part in ("TaskManager", "JobManager") for job in JOBS]
@@ -361,7 +361,7 @@ def test_second_release_in_another_namespace_with_its_state_in_a_bucket(release:
         second.cluster.execute("s3", second.namespace, "/opt/venv/bin/python", "-", stdin=MAKE_BUCKET)
         other = Release(second, release.chart, time.time())
         settings = (part for key, value in BUCKET.items() for part in ("--set-json", f"{key}={json.dumps(value)}"))
-        other.upgrade("--set", "aggregator.enabled=false,worldometers.enabled=false", *settings)
+        other.upgrade("--set", "aggregator.enabled=false,worldometersStub.enabled=false", *settings)
         await_value(lambda: other.settled("collector"), "the second collector to be RUNNING", RUNNING_SECONDS, every=1)
         await_value(lambda: checkpoints(second), "a checkpoint in the bucket", 120, every=1)
         killed_at = time.time()

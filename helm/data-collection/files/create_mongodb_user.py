@@ -1,7 +1,7 @@
-"""Creates the application's user in MongoDB, with readWrite on one database, or sets its password and roles anew.
+"""Creates the application's user in MongoDB with readWrite on one database, or updates its password and roles.
 
 Settings: MONGODB_ADDRESS (host:port), MONGODB_DATABASE, MONGODB_SECRET (a folder with the files root-username,
-root-password, username and password). Waits for the database. Exit status: 0, or 1 with a reason.
+root-password, username and password). Waits for MongoDB. Exit status: 0, or 1 with an error in the log.
 """
 
 import logging
@@ -15,7 +15,7 @@ from typing import Any
 from pymongo import MongoClient
 from pymongo.errors import ConnectionFailure, OperationFailure, PyMongoError
 
-LIMIT_SECONDS = 300
+TIMEOUT_SECONDS = 300
 PAUSE_SECONDS = 2
 USER_EXISTS = 51003
 
@@ -50,21 +50,21 @@ def await_answer(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], object] = time.sleep,
 ) -> None:
-    """Raises TimeoutError. A database that is still making its first user refuses to be spoken to as that user."""
-    end = clock() + LIMIT_SECONDS
+    """Wait until `ping` succeeds. MongoDB rejects the root user until it has created it. Raises TimeoutError."""
+    end = clock() + TIMEOUT_SECONDS
     while True:
         try:
             ping()
             return
         except (ConnectionFailure, OperationFailure) as error:
             if clock() > end:
-                raise TimeoutError(f"no MongoDB answers at {address} within {LIMIT_SECONDS} s: {error}") from error
+                raise TimeoutError(f"no MongoDB answers at {address} within {TIMEOUT_SECONDS} s: {error}") from error
             log.info("waiting for MongoDB at %s: %s", address, str(error).partition(",")[0])
         sleep(PAUSE_SECONDS)
 
 
 def ensure_user(command: Command, user: str, password: str, database: str) -> str:
-    """Create or update the user; says which. `command` runs a command on the user's database."""
+    """Create or update the user; returns "created" or "updated". `command` runs a command on the user's database."""
     rights = {"pwd": password, "roles": [{"role": "readWrite", "db": database}]}
     try:
         command("createUser", user, **rights)

@@ -1,8 +1,7 @@
-"""Deletes the documents whose window ended more than a number of days ago; the other documents stay as they are.
+"""Deletes the documents whose window ended more than RETENTION_DAYS days ago. Other documents do not change.
 
-Settings: MONGODB_URI_FILE (a file with the address), MONGODB_CA_FILE (PEM of who signs the server's certificate,
-optional), MONGODB_DATABASE, MONGODB_COLLECTION, RETENTION_DAYS (a whole number from 1). Exit status: 0, or 1 with a
-reason.
+Settings: MONGODB_URI_FILE (a file with the address), MONGODB_CA_FILE (PEM, the CA of the server's certificate, optional),
+MONGODB_DATABASE, MONGODB_COLLECTION, RETENTION_DAYS (an integer from 1). Exit status: 0, or 1 with an error in the log.
 """
 
 import datetime
@@ -35,14 +34,14 @@ def main(
     try:
         with connect(uri, serverSelectionTimeoutMS=TIMEOUT_MS, **options) as client:
             collection = client[environ["MONGODB_DATABASE"]][environ["MONGODB_COLLECTION"]]
-            # The aggregator makes the same index. Without one each run would read all documents.
+            # The aggregator creates the same index. Without it each run would read all documents.
             collection.create_index("timestamp")
             count = collection.delete_many({"timestamp": {"$lt": before}}).deleted_count
     except OperationFailure as error:
         log.error("error: MongoDB refuses: %s", (error.details or {}).get("errmsg", type(error).__name__))
         return 1
     except (PyMongoError, ValueError) as error:
-        # The driver's texts may hold parts of the address, and the address a password.
+        # The driver's messages may contain parts of the address, and the address may contain a password.
         log.error("error: no MongoDB answers at the address in MONGODB_URI_FILE: %s", type(error).__name__)
         return 1
     log.info("%s: %d documents of windows that ended before %s deleted", name, count, before)
@@ -50,12 +49,12 @@ def main(
 
 
 def cut_off(now: datetime.datetime, days: int) -> str:
-    """The time `days` days of 24 hours before `now` as a document's `timestamp` has it: ISO 8601, UTC, whole seconds.
+    """The time `days` * 24 hours before `now`, in the format of a document's `timestamp`: ISO 8601, UTC, whole seconds.
 
-    now: with a time zone. Raises ValueError for less than one day. Texts of this form sort like their times.
+    now: with a time zone. Raises ValueError for less than one day. Strings of this format sort like their times.
     """
     if days < 1:
-        raise ValueError(f"RETENTION_DAYS={days}: a whole number from 1 is allowed")
+        raise ValueError(f"RETENTION_DAYS={days}: expected an integer from 1")
     moment = now.astimezone(datetime.UTC) - datetime.timedelta(days=days)
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 

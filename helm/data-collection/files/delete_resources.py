@@ -1,8 +1,8 @@
-"""Deletes a release's resources that operators manage, while these still run, and waits until their pods are gone too.
-With them goes the pod of `helm test`, which Helm leaves to be read.
+"""Deletes a release's custom resources while their operators still run, and waits until their pods are gone too.
+Deletes also the pod of `helm test`, which Helm keeps for its log.
 
-Settings: NAMESPACE, RELEASE, NAME (which the names of the release's objects begin with), LIMIT_SECONDS. Speaks to the
-Kubernetes API as the pod's service account. Exit status: 0, or 1 with what is left.
+Settings: NAMESPACE, RELEASE, NAME (the prefix of the release's objects), TIMEOUT_SECONDS. Calls the Kubernetes API with
+the pod's service account. Exit status: 0, or 1 with the remaining resources in the log.
 """
 
 import json
@@ -23,28 +23,31 @@ PAUSE_SECONDS = 2
 NOT_FOUND = 404
 
 log = logging.getLogger("delete_resources")
-# Takes the method and the path, returns the answer's items; what the API does not know has none.
+# Takes the method and the path; returns the names of the items, none for a resource type that the API does not know.
 Api = Callable[[str, str], list[str]]
 
 
 class Stage(NamedTuple):
-    """What is deleted together: all of a kind with these labels, or one object (kind/name). `pods` go with it."""
+    """Resources that are deleted together: all of a type with these labels, or one object (type/name).
+
+    pods: labels of the pods that have to be gone too."""
 
     api: str
-    kinds: tuple[str, ...]
+    resources: tuple[str, ...]
     labels: str
     pods: str = ""
 
 
 def stages(release: str, name: str) -> list[Stage]:
-    """The order: savepoints' resources need their job, which may have to dispose of them; the jobs read from Kafka. The
-    topics go after the cluster: as long as the topic operator runs, it takes the deletion of a topic for that of its
-    data, which may be meant to stay."""
+    """The stages in order. Snapshots come before their job, which may have to dispose of them; the jobs before Kafka.
+
+    Topics come after the Kafka cluster: a running topic operator would delete the data of a deleted topic, which
+    `keepData` may protect."""
     flink, kafka = "apis/flink.apache.org/v1beta1", "apis/kafka.strimzi.io/v1"
     of_release = f"app.kubernetes.io/instance={release}"
     own = f"app.kubernetes.io/name=data-collection,{of_release}"
     jobs = "collector", "aggregator"
-    # The Flink operator gives its own labels to what it makes.
+    # The Flink operator sets its own labels on snapshots.
     of_jobs = f"job-reference.kind=FlinkDeployment,job-reference.name in ({','.join(f'{name}-{job}' for job in jobs)})"
     job_pods = f"{of_release},app.kubernetes.io/component in ({','.join(jobs)})"
     return [
@@ -58,12 +61,12 @@ def stages(release: str, name: str) -> list[Stage]:
 
 def main(environ: Mapping[str, str] = os.environ) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    limit = float(environ["LIMIT_SECONDS"])
+    timeout = float(environ["TIMEOUT_SECONDS"])
     order = stages(environ["RELEASE"], environ["NAME"])
-    left = delete(connect(environ), environ["NAMESPACE"], order, limit)
+    left = delete(connect(environ), environ["NAMESPACE"], order, timeout)
     if left:
-        log.error("error: after %.0f s these are left: %s", limit, ", ".join(left))
-        log.error("see what their operators log; `helm uninstall --no-hooks` goes on without them")
+        log.error("error: not deleted within %.0f s: %s", timeout, ", ".join(left))
+        log.error("see the logs of their operators; `helm uninstall --no-hooks` continues without them")
     return int(bool(left))
 
 
@@ -71,26 +74,26 @@ def delete(
     api: Api,
     namespace: str,
     order: Sequence[Stage],
-    limit: float,
+    timeout: float,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], object] = time.sleep,
 ) -> list[str]:
-    """Delete stage by stage; returns what is left when the limit is reached, else nothing."""
+    """Delete stage by stage; returns the remaining resources when the timeout is reached, else nothing."""
     start = clock()
     for stage in order:
-        paths = [f"/{stage.api}/namespaces/{namespace}/{kind}{selected(stage.labels)}" for kind in stage.kinds]
+        paths = [f"/{stage.api}/namespaces/{namespace}/{resource}{selected(stage.labels)}" for resource in stage.resources]
         pods = [f"/api/v1/namespaces/{namespace}/pods{selected(stage.pods)}"] if stage.pods else []
         while left := delete_once(api, paths, pods):
-            if clock() - start > limit:
+            if clock() - start > timeout:
                 return left
             log.info("%3.0f s, waiting for: %s", clock() - start, ", ".join(left))
             sleep(PAUSE_SECONDS)
-        log.info("gone: %s", ", ".join(stage.kinds))
+        log.info("gone: %s", ", ".join(stage.resources))
     return []
 
 
 def delete_once(api: Api, paths: Sequence[str], pods: Sequence[str]) -> list[str]:
-    """What is left, an error of the API included: it may answer the next time. Deleting twice changes nothing."""
+    """The remaining resources, or the API's error: the next try may succeed. Deleting twice is harmless."""
     try:
         for path in paths:
             api("DELETE", path)
@@ -109,14 +112,14 @@ def connect(environ: Mapping[str, str]) -> Api:
     context = ssl.create_default_context(cafile=str(ACCOUNT / "ca.crt"))
 
     def request(method: str, path: str) -> list[str]:
-        # A token is replaced while its pod runs.
+        # Kubernetes replaces the token while the pod runs.
         headers = {"Authorization": f"Bearer {(ACCOUNT / 'token').read_text()}"}
         call = urllib.request.Request(base + path, method=method, headers=headers)  # noqa: S310 - https, see above
         try:
             with urllib.request.urlopen(call, timeout=30, context=context) as answer:  # noqa: S310
                 return names(path, json.load(answer)) if method == "GET" else []
         except urllib.error.HTTPError as error:
-            if error.code == NOT_FOUND:  # no such object, or the cluster has no such kind
+            if error.code == NOT_FOUND:  # no such object, or the cluster has no such CRD
                 return []
             raise OSError(f"{method} {path}: {error.code} {error.read().decode(errors='replace')[:300]}") from error
 
@@ -124,7 +127,7 @@ def connect(environ: Mapping[str, str]) -> Api:
 
 
 def names(path: str, answer: Mapping[str, Any]) -> list[str]:
-    """What was asked for, a list or one object, as kind/name."""
+    """The items of the response, a list or one object, as type/name."""
     kind = path.partition("/namespaces/")[2].partition("?")[0].split("/")[1]
     return [f"{kind}/{item['metadata']['name']}" for item in answer.get("items", [answer])]
 

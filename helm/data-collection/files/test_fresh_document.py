@@ -1,7 +1,7 @@
-"""Waits for a document whose window ended after this program began: the pipeline works, now and to its end.
+"""Waits for a document whose window ended after the start of this program: then the whole pipeline works.
 
-Settings: MONGODB_URI_FILE, MONGODB_CA_FILE (optional), MONGODB_DATABASE, MONGODB_COLLECTION, LIMIT_SECONDS. Exit
-status: 0, or 1 with a reason.
+Settings: MONGODB_URI_FILE, MONGODB_CA_FILE (optional), MONGODB_DATABASE, MONGODB_COLLECTION, TIMEOUT_SECONDS.
+Exit status: 0, or 1 with an error in the log.
 """
 
 import datetime
@@ -25,7 +25,7 @@ Document = Mapping[str, Any]
 def main(environ: Mapping[str, str] = os.environ) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     name = f"{environ['MONGODB_DATABASE']}.{environ['MONGODB_COLLECTION']}"
-    limit = float(environ["LIMIT_SECONDS"])
+    timeout = float(environ["TIMEOUT_SECONDS"])
     since = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     uri = Path(environ["MONGODB_URI_FILE"]).read_text()
     ca_file = environ.get("MONGODB_CA_FILE")
@@ -33,9 +33,9 @@ def main(environ: Mapping[str, str] = os.environ) -> int:
     client: MongoClient[dict[str, Any]] = MongoClient(uri, serverSelectionTimeoutMS=5000, **options)
     with client:
         collection = client[environ["MONGODB_DATABASE"]][environ["MONGODB_COLLECTION"]]
-        # Texts of this form sort like the times that they stand for.
+        # Strings of this format sort like their times.
         query = {"timestamp": {"$gt": since}}
-        document = wait_for(lambda: collection.find_one(query), f"a window in {name} that ends after {since}", limit)
+        document = wait_for(lambda: collection.find_one(query), f"a window in {name} that ends after {since}", timeout)
     if document is None:
         return 1
     log.info("%s: %d posts until %s", name, len(document["content"]), document["timestamp"])
@@ -45,11 +45,11 @@ def main(environ: Mapping[str, str] = os.environ) -> int:
 def wait_for(
     find: Callable[[], Document | None],
     what: str,
-    limit: float,
+    timeout: float,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], object] = time.sleep,
 ) -> Document | None:
-    """What `find` finds; None when that is nothing within the limit. An error of the database may pass as well."""
+    """The document that `find` returns; None after the timeout. An error of MongoDB counts as no document yet."""
     start = clock()
     while True:
         try:
@@ -59,8 +59,8 @@ def wait_for(
         seconds = clock() - start
         if document is not None:
             return document
-        if seconds > limit:
-            log.error("error: %s did not come within %g s: %s", what, limit, reason)
+        if seconds > timeout:
+            log.error("error: %s did not come within %g s: %s", what, timeout, reason)
             return None
         log.info("%3.0f s, waiting for %s: %s", seconds, what, reason)
         sleep(PAUSE_SECONDS)

@@ -1,37 +1,43 @@
-{{/* The start of every name. Kubernetes and Flink would refuse other names later, with less clear words. */}}
+{{/* What all templates share: names, labels, images, and what every pod has in common.
+A template's component is the folder that it is in: templates/simulator/*.yaml make the component "simulator". */}}
+
+{{/* The prefix of every name. The pattern is what Kubernetes and Flink accept; they would report a wrong name later and
+less clearly. */}}
 {{- define "data-collection.fullname" -}}
 {{- $own := contains .Chart.Name .Release.Name | ternary .Release.Name (printf "%s-%s" .Release.Name .Chart.Name) }}
 {{- $name := .Values.fullnameOverride | default $own }}
 {{- if not (regexMatch "^[a-z]([a-z0-9-]{0,32}[a-z0-9])?$" $name) }}
-{{- fail (printf "%q cannot start every name: Flink takes at most 45 characters, which leaves 34 of a-z, 0-9 and '-', a letter first. Choose another release name or set fullnameOverride." $name) }}
+{{- fail (printf "%q cannot be the prefix of every name: Flink accepts at most 45 characters, which leaves 34 of a-z, 0-9 and '-', beginning with a letter. Choose another release name or set fullnameOverride." $name) }}
 {{- end }}
 {{- $name }}
 {{- end }}
 
-{{/* The component that a template belongs to: the folder that it is in. */}}
+{{/* The component of the calling template. */}}
 {{- define "data-collection.component" -}}
 {{ .Template.Name | dir | base }}
 {{- end }}
 
-{{/* Of all that this release makes. */}}
+{{/* Labels that select everything of this release. */}}
 {{- define "data-collection.releaseLabels" -}}
 app.kubernetes.io/name: {{ .Chart.Name }}
 app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
+{{/* Labels that select the pods of the calling template's component. */}}
 {{- define "data-collection.selectorLabels" -}}
 {{ include "data-collection.releaseLabels" . }}
 app.kubernetes.io/component: {{ include "data-collection.component" . }}
 {{- end }}
 
-{{/* Of a pod: no label changes with the chart's version, since that alone would restart every pod and job. */}}
+{{/* Labels of a pod. None of them changes with the chart's version: that alone would restart every pod and job. */}}
 {{- define "data-collection.podLabels" -}}
 {{ include "data-collection.selectorLabels" . }}
-{{- with .Values.extraLabels }}
+{{- with .Values.commonLabels }}
 {{ toYaml . }}
 {{- end }}
 {{- end }}
 
+{{/* Labels of an object that is no pod. */}}
 {{- define "data-collection.labels" -}}
 {{ include "data-collection.podLabels" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
@@ -39,10 +45,21 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- end }}
 
+{{/* Name and labels of the object that the component is named after. */}}
 {{- define "data-collection.metadata" -}}
 name: {{ include "data-collection.fullname" . }}-{{ include "data-collection.component" . }}
 labels:
   {{- include "data-collection.labels" . | nindent 2 }}
+{{- end }}
+
+{{/* Labels and annotations of a pod template. */}}
+{{- define "data-collection.podMetadata" -}}
+labels:
+  {{- include "data-collection.podLabels" . | nindent 2 }}
+{{- with .Values.podAnnotations }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- end }}
 
 {{/* Takes (list . VALUES): the values of one of this project's images. */}}
@@ -53,7 +70,7 @@ image: {{ with $root.Values.image.registry }}{{ trimSuffix "/" . }}/{{ end }}{{ 
 imagePullPolicy: {{ $root.Values.image.pullPolicy }}
 {{- end }}
 
-{{/* What the spec of every pod begins with. Takes (list . USER) or (list . USER SERVICE_ACCOUNT). */}}
+{{/* The first fields of every pod's spec. Takes (list . USER) or (list . USER SERVICE_ACCOUNT). */}}
 {{- define "data-collection.pod" -}}
 {{- $root := index . 0 -}}
 {{- $user := index . 1 -}}
@@ -62,7 +79,7 @@ serviceAccountName: {{ index . 2 }}
 {{- else -}}
 automountServiceAccountToken: false
 {{- end }}
-{{- /* The variables of service links look like settings: the Service `simulator` would set SIMULATOR_PORT. */}}
+{{- /* Variables of service links look like settings: the Service `simulator` would set SIMULATOR_PORT. */}}
 enableServiceLinks: false
 securityContext:
   runAsNonRoot: true
@@ -75,13 +92,31 @@ securityContext:
 imagePullSecrets:
   {{- toYaml . | nindent 2 }}
 {{- end }}
+{{- with $root.Values.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
 {{- with $root.Values.nodeSelector }}
 nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $root.Values.affinity }}
+affinity:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- with $root.Values.tolerations }}
 tolerations:
   {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $root.Values.topologySpreadConstraints }}
+topologySpreadConstraints:
+  {{- range . }}
+  - {{- toYaml . | nindent 4 }}
+    {{- if not (hasKey . "labelSelector") }}
+    labelSelector:
+      matchLabels:
+        {{- include "data-collection.selectorLabels" $root | nindent 8 }}
+    {{- end }}
+  {{- end }}
 {{- end }}
 {{- end }}
 
@@ -92,8 +127,8 @@ capabilities:
   drop: [ALL]
 {{- end }}
 
-{{/* A map of settings as environment variables; the value of one may be a valueFrom. JSON writes 12000000 in full, where
-Go's templates say 1.2e+07. */}}
+{{/* A map of settings as environment variables. A value may be a valueFrom. Numbers go through toJson, which writes
+12000000 where Go's templates write 1.2e+07. */}}
 {{- define "data-collection.env" -}}
 {{- $variables := list }}
 {{- range $name, $value := . }}

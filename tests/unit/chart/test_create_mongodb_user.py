@@ -60,7 +60,7 @@ def test_the_wait_ends_with_the_reason() -> None:
     def ping() -> None:
         raise AutoReconnect("refused")
 
-    times = iter([0.0, 1.0, script.LIMIT_SECONDS + 1.0])
+    times = iter([0.0, 1.0, script.TIMEOUT_SECONDS + 1.0])
     with pytest.raises(TimeoutError, match=r"no MongoDB answers at mongodb:27017 within 300 s: refused"):
         script.await_answer(ping, "mongodb:27017", clock=lambda: next(times), sleep=lambda _: None)
 
@@ -70,7 +70,7 @@ def test_passwords_are_read_from_files_and_never_told(
 ) -> None:
     for name in ("root-username", "root-password", "username", "password"):
         (tmp_path / name).write_text(f"{name}-in-file\n")
-    monkeypatch.setattr(script, "LIMIT_SECONDS", 0)
+    monkeypatch.setattr(script, "TIMEOUT_SECONDS", 0)
     environment = {
         "MONGODB_ADDRESS": "127.0.0.1:9",
         "MONGODB_DATABASE": "twitter_db",

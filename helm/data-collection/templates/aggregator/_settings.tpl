@@ -4,7 +4,7 @@
 {{- with .Values.aggregator.settings }}
 {{ toYaml . }}
 {{- end }}
-{{- if and .Values.worldometers.enabled (not (hasKey .Values.aggregator.settings "WORLDOMETERS_URL")) }}
+{{- if and .Values.worldometersStub.enabled (not (hasKey .Values.aggregator.settings "WORLDOMETERS_URL")) }}
 WORLDOMETERS_URL: http://{{ include "data-collection.fullname" . }}-worldometers:5556/coronavirus/
 {{- end }}
 {{- end }}

@@ -19,7 +19,7 @@ WEBSOCKET_CA_FILE: /etc/feed-client/ca.crt
 {{- end }}
 {{- end }}
 
-{{/* Empty when the feed needs neither a secret address nor a certificate. */}}
+{{/* Empty when the feed has neither a secret address nor a CA of its own. */}}
 {{- define "data-collection.collector.volume" -}}
 {{- if or .Values.collector.existingSecret .Values.collector.caSecret -}}
 projected:

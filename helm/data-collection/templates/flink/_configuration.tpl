@@ -1,4 +1,4 @@
-{{/* Flink's options. Where an option has an older name that works as well, that one stands here: so do older operators. */}}
+{{/* Flink's options. Where an option has an older name that still works, the older name is used, for older operators. */}}
 {{- define "data-collection.flink.configuration" -}}
 {{- $component := include "data-collection.component" . }}
 {{- $folder := printf "%s/%s-%s" (include "data-collection.flink.storage" .) (include "data-collection.fullname" .) $component }}
@@ -7,17 +7,17 @@ state.savepoints.dir: {{ $folder }}/savepoints
 high-availability.type: kubernetes
 high-availability.storageDir: {{ $folder }}/ha
 restart-strategy.type: exponential-delay
-# A lost node is noticed within this many milliseconds; a lost pod at once, by its deletion.
+# Milliseconds until a lost node is detected. A deleted pod is detected at once.
 heartbeat.interval: "2000"
 heartbeat.timeout: "20000"
 kubernetes.jobmanager.cpu.limit-factor: {{ .Values.flink.cpuLimitFactor | quote }}
 kubernetes.taskmanager.cpu.limit-factor: {{ .Values.flink.cpuLimitFactor | quote }}
 taskmanager.numberOfTaskSlots: {{ (get .Values $component).taskManager.slots | quote }}
-# The Python workers' share; no state is kept in managed memory.
+# For the Python workers. No state is kept in managed memory.
 taskmanager.memory.managed.size: 256m
 taskmanager.memory.network.min: 128m
 taskmanager.memory.network.max: 128m
-# Posts go on being read while a window is written: without these two, 3,000 posts fit between two tasks.
+# Room for posts that arrive while a window is written. Without these two, 3,000 posts fit between two tasks.
 taskmanager.network.memory.floating-buffers-per-gate: "512"
 taskmanager.network.memory.max-buffers-per-channel: "512"
 web.submit.enable: "false"
@@ -36,7 +36,7 @@ metrics.reporter.prom.port: "9249"
 /etc/s3-client
 {{- end }}
 
-{{/* A bucket may be shared by releases, a volume is not. */}}
+{{/* The root of the jobs' state. Releases may share a bucket, so its path includes the namespace. */}}
 {{- define "data-collection.flink.storage" -}}
 {{- if eq .Values.flink.storage.type "volume" -}}
 file:///flink-state

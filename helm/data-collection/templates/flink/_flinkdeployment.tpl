@@ -1,12 +1,12 @@
-{{/* The FlinkDeployment of the job that the calling template's folder names. Takes (list . SETTINGS VOLUMES): the volumes
-of files that the settings name, each under the folder's name, mounted at /etc/NAME-client. */}}
+{{/* The FlinkDeployment of the calling template's component, which is a job. Takes (list . SETTINGS VOLUMES). VOLUMES maps a
+name to a volume with files that the settings refer to; it is mounted at /etc/NAME-client. */}}
 {{- define "data-collection.flinkdeployment" -}}
 {{- $settings := index . 1 -}}
 {{- $volumes := index . 2 -}}
 {{- with index . 0 -}}
 {{- $operator := get .Values "flink-kubernetes-operator" -}}
 {{- if and $operator.enabled $operator.watchNamespaces (not (has .Release.Namespace $operator.watchNamespaces)) -}}
-{{- fail (printf "flink-kubernetes-operator.watchNamespaces must name %q: nobody would start the jobs" .Release.Namespace) -}}
+{{- fail (printf "flink-kubernetes-operator.watchNamespaces must include %q: otherwise no operator starts the jobs" .Release.Namespace) -}}
 {{- end -}}
 {{- $component := include "data-collection.component" . -}}
 {{- $job := get .Values $component -}}
@@ -24,8 +24,7 @@ spec:
     {{- mergeOverwrite $configuration .Values.flink.extraConfiguration $job.extraConfiguration | toYaml | nindent 4 }}
   podTemplate:
     metadata:
-      labels:
-        {{- include "data-collection.podLabels" . | nindent 8 }}
+      {{- include "data-collection.podMetadata" . | nindent 6 }}
     spec:
       {{- include "data-collection.pod" (list . 9999 (print (include "data-collection.fullname" .) "-flink")) | nindent 6 }}
       containers:
@@ -45,7 +44,7 @@ spec:
               mountPath: /flink-state
             {{- end }}
             {{- if .Values.flink.storage.existingSecret }}
-            # A file, and no variables: a failing worker's environment gets into Flink's log.
+            # A file and no variables: Flink logs the environment of a failing worker.
             - name: s3
               mountPath: {{ include "data-collection.flink.s3Folder" . }}
               readOnly: true
@@ -88,7 +87,7 @@ spec:
     resource:
       cpu: {{ $job.jobManager.cpu }}
       memory: {{ $job.jobManager.memory }}
-    # The job reads its settings where its main() runs: here, and not in the TaskManagers.
+    # The job reads its settings in main(), which runs in the JobManager only.
     podTemplate:
       spec:
         containers:

@@ -1,4 +1,4 @@
-{{/* How the job of the calling template's folder reaches Kafka: its settings, and a volume of files. */}}
+{{/* How the calling template's component connects to Kafka: its settings, and a volume with its files. */}}
 
 {{- define "data-collection.kafka.settings" -}}
 {{- $protocol := include "data-collection.kafka.protocol" . -}}
@@ -23,7 +23,7 @@ KAFKA_USERNAME:
 {{- end }}
 {{- end }}
 
-{{/* Empty when the connection needs neither a password nor a certificate. */}}
+{{/* Empty when the connection uses neither a password nor a CA certificate. */}}
 {{- define "data-collection.kafka.volume" -}}
 {{- $password := hasPrefix "SASL" (include "data-collection.kafka.protocol" .) -}}
 {{- $ca := include "data-collection.kafka.caSecret" . -}}
@@ -49,7 +49,7 @@ projected:
 {{- end }}
 {{- end }}
 
-{{/* What transactional ids and consumer groups begin with: another one for each release on the same Kafka. */}}
+{{/* The prefix of transactional ids and consumer groups. Two releases on one Kafka need different prefixes. */}}
 {{- define "data-collection.kafka.idPrefix" -}}
 {{- if eq .Values.kafka.mode "external" }}{{ .Release.Namespace }}.{{ end }}{{ include "data-collection.fullname" . }}
 {{- end }}
@@ -70,14 +70,14 @@ projected:
 {{- end }}
 {{- end }}
 
-{{/* The Secret with a password for each KafkaUser. Strimzi would draw one itself, but only when its brokers run, and
-no pod that mounts it could start before. */}}
+{{/* The Secret with a password for each KafkaUser. Strimzi can generate passwords too, but only when its brokers run; a pod
+that mounts one could not start before. */}}
 {{- define "data-collection.kafka.passwords" -}}
 {{ .Values.kafka.existingSecret | default (print (include "data-collection.fullname" .) "-kafka-users") }}
 {{- end }}
 
 {{- define "data-collection.kafka.externalSecret" -}}
-{{ required "kafka.external.existingSecret is needed: the connection takes a password or a certificate" .Values.kafka.external.existingSecret }}
+{{ required "kafka.external.existingSecret is needed: the connection uses a password or a CA certificate" .Values.kafka.external.existingSecret }}
 {{- end }}
 
 {{/* Takes (list . USER). */}}
@@ -90,11 +90,11 @@ password:
       key: {{ index . 1 }}
 {{- end }}
 
-{{/* Empty when no certificate is needed beyond those that the image trusts. */}}
+{{/* The Secret with the CA of the brokers' certificates. Empty when the image's trust store is enough. */}}
 {{- define "data-collection.kafka.caSecret" -}}
 {{- if eq .Values.kafka.mode "strimzi" -}}
 {{ include "data-collection.fullname" . }}-cluster-ca-cert
-{{- else if and (hasSuffix "SSL" .Values.kafka.external.securityProtocol) (not .Values.kafka.external.publicCertificate) -}}
+{{- else if and (hasSuffix "SSL" .Values.kafka.external.securityProtocol) (not .Values.kafka.external.tls.useSystemCAs) -}}
 {{ include "data-collection.kafka.externalSecret" . }}
 {{- end }}
 {{- end }}

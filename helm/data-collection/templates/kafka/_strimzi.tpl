@@ -1,10 +1,10 @@
-{{/* Strimzi hands them on to its pods: so, as for all pods, none that changes with the chart's version. */}}
+{{/* Labels of Kafka's resources. Strimzi copies them to its pods, so none changes with the chart's version. */}}
 {{- define "data-collection.kafka.labels" -}}
 strimzi.io/cluster: {{ include "data-collection.fullname" . }}
 {{ include "data-collection.podLabels" . }}
 {{- end }}
 
-{{/* Of the topic operator and the user operator, from the values of kafka. */}}
+{{/* Memory and resources of the topic operator and of the user operator. Takes the values of kafka. */}}
 {{- define "data-collection.kafka.operator" -}}
 jvmOptions:
   -Xms: {{ .entityOperator.heap }}
@@ -13,7 +13,7 @@ resources:
   {{- toYaml .entityOperator.resources | nindent 2 }}
 {{- end }}
 
-{{/* This takes the place of Strimzi's own, which leaves the root writable. */}}
+{{/* A container template. It replaces Strimzi's own, which leaves the root file system writable. */}}
 {{- define "data-collection.kafka.container" -}}
 securityContext:
   runAsNonRoot: true
@@ -22,24 +22,46 @@ securityContext:
   {{- include "data-collection.containerSecurityContext" . | nindent 2 }}
 {{- end }}
 
-{{/* Strimzi has no node selector of its own: it is said as an affinity. */}}
-{{- define "data-collection.kafka.pod" }}
+{{/* A pod template of Strimzi, as YAML; empty when the values ask for nothing. */}}
+{{- define "data-collection.kafka.pod" -}}
+{{- $pod := dict }}
+{{- with .Values.podAnnotations }}
+{{- $_ := set $pod "metadata" (dict "annotations" .) }}
+{{- end }}
 {{- with .Values.image.pullSecrets }}
-imagePullSecrets:
-  {{- toYaml . | nindent 2 }}
+{{- $_ := set $pod "imagePullSecrets" . }}
+{{- end }}
+{{- with .Values.priorityClassName }}
+{{- $_ := set $pod "priorityClassName" . }}
 {{- end }}
 {{- with .Values.tolerations }}
-tolerations:
-  {{- toYaml . | nindent 2 }}
+{{- $_ := set $pod "tolerations" . }}
 {{- end }}
-{{- with .Values.nodeSelector }}
-affinity:
-  nodeAffinity:
-    requiredDuringSchedulingIgnoredDuringExecution:
-      nodeSelectorTerms:
-        - matchExpressions:
-            {{- range $label, $value := . }}
-            - {key: {{ $label }}, operator: In, values: [{{ $value | quote }}]}
-            {{- end }}
+{{- with include "data-collection.kafka.affinity" . | fromYaml }}
+{{- $_ := set $pod "affinity" . }}
 {{- end }}
+{{- with $pod }}
+{{- toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* The values' affinity and nodeSelector. Strimzi has no node selector, so its labels become requirements of every term
+of the required node affinity. */}}
+{{- define "data-collection.kafka.affinity" -}}
+{{- $affinity := deepCopy .Values.affinity }}
+{{- $requirements := list }}
+{{- range $label, $value := .Values.nodeSelector }}
+{{- $requirements = append $requirements (dict "key" $label "operator" "In" "values" (list $value)) }}
+{{- end }}
+{{- if $requirements }}
+{{- $node := get $affinity "nodeAffinity" | default dict }}
+{{- $required := get $node "requiredDuringSchedulingIgnoredDuringExecution" | default dict }}
+{{- $terms := list }}
+{{- range get $required "nodeSelectorTerms" | default (list dict) }}
+{{- $terms = append $terms (set . "matchExpressions" (concat (.matchExpressions | default list) $requirements)) }}
+{{- end }}
+{{- $_ := set $node "requiredDuringSchedulingIgnoredDuringExecution" (set $required "nodeSelectorTerms" $terms) }}
+{{- $_ := set $affinity "nodeAffinity" $node }}
+{{- end }}
+{{- toYaml $affinity }}
 {{- end }}

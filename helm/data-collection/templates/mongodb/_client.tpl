@@ -1,4 +1,4 @@
-{{/* The Secret: `uri` in both modes, and what it is made of where this chart runs the database. */}}
+{{/* The Secret with MongoDB's address as `uri`; with mode `internal` also with the users and passwords. */}}
 {{- define "data-collection.mongodb.secret" -}}
 {{- if and (eq .Values.mongodb.mode "external") (not .Values.mongodb.existingSecret) }}
 {{- fail "mongodb.existingSecret is needed with mongodb.mode=external: a Secret with the key uri" }}
@@ -15,10 +15,10 @@ MONGODB_DATABASE: {{ .Values.mongodb.database | quote }}
 MONGODB_COLLECTION: {{ .Values.mongodb.collection | quote }}
 {{- end }}
 
-{{/* A file, and no variable: Flink logs the environment of what submits a job. */}}
+{{/* The address is a file and no variable: Flink logs the environment of the process that submits a job. */}}
 {{- define "data-collection.mongodb.volume" -}}
-{{- if and .Values.mongodb.caSecret (eq .Values.mongodb.mode "chart") }}
-{{- fail "mongodb.caSecret is for mongodb.mode=external: this chart's own database speaks no TLS" }}
+{{- if and .Values.mongodb.caSecret (eq .Values.mongodb.mode "internal") }}
+{{- fail "mongodb.caSecret is for mongodb.mode=external: the chart's own MongoDB has no TLS" }}
 {{- end }}
 projected:
   defaultMode: 0440

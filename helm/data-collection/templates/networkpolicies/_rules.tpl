@@ -1,5 +1,5 @@
-{{/* A component's rules at one side of its arrows. Takes (list . ARROWS COMPONENT "to" "from") for what comes in, with the
-last two exchanged for what goes out. */}}
+{{/* A component's rules for one direction of the allowed connections. Takes (list . CONNECTIONS COMPONENT "to" "from") for
+ingress, and (list . CONNECTIONS COMPONENT "from" "to") for egress. */}}
 {{- define "data-collection.networkRules" -}}
 {{- $root := index . 0 }}
 {{- $component := index . 2 }}
@@ -20,7 +20,7 @@ last two exchanged for what goes out. */}}
 {{- end }}
 {{- end }}
 
-{{/* The rule that lets something go out to Kafka. */}}
+{{/* The egress rule to Kafka. */}}
 {{- define "data-collection.kafkaRule" -}}
 {{- if eq .Values.kafka.mode "strimzi" -}}
 - to:

@@ -1,4 +1,5 @@
-{{/* The beginning of a container that runs one of files/*.py with the watchdog's Python. Takes (list . FILE). */}}
+{{/* The first fields of a container that runs one of files/*.py with the Python of the watchdog's image. Takes
+(list . FILE). */}}
 {{- define "data-collection.script" -}}
 {{- $root := index . 0 -}}
 name: {{ include "data-collection.component" $root }}
@@ -7,7 +8,7 @@ command: [/opt/venv/bin/python, /scripts/{{ index . 1 }}]
 securityContext:
   {{- include "data-collection.containerSecurityContext" $root | nindent 2 }}
 resources:
-  # Next to nothing: on a node whose processors are all requested, `helm uninstall` would wait in vain.
+  # A tiny request: on nodes whose CPUs are all requested, a larger one would block `helm uninstall`.
   requests: {cpu: 1m, memory: 16Mi}
   limits: {memory: 128Mi}
 {{- end }}

@@ -1,4 +1,4 @@
-{{/* The watchdog's settings: where the simulator and its surroundings are, and how long it waits for what. */}}
+{{/* The watchdog's settings: the resources that it watches, its connection to Kafka, and its time limits. */}}
 {{- define "data-collection.watchdog.settings" -}}
 {{- $name := include "data-collection.fullname" . -}}
 SIMULATOR_DEPLOYMENT: {{ $name }}-simulator
