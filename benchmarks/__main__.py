@@ -17,7 +17,7 @@ from kafka.admin import NewTopic
 from benchmarks.loops import WINDOW_MS
 from jobs.defaults import DATABASE, TWEETS_PARTITIONS
 from jobs.documents import document_key, iso
-from jobs.settings import Environment, SettingError
+from jobs.settings import EnvReader, SettingError
 from local.broker import admin
 from local.process import StackError, wait_until
 from local.settings import REPOSITORY, read_settings
@@ -32,10 +32,10 @@ FIRST_WINDOW = 1_700_000_000_000 // WINDOW_MS
 
 def main() -> int:
     try:
-        read = Environment(os.environ)
-        collected = read.whole("BENCH_COLLECTOR_POSTS", 500_000, 10_000, 10_000_000)
-        aggregated = read.whole("BENCH_AGGREGATOR_POSTS", 2_000_000, 10_000, 20_000_000)
-        rounds = read.whole("BENCH_ROUNDS", 3, 1, 20)
+        read = EnvReader(os.environ)
+        collected = read.integer("BENCH_COLLECTOR_POSTS", 500_000, 10_000, 10_000_000)
+        aggregated = read.integer("BENCH_AGGREGATOR_POSTS", 2_000_000, 10_000, 20_000_000)
+        rounds = read.integer("BENCH_ROUNDS", 3, 1, 20)
         with Stack(read_settings()) as stack:
             stack.simulator.environment = {**stack.simulator.environment, "SIMULATOR_STOP_AFTER": str(collected)}
             say("starting Kafka, Flink, the store and the simulator ...")

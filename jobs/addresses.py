@@ -66,7 +66,7 @@ def mongodb_address(text: str) -> str | None:
     return text if text.startswith(("mongodb://", "mongodb+srv://")) else None
 
 
-def asks_for_tls(uri: str) -> bool:
+def uses_tls(uri: str) -> bool:
     """Whether MongoDB's driver speaks TLS for this address. With mongodb+srv:// it does unless the address forbids it.
 
     https://www.mongodb.com/docs/manual/reference/connection-string-options/#tls-options
@@ -92,7 +92,7 @@ def with_write_concern(uri: str) -> str:
     return f"{base}?{'&'.join([*filter(None, [query]), *wanted])}" if wanted else uri
 
 
-def is_own(host: str) -> bool:
+def bypasses_proxy(host: str) -> bool:
     """Whether no proxy can lead to a host: it is this machine, or a Service of the cluster."""
     with contextlib.suppress(ValueError):
         return ip_address(host).is_loopback

@@ -120,7 +120,7 @@ def first_progress(settings: CollectorSettings, shard: Shard, password: str) -> 
     if not feed.resumable:
         return FeedState()
     # What a feed may send twice has to be known: ids of twice its overlap (microseconds).
-    look_back_ms = 2 * feed.overlap // 1000
+    look_back_ms = 2 * feed.replay_overlap // 1000
     values = newest_values_patiently(settings, password, look_back_ms)
     return progress_from(values, feed, shard) or FeedState()
 

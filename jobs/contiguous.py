@@ -1,9 +1,9 @@
-"""The order of a feed whose posts are numbered without holes: a hole means loss. No I/O."""
+"""The order of a feed whose posts are numbered without gaps: a gap means loss. No I/O."""
 
 from typing import NamedTuple
 
 from jobs.feeds import Ignored, Position, Post, Shard
-from jobs.positions import NO_NUMBER, NOT_RESUMED, NOT_SERVED, Accepted, Hole, Known, Refused, Step
+from jobs.positions import GAP_EXPIRED, GAP_LIVE_START, NO_NUMBER, Accepted, Duplicate, Gap, Invalid, Step
 from jobs.records import FeedState, Frame
 
 
@@ -27,7 +27,7 @@ class EarlierShard(NamedTuple):
         return number <= self.position and number % self.of == self.number
 
 
-class Numbers:
+class ContiguousOrder:
     """The order of one shard's numbers.
 
     A single number may be wrong. So a frame with an unexpected number is held until the next one shows which of both
@@ -71,7 +71,7 @@ class Numbers:
         steps: list[Step] = []
         if at.number % self._shard.of != self._shard.number:
             self._rejected += 1
-            steps.append(Refused(frame, f"number {at.number} is not of shard {self._shard.number}/{self._shard.of}"))
+            steps.append(Invalid(frame, f"number {at.number} is not of shard {self._shard.number}/{self._shard.of}"))
         else:
             known = self._is_behind(at) and not self._goes_back(event, frame, newest)
             if self._held is None or self._resolve(self._held, at, frame, known, steps):
@@ -119,13 +119,13 @@ class Numbers:
         if at.numbering == held.at.numbering and at.number > held.at.number and not goes_on:
             # It counts as having come now: the clock may have been set back meanwhile.
             held_frame = held.frame._replace(received=frame.received)
-            steps += self._hole(held.post, held.at, held_frame, held.rejected)
+            steps += self._gap(held.post, held.at, held_frame, held.rejected)
             self._accept(held.post, held.at, held_frame, steps)
             self._unproven = at.number != self._following(held.at.number)
         else:
             self._rejected += held.rejected + 1
             reason = f"number {held.at.number} is {'behind' if backwards else 'ahead of'} what the feed sends next"
-            steps.append(Refused(held.frame, f"{reason}, {at.number}"))
+            steps.append(Invalid(held.frame, f"{reason}, {at.number}"))
         return True
 
     def _judge(self, post: Post, at: Position, frame: Frame, known: bool, steps: list[Step]) -> None:
@@ -139,7 +139,7 @@ class Numbers:
         elif known:
             self._drop(at, steps)
         elif believed or (continues and self._missing(at.number) <= self._rejected):
-            steps += self._hole(post, at, frame, self._rejected)
+            steps += self._gap(post, at, frame, self._rejected)
             self._rejected = 0
             self._accept(post, at, frame, steps)
             self._unproven = believed
@@ -150,7 +150,7 @@ class Numbers:
     def _drop(self, at: Position, steps: list[Step]) -> None:
         """A frame that was sent before; what was rejected in front of it was so, too."""
         self._rejected = 0
-        steps.append(Known(at.number))
+        steps.append(Duplicate(at.number))
 
     def _accept(self, post: Post, at: Position, frame: Frame, steps: list[Step]) -> None:
         if at.numbering != self.numbering:
@@ -158,7 +158,7 @@ class Numbers:
         self.position, self.numbering = at
         self._suspect = None
         self._live = self._unproven = False
-        steps.append(Known(at.number) if self._is_known_elsewhere(at.number) else Accepted(post, frame))
+        steps.append(Duplicate(at.number) if self._is_known_elsewhere(at.number) else Accepted(post, frame))
 
     def _is_behind(self, at: Position) -> bool:
         return self.position is not None and at.numbering == self.numbering and at.number <= self.position
@@ -184,17 +184,17 @@ class Numbers:
             missing -= sum(map(self._is_known_elsewhere, range(first, end, self.step)))
         return missing
 
-    def _hole(self, post: Post, at: Position, frame: Frame, rejected: int) -> list[Step]:
-        """The hole in front of that frame, if there is one."""
+    def _gap(self, post: Post, at: Position, frame: Frame, rejected: int) -> list[Step]:
+        """The gap in front of that frame, if there is one."""
         first, until = (self.position or 0) + 1, min(post.timestamp, frame.received)
         if at.numbering != self.numbering:
             why = f"the feed has another numbering now, {at.numbering or 'without a name'}"
-            return [Hole(self.numbering, first, None, None, rejected, why, until)]
+            return [Gap(self.numbering, first, None, None, rejected, why, until)]
         if at.number < first:
-            return [Hole(self.numbering, first, None, None, rejected, f"the numbering went back to {at.number}", until)]
+            return [Gap(self.numbering, first, None, None, rejected, f"the numbering went back to {at.number}", until)]
         missing = self._missing(at.number)
         if not missing:
             return []
-        why = NOT_RESUMED if self._live else NOT_SERVED
+        why = GAP_LIVE_START if self._live else GAP_EXPIRED
         explained = min(missing, rejected)
-        return [Hole(self.numbering, first, at.number - 1, missing - explained, explained, why, until)]
+        return [Gap(self.numbering, first, at.number - 1, missing - explained, explained, why, until)]

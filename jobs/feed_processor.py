@@ -5,10 +5,10 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from json.encoder import encode_basestring
 
-from jobs.contiguous import Numbers
+from jobs.contiguous import ContiguousOrder
 from jobs.event_time import HEARTBEAT_STEP_MS, MAX_BEHIND_MS, OUT_OF_ORDER_MS
 from jobs.feeds import Feed, Ignored, Position, Post, Rejection, Shard
-from jobs.positions import Accepted, Hole, Known, Nothing, Order, Times
+from jobs.positions import Accepted, Duplicate, Gap, NoOrder, Order, TimestampOrder
 from jobs.records import (
     HEARTBEAT_PREFIX,
     MAX_REJECTED_CHARACTERS,
@@ -65,10 +65,10 @@ class FeedProcessor:
         self._newest = progress.timestamp
         self._promised = 0
         self._promise(progress.promised)
-        self._refused = False
+        self._resume_rejected = False
         # The clock as it was last seen, in ms since 1970 UTC.
         self._now = progress.promised
-        self._name(self._order.numbering)
+        self._prepare_fields(self._order.numbering)
 
     @property
     def keys(self) -> Sequence[str] | None:
@@ -89,19 +89,19 @@ class FeedProcessor:
     @property
     def resume_from(self) -> Position | None:
         """The position that the feed is asked to go on after; None: live from now on."""
-        position = None if self._refused else self._order.position
+        position = None if self._resume_rejected else self._order.position
         return None if position is None else Position(position, self._order.numbering)
 
     def on_subscribed(self, resumed: bool) -> None:
         """The request that is now answered did, or did not, carry the position."""
         self._order.on_subscribed(resumed)
-        self._refused = False
+        self._resume_rejected = False
 
     def on_resume_rejected(self) -> None:
-        """The server cannot go on after the position: the next request is live, and its answer shows the hole."""
-        self._refused = True
+        """The server cannot go on after the position: the next request is live, and its answer shows the gap."""
+        self._resume_rejected = True
 
-    def take(self, frames: Iterable[Frame]) -> Batch:
+    def process(self, frames: Iterable[Frame]) -> Batch:
         """The records of these frames. Malformed frames become rejections; nothing is raised."""
         batch, frame = self._new_batch(), None
         order, parse = self._order, self.feed.parse
@@ -128,7 +128,7 @@ class FeedProcessor:
         order.forget()
         if frame is not None:
             self._now = frame.received
-        return self._marked(batch)
+        return self._with_marker(batch)
 
     def skip(self, reason: str, now_ms: int | None = None) -> Batch:
         """Step over the next frame, which cannot be received, so that the feed is not asked for it again and again.
@@ -141,9 +141,9 @@ class FeedProcessor:
         skipped = order.skip(f"skipped with {reason}")
         position = token(skipped, order.numbering) if isinstance(skipped, int) else None
         self._reject(f"{reason}, after position {after}", Frame(b"", True, 0), position, batch)
-        if isinstance(skipped, Hole):
-            self._report(skipped, self.feed.name, batch)
-        return self._marked(batch)
+        if isinstance(skipped, Gap):
+            self._record_gap(skipped, self.feed.name, batch)
+        return self._with_marker(batch)
 
     def heartbeat(self, now_ms: int, quiet_ms: int | None) -> list[Record]:
         """One record for each of `heartbeat_keys` that moves event time on without being a post.
@@ -164,10 +164,10 @@ class FeedProcessor:
         for step in self._order.place(event, frame, self._newest):
             if isinstance(step, Accepted):
                 self._accept(step, batch)
-            elif isinstance(step, Known):
+            elif isinstance(step, Duplicate):
                 self.counts.overlap += 1
-            elif isinstance(step, Hole):
-                self._report(step, self.feed.name, batch)
+            elif isinstance(step, Gap):
+                self._record_gap(step, self.feed.name, batch)
                 if step.numbering != self._order.numbering:
                     # The newest record of all shall be one of the new numbering, see resume.py.
                     self._promise(min(self._newest + 1, frame.received))
@@ -182,22 +182,22 @@ class FeedProcessor:
             first = None if state.position is None else state.position + 1
             until = event.timestamp if isinstance(event, Post) else event.position // 1000
             why = f"the state is of the {state.source} feed"
-            hole = Hole(state.numbering, first, None, None, 0, why, min(until, frame.received))
-            self._report(hole, state.source, batch)
+            gap = Gap(state.numbering, first, None, None, 0, why, min(until, frame.received))
+            self._record_gap(gap, state.source, batch)
         if isinstance(event, Post):
-            self._name(event.numbering)
+            self._prepare_fields(event.numbering)
             self._publish(event, frame, batch)
 
     def _publish(self, post: Post, frame: Frame, batch: Batch) -> None:
         stamp, own = post.timestamp, ""
         if stamp > frame.received or stamp < self._oldest:
-            stamp, own = self._corrected(stamp, frame.received), f',"stamp":{stamp}'
+            stamp, own = self._corrected_stamp(stamp, frame.received), f',"stamp":{stamp}'
         if stamp > self._newest:  # noqa: PLR1730 - max() would cost each post a call
             self._newest = stamp
         text = self._clean(post.text)
         if not text:
             self.counts.emptied += 1
-            self._refuse("empty after cleaning", frame, token(post.position, post.numbering), batch)
+            self._append_rejection("empty after cleaning", frame, token(post.position, post.numbering), batch)
             return
         if stamp >= self._heartbeat_at:
             self._promise(stamp - OUT_OF_ORDER_MS)
@@ -215,7 +215,7 @@ class FeedProcessor:
         self.counts.posts += 1
         batch.posts.append(Record(post.id if self._next_key is None else next(self._next_key), value))
 
-    def _corrected(self, stamp: int, received: int) -> int:
+    def _corrected_stamp(self, stamp: int, received: int) -> int:
         """The event time of a post whose own stamp is ahead of the clock, or far behind the promise."""
         if stamp > received:
             self.counts.ahead += 1
@@ -237,33 +237,33 @@ class FeedProcessor:
         shard = f"{self.shard.number}/{self.shard.of}"
         return heartbeat(key, min(self._promised, now), self.feed.name, position, shard)
 
-    def _name(self, numbering: str) -> None:
+    def _prepare_fields(self, numbering: str) -> None:
         """Prepare what nearly all records have in common."""
         self._source = f',"source":"{self.feed.name}"'
         self._numbered = f'{self._source},"position":"{numbering}{"/" if numbering else ""}'
 
     def _reject(self, reason: str, frame: Frame, position: str | None, batch: Batch) -> None:
         self.counts.rejected += 1
-        self._refuse(reason, frame, position, batch)
+        self._append_rejection(reason, frame, position, batch)
 
-    def _refuse(self, reason: str, frame: Frame, position: str | None, batch: Batch) -> None:
+    def _append_rejection(self, reason: str, frame: Frame, position: str | None, batch: Batch) -> None:
         shown = frame.data.decode(errors="backslashreplace")
         batch.rejected.append(rejection(reason, self.feed.name, shown, len(frame.data), position))
         if position is not None:
             self._unmarked = len(batch.posts)
 
-    def _report(self, hole: Hole, source: str, batch: Batch) -> None:
-        """Write a hole down, for the audit and for people."""
+    def _record_gap(self, gap: Gap, source: str, batch: Batch) -> None:
+        """Write a gap down, for the audit and for people."""
         self._unmarked = len(batch.posts)
-        what = {name: getattr(hole, name) for name in ("numbering", "first", "last", "lost", "rejected")}
-        reason = "rejected frames" if hole.lost == 0 else f"lost: {hole.why}"
+        what = {name: getattr(gap, name) for name in ("numbering", "first", "last", "lost", "rejected")}
+        reason = "rejected frames" if gap.lost == 0 else f"lost: {gap.why}"
         batch.rejected.append(rejection(reason, source, json.dumps(what), 0, None))
-        if hole.lost == 0:
+        if gap.lost == 0:
             return
         self.counts.gaps += 1
-        self.counts.lost += hole.lost or 0
-        self.counts.gap_seconds += max(1, -((self._newest - hole.until) // 1000)) if self._newest else 1
-        batch.errors.append(f"LOST: {extent(hole, self.feed, source)}: {hole.why}")
+        self.counts.lost += gap.lost or 0
+        self.counts.gap_seconds += max(1, -((self._newest - gap.until) // 1000)) if self._newest else 1
+        batch.errors.append(f"LOST: {extent(gap, self.feed, source)}: {gap.why}")
 
     def _new_batch(self) -> Batch:
         # How many posts the batch held when a rejection, behind them, moved the position.
@@ -271,7 +271,7 @@ class FeedProcessor:
         self._marker_due = False
         return Batch()
 
-    def _marked(self, batch: Batch) -> Batch:
+    def _with_marker(self, batch: Batch) -> Batch:
         """The batch, with a record at its end that holds the position where its last post does not."""
         due = self._marker_due or self._unmarked == len(batch.posts)
         if due and self._order.position is not None:
@@ -284,15 +284,15 @@ class FeedProcessor:
 
 def make_order(feed: Feed, shard: Shard, progress: FeedState) -> Order:
     """The policy for that feed, going on from `progress`."""
-    if feed.dense:
-        return Numbers(shard, progress)
-    return Times(feed.overlap, progress) if feed.resumable else Nothing()
+    if feed.contiguous:
+        return ContiguousOrder(shard, progress)
+    return TimestampOrder(feed.replay_overlap, progress) if feed.resumable else NoOrder()
 
 
-def extent(hole: Hole, feed: Feed, source: str) -> str:
-    """A hole's positions in words."""
-    if hole.last is None:
-        begin = "" if hole.first is None else f"from position {hole.first} on, "
+def extent(gap: Gap, feed: Feed, source: str) -> str:
+    """A gap's positions in words."""
+    if gap.last is None:
+        begin = "" if gap.first is None else f"from position {gap.first} on, "
         return f"{begin}an unknown part of the {source} feed"
-    unit = "posts" if feed.dense else "microseconds"
-    return f"positions {hole.first} to {hole.last} of the {source} feed ({hole.lost} {unit})"
+    unit = "posts" if feed.contiguous else "microseconds"
+    return f"positions {gap.first} to {gap.last} of the {source} feed ({gap.lost} {unit})"

@@ -60,14 +60,14 @@ class Feed(Protocol):
 
     name: the `source` of its posts.
     resumable: whether its posts have positions, so that it can be asked to go on after one.
-    dense: whether the positions are numbers without holes, so that a hole means loss.
-    overlap: how far before the last position it is asked to go on, in units of the position.
+    contiguous: whether the positions are numbers without gaps, so that a gap means loss.
+    replay_overlap: how far before the last position it is asked to go on, in units of the position.
     """
 
     name: str
     resumable: bool
-    dense: bool
-    overlap: int
+    contiguous: bool
+    replay_overlap: int
 
     def url(self, base: str, position: Position | None, shard: Shard) -> str:
         """The address that goes on after `position` (None: live from now on)."""
@@ -77,7 +77,7 @@ class Feed(Protocol):
 
 
 class SimulatorFeed:
-    """The simulator's JSON frames, numbered without holes.
+    """The simulator's JSON frames, numbered without gaps.
 
     `{"seq": 1, "timestamp": 1767225600000, "text": "...", "feed": "1a2b3c4d"}`; `feed` names the numbering and may be
     absent.
@@ -85,8 +85,8 @@ class SimulatorFeed:
 
     name = "simulator"
     resumable = True
-    dense = True
-    overlap = 0
+    contiguous = True
+    replay_overlap = 0
 
     def __init__(self) -> None:
         self._feed: object = ABSENT
@@ -134,8 +134,8 @@ class TextFeed:
 
     name = "text"
     resumable = False
-    dense = False
-    overlap = 0
+    contiguous = False
+    replay_overlap = 0
 
     def __init__(self, new_id: Callable[[], str]) -> None:
         self._new_id = new_id
@@ -157,12 +157,16 @@ class JetstreamFeed:
 
     name = "jetstream"
     resumable = True
-    dense = False
-    overlap = 5_000_000
+    contiguous = False
+    replay_overlap = 5_000_000
     collection = "app.bsky.feed.post"
 
     def url(self, base: str, position: Position | None, shard: Shard) -> str:
-        return base if position is None else with_query(base, {"cursor": str(max(0, position.number - self.overlap))})
+        return (
+            base
+            if position is None
+            else with_query(base, {"cursor": str(max(0, position.number - self.replay_overlap))})
+        )
 
     def parse(self, text: str, received: int) -> Post | Ignored | Rejection:
         event = read_object(text)

@@ -60,7 +60,7 @@ def count_partitions(settings: CollectorSettings | AggregatorSettings, password:
             if any(isinstance(reason, SaslAuthenticationFailedError) for reason in retried):
                 told = f"{where} refuses this user with the password in KAFKA_PASSWORD_FILE={security.password_file!r}"
                 raise NotReadyError(f"KAFKA_USERNAME={security.username!r}: Kafka at {told}") from error
-            reason = telling(retried, error)
+            reason = root_cause(retried, error)
             told = f"no Kafka answers there with KAFKA_SECURITY_PROTOCOL={security.protocol}: {reason}"
             raise NotReadyError(f"{where}: {told}") from error
     if not partitions:
@@ -176,7 +176,7 @@ def retried_errors() -> Iterator[list[Exception]]:
         logger.removeHandler(handler)
 
 
-def telling(errors: Sequence[Exception], otherwise: Exception) -> Exception:
+def root_cause(errors: Sequence[Exception], otherwise: Exception) -> Exception:
     """The newest error that says more than that time was over: with this, the last of several tries often ends."""
     said = [error for error in errors if "timed out" not in str(error)]
     return [otherwise, *errors, *said][-1]

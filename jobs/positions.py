@@ -1,4 +1,4 @@
-"""Which frame of a feed is the next one, which is known already, and which one shows a hole. No I/O.
+"""Which frame of a feed is the next one, which is known already, and which one shows a gap. No I/O.
 
 There is one policy for each kind of position: time stamps and none are here, contiguous numbers in contiguous.py.
 """
@@ -9,12 +9,12 @@ from jobs.event_time import MAX_AHEAD_MS
 from jobs.feeds import Ignored, Post
 from jobs.records import FeedState, Frame
 
-# Servers of one feed stamp the same event a little differently; less than this is no hole.
+# Servers of one feed stamp the same event a little differently; less than this is no gap.
 GAP_TOLERANCE_US = 1_000_000
 # So many ids are remembered at most, where a server's clock or the own one is wrong and they never grow old.
 MAX_RECENT = 50_000
-NOT_SERVED = "the server no longer has them"
-NOT_RESUMED = "the collector began live"
+GAP_EXPIRED = "the server no longer has them"
+GAP_LIVE_START = "the collector began live"
 NO_NUMBER = -1
 
 
@@ -25,24 +25,24 @@ class Accepted(NamedTuple):
     frame: Frame
 
 
-class Known(NamedTuple):
+class Duplicate(NamedTuple):
     """A post that the feed sent twice."""
 
     position: int | None
 
 
-class Refused(NamedTuple):
+class Invalid(NamedTuple):
     """A frame whose number cannot be right."""
 
     frame: Frame
     reason: str
 
 
-class Hole(NamedTuple):
+class Gap(NamedTuple):
     """Positions from `first` to `last` that the feed did not deliver.
 
     last, lost: None when it is unknown how many they are; rejected: how many of them were rejected frames, the others
-    are `lost`; until: the feed's time behind the hole, in ms.
+    are `lost`; until: the feed's time behind the gap, in ms.
     """
 
     numbering: str
@@ -54,7 +54,7 @@ class Hole(NamedTuple):
     until: int
 
 
-Step = Accepted | Known | Refused | Hole
+Step = Accepted | Duplicate | Invalid | Gap
 
 
 class Order(Protocol):
@@ -85,14 +85,14 @@ class Order(Protocol):
     def reject(self) -> None:
         """A frame came whose position cannot be read."""
 
-    def skip(self, why: str) -> int | Hole | None:
-        """Step over the next frame, which cannot be received: its number, or the hole that this leaves, or None."""
+    def skip(self, why: str) -> int | Gap | None:
+        """Step over the next frame, which cannot be received: its number, or the gap that this leaves, or None."""
 
     def forget(self) -> None:
         """Drop what is too old to be sent twice. Called now and then."""
 
 
-class Nothing:
+class NoOrder:
     """The order of a feed without positions: as it comes."""
 
     next = NO_NUMBER
@@ -118,11 +118,11 @@ class Nothing:
         pass
 
 
-class Times:
+class TimestampOrder:
     """The order of a feed whose positions are moments in microseconds, by the clock of whichever server is asked.
 
     Such a feed is asked again from a while back, `overlap`, and posts are known by their ids. The first frame of an
-    answer shows whether there is a hole: the server sends the frame at `position` again, or has it no longer.
+    answer shows whether there is a gap: the server sends the frame at `position` again, or has it no longer.
     """
 
     next = NO_NUMBER
@@ -153,12 +153,12 @@ class Times:
             # This server's clock is wrong, or that of this machine: nobody could be asked to go on after this.
             return self._unless_known(event, frame, at)
         if self._resumed and self.position is not None and at < self.position - self._overlap:
-            return [Known(at)] if isinstance(event, Post) else []
+            return [Duplicate(at)] if isinstance(event, Post) else []
         if isinstance(event, Post) and event.id in self._recent:
             if self.position is None or at <= self.position:  # the answer goes on where the last one broke off
                 self._resumed = self._live = False
-            return [Known(at)]
-        steps: list[Step] = [hole] if (hole := self._hole(at)) else []
+            return [Duplicate(at)]
+        steps: list[Step] = [gap] if (gap := self._gap(at)) else []
         self._resumed = self._live = False
         # A clock that is ahead costs only a longer overlap: a frame moves the position no further than its arrival.
         self._seen = max(self._seen, min(at, frame.received * 1000))
@@ -168,13 +168,13 @@ class Times:
     def reject(self) -> None:
         pass
 
-    def skip(self, why: str) -> Hole | None:
+    def skip(self, why: str) -> Gap | None:
         """The frame is somewhere behind the position: what follows within the tolerance is given up with it."""
         last = self.position
         if last is None:
             return None
         self.position = last + self._overlap + GAP_TOLERANCE_US
-        return Hole("", last, self.position, self.position - last, 0, why, 0)
+        return Gap("", last, self.position, self.position - last, 0, why, 0)
 
     def forget(self) -> None:
         """Keep the ids of twice the overlap: the servers' clocks differ."""
@@ -184,23 +184,23 @@ class Times:
         if len(self._recent) > MAX_RECENT:
             self._recent = dict(list(self._recent.items())[-MAX_RECENT:])
 
-    def _hole(self, at: int) -> Hole | None:
-        """The hole that the first frame of an answer shows."""
+    def _gap(self, at: int) -> Gap | None:
+        """The gap that the first frame of an answer shows."""
         last = self.position
         if last is None:
             return None
         if self._live and at <= last:
-            return Hole("", last, None, None, 0, f"{NOT_RESUMED}, and its clock is behind", at // 1000)
+            return Gap("", last, None, None, 0, f"{GAP_LIVE_START}, and its clock is behind", at // 1000)
         if self._live or (self._resumed and at > last + GAP_TOLERANCE_US):
-            why = NOT_RESUMED if self._live else NOT_SERVED
-            return Hole("", last, at, at - last, 0, why, at // 1000)
+            why = GAP_LIVE_START if self._live else GAP_EXPIRED
+            return Gap("", last, at, at - last, 0, why, at // 1000)
         return None
 
     def _unless_known(self, event: Post | Ignored, frame: Frame, at: int) -> list[Step]:
         if isinstance(event, Ignored):
             return [Accepted(event, frame)]
         if event.id in self._recent:
-            return [Known(at)]
+            return [Duplicate(at)]
         self._recent[event.id] = at
         if self.position is None or at > self.position:  # where the feed is to be asked again
             event = event._replace(position=self.position)

@@ -6,16 +6,16 @@ from base64 import b64encode
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, unquote_plus, urlsplit
 
 # The query parameters that feeds.py sets or reads. The value of another one may be somebody's token.
-HARMLESS = {"format", "since", "feed", "shard", "cursor", "wantedCollections"}
+LOGGABLE_QUERY_PARAMS = {"format", "since", "feed", "shard", "cursor", "wantedCollections"}
 # The same for the parts of a path: some servers take their token there.
-HARMLESS_PATH = {"", "api", "coronavirus", "feed", "stream", "subscribe", "v1", "v2", "v3", "ws"}
+LOGGABLE_PATH_PARTS = {"", "api", "coronavirus", "feed", "stream", "subscribe", "v1", "v2", "v3", "ws"}
 HIDDEN = "***"
 SHORTEST_SECRET = 4  # characters; to hide shorter ones makes a text unreadable, and they protect nothing
 MAX_LOGGED = 300  # characters of a server's own text
 URL = re.compile(r"(?:wss?|https?|socks\w*)://[^\s'\"<>]+", re.IGNORECASE)
 
 
-def without_secrets(url: str) -> str:
+def redact_url(url: str) -> str:
     """The address as it may be logged.
 
     Without user and password, with only the query parameters and the parts of the path that are known to be harmless.
@@ -25,22 +25,22 @@ def without_secrets(url: str) -> str:
     except ValueError:  # no address
         return HIDDEN
     host = parts.netloc.rpartition("@")[2]
-    path = "/".join(part if part in HARMLESS_PATH else HIDDEN for part in parts.path.split("/"))
-    shown = [f"{name}={value}" for name, value in parse_qsl(parts.query) if name in HARMLESS]
+    path = "/".join(part if part in LOGGABLE_PATH_PARTS else HIDDEN for part in parts.path.split("/"))
+    shown = [f"{name}={value}" for name, value in parse_qsl(parts.query) if name in LOGGABLE_QUERY_PARAMS]
     return f"{parts.scheme}://{host}{path}{'?' if shown else ''}{'&'.join(shown)}"
 
 
-def redacted(text: str, url: str) -> str:
+def redact_text(text: str, url: str) -> str:
     """A text that came of a request to `url`, as it may be logged: one line, at most MAX_LOGGED characters.
 
     Servers quote in their answers what they were asked for. So the secrets of `url` are replaced, in the encodings in
-    which they are likely to come back, and every address in the text is shown as by `without_secrets`.
+    which they are likely to come back, and every address in the text is shown as by `redact_url`.
     """
     try:
         secrets = _secrets(urlsplit(url))
     except ValueError:  # no address
         return HIDDEN
-    line = " ".join(URL.sub(lambda found: without_secrets(found[0]), text).split())
+    line = " ".join(URL.sub(lambda found: redact_url(found[0]), text).split())
     for secret in sorted(secrets, key=len, reverse=True):
         line = line.replace(secret, HIDDEN)
     line = "".join(character if character.isprintable() else "?" for character in line)
@@ -53,10 +53,10 @@ def _secrets(parts: SplitResult) -> set[str]:
     plain = unquote(login)
     basic = b64encode((plain if ":" in plain else f"{plain}:").encode()).decode()
     written = [*login.split(":", 1), basic if login else "", parts.fragment]
-    written += [part for part in parts.path.split("/") if part not in HARMLESS_PATH]
+    written += [part for part in parts.path.split("/") if part not in LOGGABLE_PATH_PARTS]
     for pair in parts.query.split("&"):
         name, _, value = pair.partition("=")
-        if unquote_plus(name) not in HARMLESS:
+        if unquote_plus(name) not in LOGGABLE_QUERY_PARAMS:
             written.append(value or name)
     decoded = {form for text in written for form in (text, unquote(text), unquote_plus(text))}
     encoded = {form for text in decoded for form in (quote(text, safe=""), html.escape(text))}

@@ -39,10 +39,12 @@ def progress_from(records: Iterable[bytes | str], feed: Feed, shard: Shard) -> F
         return None
     numbering = max(seen, key=lambda record: record.timestamp).numbering
     current = [record for record in seen if record.numbering == numbering]
-    if not feed.dense:
+    if not feed.contiguous:
         position = max(record.number for record in current)
         newest = max(record.timestamp for record in seen)
-        return FeedState(feed.name, numbering, position, newest, newest, recent_ids(current, position, feed.overlap))
+        return FeedState(
+            feed.name, numbering, position, newest, newest, recent_ids(current, position, feed.replay_overlap)
+        )
     return progress_in_numbers(seen, current, feed.name, shard)
 
 

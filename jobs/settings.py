@@ -143,7 +143,7 @@ class AggregatorSettings:
 
 def read_collector_settings(environment: Mapping[str, str]) -> CollectorSettings:
     """Raises SettingError; also for a file that cannot be used."""
-    read = Environment(environment)
+    read = EnvReader(environment)
     topic, rejected_topic = read.topics()
     websocket_url = read.secret("WEBSOCKET_URL", "ws://localhost:5555", websocket_addresses, WEBSOCKET_ALLOWED)
     feed = read.choice("FEED", "simulator", FEEDS)
@@ -160,20 +160,20 @@ def read_collector_settings(environment: Mapping[str, str]) -> CollectorSettings
         topic=topic,
         rejected_topic=rejected_topic,
         id_prefix=read.text("KAFKA_ID_PREFIX", "data-collection", NAME, NAME_ALLOWED),
-        max_frame_bytes=read.whole("MAX_FRAME_BYTES", 262_144, 1_024, 524_288),
-        buffer_frames=read.whole("BUFFER_FRAMES", 20_000, 100, 1_000_000),
+        max_frame_bytes=read.integer("MAX_FRAME_BYTES", 262_144, 1_024, 524_288),
+        buffer_frames=read.integer("BUFFER_FRAMES", 20_000, 100, 1_000_000),
         # At least two of the largest frames that MAX_FRAME_BYTES can allow.
-        buffer_bytes=read.whole("BUFFER_BYTES", 64 * MEBIBYTE, MEBIBYTE, 1_024 * MEBIBYTE),
+        buffer_bytes=read.integer("BUFFER_BYTES", 64 * MEBIBYTE, MEBIBYTE, 1_024 * MEBIBYTE),
         # A feed of plain text may well be silent, and cannot be asked for what it sent meanwhile.
-        max_silence_seconds=read.whole("MAX_SILENCE_SECONDS", 0 if feed == "text" else 60, 0, 86_400),
+        max_silence_seconds=read.integer("MAX_SILENCE_SECONDS", 0 if feed == "text" else 60, 0, 86_400),
         resume_from_topic=read.choice("START_FROM", "topic", ("topic", "live")) == "topic",
-        checkpoint_seconds=read.whole("CHECKPOINT_SECONDS", 2, 1, 120),
+        checkpoint_seconds=read.integer("CHECKPOINT_SECONDS", 2, 1, 120),
     )
 
 
 def read_aggregator_settings(environment: Mapping[str, str]) -> AggregatorSettings:
     """Raises SettingError; also for a file that cannot be used."""
-    read = Environment(environment)
+    read = EnvReader(environment)
     topic, rejected_topic = read.topics()
     mongodb_uri = read.secret("MONGODB_URI", "mongodb://localhost:27017", mongodb_address, MONGODB_ALLOWED)
     return AggregatorSettings(
@@ -182,26 +182,26 @@ def read_aggregator_settings(environment: Mapping[str, str]) -> AggregatorSettin
         topic=topic,
         rejected_topic=rejected_topic,
         id_prefix=read.text("KAFKA_ID_PREFIX", "data-collection", NAME, NAME_ALLOWED),
-        window_seconds=read.whole("WINDOW_SECONDS", 20, 1, 3_600),
-        out_of_order_seconds=read.whole("OUT_OF_ORDER_SECONDS", 1, 0, 3_600),
-        allowed_lateness_seconds=read.whole("ALLOWED_LATENESS_SECONDS", 40, 0, 3_600),
-        planned_posts_per_second=read.whole("PLANNED_POSTS_PER_SECOND", 1_000, 1, 1_000_000),
+        window_seconds=read.integer("WINDOW_SECONDS", 20, 1, 3_600),
+        out_of_order_seconds=read.integer("OUT_OF_ORDER_SECONDS", 1, 0, 3_600),
+        allowed_lateness_seconds=read.integer("ALLOWED_LATENESS_SECONDS", 40, 0, 3_600),
+        planned_posts_per_second=read.integer("PLANNED_POSTS_PER_SECOND", 1_000, 1, 1_000_000),
         replay_from=read.moment("REPLAY_FROM", "earliest"),
-        idle_seconds=read.whole("IDLE_SECONDS", 0, 0, 86_400),
-        checkpoint_seconds=read.whole("CHECKPOINT_SECONDS", 10, 1, 120),
-        max_document_bytes=read.whole("MAX_DOCUMENT_BYTES", 12_000_000, 1_000, 16_000_000),
+        idle_seconds=read.integer("IDLE_SECONDS", 0, 0, 86_400),
+        checkpoint_seconds=read.integer("CHECKPOINT_SECONDS", 10, 1, 120),
+        max_document_bytes=read.integer("MAX_DOCUMENT_BYTES", 12_000_000, 1_000, 16_000_000),
         mongodb_uri=mongodb_uri,
         mongodb_ca_file=read.certificates(
-            "MONGODB_CA_FILE", f"tls=true in {mongodb_uri.name}", applies=addresses.asks_for_tls(mongodb_uri.read())
+            "MONGODB_CA_FILE", f"tls=true in {mongodb_uri.name}", applies=addresses.uses_tls(mongodb_uri.read())
         ),
         database=read.name("MONGODB_DATABASE", DATABASE, addresses.DATABASE),
         collection=read.name("MONGODB_COLLECTION", COLLECTION, addresses.COLLECTION),
         worldometers_url=read.secret("WORLDOMETERS_URL", worldometers.URL, page_address, PAGE_ALLOWED),
-        refresh_seconds=read.whole("WORLDOMETERS_REFRESH_SECONDS", 60, 1, 86_400),
+        refresh_seconds=read.integer("WORLDOMETERS_REFRESH_SECONDS", 60, 1, 86_400),
     )
 
 
-class Environment:
+class EnvReader:
     """Reads single settings; an unset or empty variable means the default."""
 
     def __init__(self, variables: Mapping[str, str]) -> None:
@@ -210,7 +210,7 @@ class Environment:
     def choice(self, name: str, default: str, allowed: tuple[str, ...]) -> str:
         return self._read(name, default, lambda value: value if value in allowed else None, " or ".join(allowed))
 
-    def whole(self, name: str, default: int, low: int, high: int) -> int:
+    def integer(self, name: str, default: int, low: int, high: int) -> int:
         def parse(value: str) -> int | None:
             return int(value) if re.fullmatch("[0-9]{1,18}", value) and low <= int(value) <= high else None
 

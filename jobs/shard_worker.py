@@ -24,7 +24,7 @@ BATCH_FRAMES = 500
 # Many frames of half a kilobyte, or two of the largest ones.
 BATCH_BYTES = 1_048_576
 # How many batches wait for Kafka; when they do, frames wait, and then the socket is read slower.
-BATCHES_AHEAD = 40
+MAX_QUEUED_BATCHES = 40
 # What a batch, a record and a remembered position take beside their texts: the objects around them.
 BATCH_OVERHEAD_BYTES = 1_000
 RECORD_OVERHEAD_BYTES = 80
@@ -32,7 +32,7 @@ RECENT_BYTES = 100
 IDLE_SECONDS = 0.005
 HEARTBEAT_SECONDS = 1.0
 # For so long after a connection was made, silence may only mean that the server is looking for the posts asked for.
-ANSWER_SECONDS = 10.0
+REPLAY_GRACE_SECONDS = 10.0
 
 
 class Result(NamedTuple):
@@ -90,10 +90,10 @@ class ShardWorker:
         self.feed = make_feed(settings.feed, lambda: uuid.uuid4().hex)
         self.processor = FeedProcessor(self.feed, shard, clean, progress)
         if begin_live:
-            self.processor.on_resume_rejected()  # what is passed over is reported as a hole
+            self.processor.on_resume_rejected()  # what is passed over is reported as a gap
         self.reader = Reader(
             settings.websocket_url.read(),
-            self._address,
+            self._build_url,
             capacity=settings.buffer_frames,
             max_bytes=settings.buffer_bytes,
             max_frame=settings.max_frame_bytes,
@@ -103,7 +103,7 @@ class ShardWorker:
         self._partitions = partitions
         self._partition_count = 0
         self._set_keys()
-        self._results = Results(BATCHES_AHEAD, settings.buffer_bytes)
+        self._results = Results(MAX_QUEUED_BATCHES, settings.buffer_bytes)
         self._newest_at = self._beat_at = time.monotonic()
         self._answered = False
         self._stopping = threading.Event()
@@ -129,7 +129,7 @@ class ShardWorker:
         self._partitions.stop()
         self._thread.join(5)
 
-    def _address(self, base: str, resume: bool) -> str:
+    def _build_url(self, base: str, resume: bool) -> str:
         return self.feed.url(base, self.processor.resume_from if resume else None, self.shard)
 
     def _set_keys(self) -> None:
@@ -149,18 +149,18 @@ class ShardWorker:
         try:
             while not self._stopping.is_set():
                 self._set_keys()
-                events = self.reader.take(BATCH_FRAMES, BATCH_BYTES)
+                events = self.reader.dequeue(BATCH_FRAMES, BATCH_BYTES)
                 batch = self._apply(events) if events else self._heartbeat()
-                self.reader.handled()
+                self.reader.ack()
                 if batch is not None:
-                    self._hand_over(batch)
+                    self._enqueue(batch)
                 if not events:
                     time.sleep(IDLE_SECONDS)
         except Exception:
             log.exception("the collection's thread died")
             raise
 
-    def _hand_over(self, batch: Batch) -> None:
+    def _enqueue(self, batch: Batch) -> None:
         progress = self.processor.progress
         result = Result(batch, progress, size_of(batch, progress))
         while not self._stopping.is_set():
@@ -173,16 +173,16 @@ class ShardWorker:
         self._newest_at = time.monotonic()
         if set(map(type, events)) == {Frame}:  # nearly always
             self._answered = True
-            return self._checked(self.processor.take(cast("list[Frame]", events)))
+            return self._log_errors(self.processor.process(cast("list[Frame]", events)))
         batch = Batch()
         for is_frame, group in itertools.groupby(events, lambda event: isinstance(event, Frame)):
             if is_frame:
                 self._answered = True
-                batch.add(self.processor.take(cast("Iterator[Frame]", group)))
+                batch.add(self.processor.process(cast("Iterator[Frame]", group)))
                 continue
             for event in group:
                 self._apply_to(batch, event)
-        return self._checked(batch)
+        return self._log_errors(batch)
 
     def _apply_to(self, batch: Batch, event: Event) -> None:
         if isinstance(event, Subscribed):
@@ -194,7 +194,7 @@ class ShardWorker:
             batch.add(self.processor.skip(f"a frame larger than {event.limit} bytes", int(time.time() * 1000)))
 
     @staticmethod
-    def _checked(batch: Batch) -> Batch:
+    def _log_errors(batch: Batch) -> Batch:
         for error in batch.errors:
             log.error(error)
         return batch
@@ -203,15 +203,15 @@ class ShardWorker:
         """A heartbeat a second in each partition while the feed is known to have no older post to send."""
         now = time.monotonic()
         # In this order: a frame that comes behind the pong is still pending, or newer than it.
-        alive_until, connected_at = self.reader.alive_until, self.reader.connected_at
-        if now - self._beat_at < HEARTBEAT_SECONDS or self.reader.pending():
+        caught_up_at, connected_at = self.reader.caught_up_at, self.reader.connected_at
+        if now - self._beat_at < HEARTBEAT_SECONDS or self.reader.has_unacked():
             return None
         if not self.feed.resumable:
             quiet = now - self._newest_at
         elif connected_at is None:
             return None
         else:
-            quiet = alive_until - (self._newest_at if self._answered else connected_at + ANSWER_SECONDS)
+            quiet = caught_up_at - (self._newest_at if self._answered else connected_at + REPLAY_GRACE_SECONDS)
         self._beat_at = now
         return Batch(posts=self.processor.heartbeat(int(time.time() * 1000), int(quiet * 1000)))
 
@@ -230,7 +230,7 @@ class ShardWorker:
         newest = self.processor.progress.timestamp
         if not newest:
             return 0
-        quiet = max(0.0, self.reader.alive_until - self._newest_at)
+        quiet = max(0.0, self.reader.caught_up_at - self._newest_at)
         return max(0, int(time.time() - newest / 1000 - quiet))
 
 

@@ -18,7 +18,7 @@ from websockets.http11 import Response
 # Looked up once: an enumeration's members are slow to get at, and to hash.
 TEXT, BINARY, CONTINUATION = Opcode.TEXT, Opcode.BINARY, Opcode.CONT
 # A server's possible answers to a request for a position that it does not have.
-REFUSALS = {HTTPStatus.BAD_REQUEST, HTTPStatus.GONE, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE}
+RESUME_REJECTED_STATUSES = {HTTPStatus.BAD_REQUEST, HTTPStatus.GONE, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE}
 MAX_WAIT = 300.0  # seconds; a server may say a day by mistake
 
 
@@ -83,7 +83,7 @@ def refusal(response: Response, resumed: bool, now: float) -> Ending:
     wait = retry_after(response.headers, now)
     if wait is not None:  # a server that is busy says nothing about the position
         return Ending(f"{reason}, Retry-After {wait:.0f} s, {body}", wait=wait)
-    return Ending(f"{reason} {body}", refused=resumed and response.status_code in REFUSALS)
+    return Ending(f"{reason} {body}", refused=resumed and response.status_code in RESUME_REJECTED_STATUSES)
 
 
 def retry_after(headers: Headers, now: float) -> float | None:

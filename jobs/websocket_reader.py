@@ -20,14 +20,14 @@ from websockets.frames import Frame as WireFrame
 
 from jobs.feed_processor import Frame
 from jobs.proxies import websocket_proxy
-from jobs.redaction import redacted, without_secrets
+from jobs.redaction import redact_text, redact_url
 from jobs.websocket_connection import CONTINUATION, TEXT, Ending, FrameConnection, Step, refusal, step_after
 
 log = logging.getLogger(__name__)
 
 OPEN_SECONDS = 10.0
 PING_SECONDS = 1.0
-PONG_SECONDS = 15.0
+PONG_TIMEOUT_SECONDS = 15.0
 # As websockets' own limit: the protocol layer limits a message's bytes, but not how many empty parts it has.
 MAX_FRAGMENTS = 4_096
 # What a buffered event, or a part of a message, takes beside its data: the objects around it.
@@ -88,7 +88,7 @@ class Reader:
         ca_file: str | None = None,
     ) -> None:
         self._urls = urls
-        self._address = address
+        self._build_url = address
         self._capacity = capacity
         self._max_bytes = max_bytes
         self._max_frame = max_frame
@@ -100,7 +100,7 @@ class Reader:
         # Each event with the bytes of all events up to it, `_put` when it came.
         self._events: deque[tuple[int, Event]] = deque()
         # In bytes since the start. Each is written by one thread only; when they are equal, everything is in effect.
-        self._put = self._taken = self._handled = 0
+        self._enqueued = self._dequeued = self._acked = 0
         self._fragments: list[WireFrame] = []
         self._fragment_bytes = 0
         self._step = Step.RESUME
@@ -118,7 +118,7 @@ class Reader:
         self.connects = 0
         self.silences = 0
         # Monotonic time up to which the server is known to have sent everything it had.
-        self.alive_until = time.monotonic()
+        self.caught_up_at = time.monotonic()
         self.connected_at: float | None = None
 
     def start(self) -> None:
@@ -135,20 +135,20 @@ class Reader:
     def alive(self) -> bool:
         return self._thread.is_alive()
 
-    def take(self, most: int, most_bytes: int) -> list[Event]:
+    def dequeue(self, most: int, most_bytes: int) -> list[Event]:
         """Up to `most` events, oldest first; call `handled` when what they say is in effect.
 
         The one with which they reach `most_bytes`, counted as in the buffer, is the last one.
         """
         events, taken = self._events, []
-        position = self._taken
+        position = self._dequeued
         end = position + most_bytes
         for _ in range(min(most, len(events))):
             position, event = events.popleft()
             taken.append(event)
             if position >= end:
                 break
-        self._taken = position
+        self._dequeued = position
         if self._paused is not None and self._half_empty() and self._loop is not None:
             with contextlib.suppress(RuntimeError):  # the loop ends with the connection
                 self._loop.call_soon_threadsafe(self._resume)
@@ -156,15 +156,15 @@ class Reader:
 
     def _half_empty(self) -> bool:
         # Without the parts of a message: they may be more than half, and only reading on completes them.
-        return len(self._events) < self._capacity // 2 and self._put - self._taken < self._max_bytes // 2
+        return len(self._events) < self._capacity // 2 and self._enqueued - self._dequeued < self._max_bytes // 2
 
-    def handled(self) -> None:
+    def ack(self) -> None:
         """Everything taken so far is in effect, the position included."""
-        self._handled = self._taken
+        self._acked = self._dequeued
 
-    def pending(self) -> bool:
+    def has_unacked(self) -> bool:
         """Whether something came that is not yet in effect."""
-        return self._handled != self._put
+        return self._acked != self._enqueued
 
     def _receive(self, frame: WireFrame, transport: asyncio.Transport) -> None:
         """Append a data frame, and stop reading the socket while the buffer is full; on the reader's thread."""
@@ -172,13 +172,13 @@ class Reader:
         if frame.fin and opcode is not CONTINUATION:
             data = bytes(frame.data)
             # As `_append` does, without the cost of a call for each frame.
-            put = self._put = self._put + len(data) + OVERHEAD_BYTES
+            put = self._enqueued = self._enqueued + len(data) + OVERHEAD_BYTES
             self._events.append((put, Frame(data, opcode is TEXT, int(self._clock() * 1000))))
         else:
             self._receive_part(frame)
-            put = self._put
+            put = self._enqueued
         if (
-            put - self._taken + self._fragment_bytes >= self._max_bytes or len(self._events) >= self._capacity
+            put - self._dequeued + self._fragment_bytes >= self._max_bytes or len(self._events) >= self._capacity
         ) and self._paused is None:
             transport.pause_reading()
             self._paused = transport
@@ -191,7 +191,7 @@ class Reader:
             self._fragments.append(frame)
             self._fragment_bytes += len(frame.data) + OVERHEAD_BYTES
         if frame.fin:
-            event = self._assembled(self._fragments)
+            event = self._assemble(self._fragments)
             self._drop_parts()
             self._append(event, len(event.data) if isinstance(event, Frame) else 0)
 
@@ -199,15 +199,15 @@ class Reader:
         self._fragments = []
         self._fragment_bytes = 0
 
-    def _assembled(self, fragments: list[WireFrame]) -> Event:
+    def _assemble(self, fragments: list[WireFrame]) -> Event:
         if len(fragments) > MAX_FRAGMENTS:
             return TooLarge(self._max_frame)
         data = b"".join(bytes(fragment.data) for fragment in fragments)
         return Frame(data, fragments[0].opcode is TEXT, int(self._clock() * 1000))
 
     def _append(self, event: Event, size: int = 0) -> None:
-        self._put += size + OVERHEAD_BYTES
-        self._events.append((self._put, event))
+        self._enqueued += size + OVERHEAD_BYTES
+        self._events.append((self._enqueued, event))
 
     def _resume(self) -> None:
         if self._paused is not None:
@@ -231,7 +231,7 @@ class Reader:
         pause = self._back_off[0]
         while not self._stopping.is_set():
             # Only when all that came is handled is the position to go on from known.
-            if self.pending():
+            if self.has_unacked():
                 await asyncio.sleep(0.01)
                 continue
             url = self._urls[self._turn]
@@ -245,7 +245,7 @@ class Reader:
             pause = self._back_off[0] if held else pause
             self._plan(ending)
             seconds = max(pause * (0.5 + self._jitter()), self._free_at[self._turn] - time.monotonic())
-            shown = without_secrets(url), redacted(ending.reason, url), seconds, self._step.value
+            shown = redact_url(url), redact_text(ending.reason, url), seconds, self._step.value
             log.warning("feed %s: %s; the next attempt comes in %.1f s and %s", *shown)
             await self._sleep(seconds)
             pause = min(pause * 2, self._back_off[1])
@@ -264,22 +264,22 @@ class Reader:
 
     async def _attempt(self, url: str) -> Ending:
         """Ask once, and read the answer until it ends; returns why it ended."""
-        without = self._address(url, False)
-        address = without if self._step in (Step.PROBE, Step.LIVE) else self._address(url, True)
+        without = self._build_url(url, False)
+        address = without if self._step in (Step.PROBE, Step.LIVE) else self._build_url(url, True)
         probe = self._step is Step.PROBE
         if not probe:
             self._append(Subscribed(resumed=address != without))
         through = ""
         try:
             proxy = websocket_proxy(address)
-            through = f" (through the proxy {without_secrets(proxy)})" if proxy else ""
+            through = f" (through the proxy {redact_url(proxy)})" if proxy else ""
             async with self._connect(address, proxy, _ignore if probe else self._receive) as connection:
                 if probe:
                     return Ending("it serves the request without the position", served=True)
                 self.connected_at = time.monotonic()
                 self.connected = True
-                log.info("feed %s: connected%s", without_secrets(address), through)
-                return Ending(await self._keep(connection), served=True)
+                log.info("feed %s: connected%s", redact_url(address), through)
+                return Ending(await self._keepalive(connection), served=True)
         except InvalidStatus as error:
             return refusal(error.response, address != without, self._clock())
         except Exception as error:  # noqa: BLE001 - whatever it is, the next attempt may work
@@ -307,16 +307,16 @@ class Reader:
             **options,
         )
 
-    async def _keep(self, connection: ClientConnection) -> str:
+    async def _keepalive(self, connection: ClientConnection) -> str:
         """Ping the server each second, since a frozen one looks like a quiet one; returns why the connection ended."""
         heard, heard_at = self._heard(), time.monotonic()
         try:
             while not self._stopping.is_set():
                 sent = time.monotonic()
-                if not await self._answered(connection, await connection.ping()):
-                    return f"no answer to a ping within {PONG_SECONDS:g} s"
+                if not await self._await_pong(connection, await connection.ping()):
+                    return f"no answer to a ping within {PONG_TIMEOUT_SECONDS:g} s"
                 # Frames come in order: all that the server sent before the pong is in the buffer.
-                self.alive_until = sent
+                self.caught_up_at = sent
                 if self._paused is not None or heard != self._heard():
                     heard, heard_at = self._heard(), time.monotonic()
                 elif self._max_silence is not None and sent - heard_at >= self._max_silence:
@@ -335,12 +335,12 @@ class Reader:
             task.uncancel()
         return "stopped"
 
-    async def _answered(self, connection: ClientConnection, pong: Awaitable[float]) -> bool:
+    async def _await_pong(self, connection: ClientConnection, pong: Awaitable[float]) -> bool:
         """Wait for the pong, and on while something is heard or nothing can be; False: none came."""
         while True:
             heard = self._heard()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(PONG_SECONDS):
+                async with asyncio.timeout(PONG_TIMEOUT_SECONDS):
                     await asyncio.shield(pong)
                 return True
             if connection.protocol.close_sent is not None:  # the peer does not end it
@@ -352,7 +352,7 @@ class Reader:
 
     def _heard(self) -> tuple[int, int, int]:
         """Differs from an earlier one when data came meanwhile, or could not come: the buffer was full."""
-        return self._put, len(self._fragments), self._pauses
+        return self._enqueued, len(self._fragments), self._pauses
 
     async def _sleep(self, seconds: float) -> None:
         end = time.monotonic() + seconds

@@ -1,6 +1,6 @@
 """The world's COVID-19 counters, read from the table that Worldometers serves as HTML.
 
-Source: `URL` below, which has no API and was last updated in April 2024. `parse_counters` is pure, `PageGetter`
+Source: `URL` below, which has no API and was last updated in April 2024. `parse_counters` is pure, `PageFetcher`
 does the network, `CachedCounters` decides when to use them and what to serve meanwhile.
 """
 
@@ -18,8 +18,8 @@ from urllib.parse import urlsplit
 import requests
 from bs4 import BeautifulSoup
 
-from jobs.addresses import is_own
-from jobs.redaction import redacted, without_secrets
+from jobs.addresses import bypasses_proxy
+from jobs.redaction import redact_text, redact_url
 
 URL = "https://www.worldometers.info/coronavirus/"
 # Two more tables of the same shape follow: yesterday, yesterday2. Until March 2020 there was one, with the second id.
@@ -131,7 +131,7 @@ def _skip_redirect_body(response: requests.Response, **_: object) -> None:
 
 
 @dataclass
-class PageGetter:
+class PageFetcher:
     """Call it with a URL to get the body of the page, in bytes; whatever goes wrong raises an exception.
 
     A call takes at most `deadline` seconds, also if the name look-up hangs or the site trickles its headers,
@@ -165,7 +165,7 @@ class PageGetter:
         body = bytearray()
         with requests.Session() as session:
             session.headers["User-Agent"] = USER_AGENT
-            session.trust_env = not is_own(urlsplit(url).hostname or "")  # the environment's proxies
+            session.trust_env = not bypasses_proxy(urlsplit(url).hostname or "")  # the environment's proxies
             session.max_redirects = 3
             session.hooks["response"] = [_skip_redirect_body]
             with session.get(url, timeout=self.time_limits, stream=True) as response:
@@ -185,48 +185,48 @@ class PageGetter:
 class CachedCounters:
     """The counters of the page at `url`, fetched at most once per `refresh_seconds`, failures included.
 
-    While the site fails, the last good ones are served until they are `keep_seconds` old, then None. `get` is
+    While the site fails, the last good ones are served until they are `max_stale_seconds` old, then None. `get` is
     for any thread, never raises for anything that the network or the page does, and takes at most as long as
-    `getter` (10 s) and `parse_counters` (0.03 s) do; while one thread asks the site, the others wait. `clock` is in
+    `fetch` (10 s) and `parse_counters` (0.03 s) do; while one thread asks the site, the others wait. `clock` is in
     seconds and must not run backwards.
     """
 
     url: str = URL
-    getter: Callable[[str], bytes] = field(default_factory=PageGetter)
+    fetch: Callable[[str], bytes] = field(default_factory=PageFetcher)
     clock: Callable[[], float] = time.monotonic
     refresh_seconds: float = 60.0
-    keep_seconds: float = 24 * 60 * 60.0
+    max_stale_seconds: float = 24 * 60 * 60.0
     fetches: int = field(default=0, init=False)  # attempts, good or not
     failures: int = field(default=0, init=False)
-    _tried_at: float = field(default=float("-inf"), init=False)
-    _good_at: float = field(default=float("-inf"), init=False)
-    _good: Counters | None = field(default=None, init=False)
+    _last_attempt: float = field(default=float("-inf"), init=False)
+    _last_success: float = field(default=float("-inf"), init=False)
+    _last_counters: Counters | None = field(default=None, init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     @property
     def age(self) -> float | None:
         """Seconds since the last good fetch began; None before the first."""
-        return self.clock() - self._good_at if self._good else None
+        return self.clock() - self._last_success if self._last_counters else None
 
     def get(self) -> Counters | None:
         with self._lock:
             now = self.clock()
-            if now - self._tried_at >= self.refresh_seconds:
+            if now - self._last_attempt >= self.refresh_seconds:
                 self._refresh(now)
-            return self._good if now - self._good_at <= self.keep_seconds else None
+            return self._last_counters if now - self._last_success <= self.max_stale_seconds else None
 
     def _refresh(self, now: float) -> None:
-        failing = self._good_at < self._tried_at
-        self.fetches, self._tried_at = self.fetches + 1, now
+        failing = self._last_success < self._last_attempt
+        self.fetches, self._last_attempt = self.fetches + 1, now
         try:
-            self._good, self._good_at = parse_counters(self.getter(self.url)), now
+            self._last_counters, self._last_success = parse_counters(self.fetch(self.url)), now
             if failing:
-                log.info("counters from %s again", without_secrets(self.url))
+                log.info("counters from %s again", redact_url(self.url))
         except Exception as error:  # noqa: BLE001 - a window must not fail because somebody's web page did
             self.failures += 1
-            age = now - self._good_at
-            served = f"serving those of {age:.0f} s ago" if age <= self.keep_seconds else "serving none"
-            shown, reason = without_secrets(self.url), redacted(f"{type(error).__name__}: {error}", self.url)
+            age = now - self._last_success
+            served = f"serving those of {age:.0f} s ago" if age <= self.max_stale_seconds else "serving none"
+            shown, reason = redact_url(self.url), redact_text(f"{type(error).__name__}: {error}", self.url)
             log.warning("no counters from %s: %s; %s", shown, reason, served)
 
 

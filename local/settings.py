@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from jobs.addresses import MONGODB_ALLOWED, mongodb_address
-from jobs.settings import Environment, SettingError
+from jobs.settings import EnvReader, SettingError
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -108,9 +108,9 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
     """
     defaults = Settings()
     own_store = any(environment.get(name) for name in ("MONGODB_URI", "MONGODB_URI_FILE"))
-    read = Environment(environment)
+    read = EnvReader(environment)
     ports = Ports(
-        **{name: read.whole(f"{name.upper()}_PORT", port, 1, 65_535) for name, port in vars(defaults.ports).items()}
+        **{name: read.integer(f"{name.upper()}_PORT", port, 1, 65_535) for name, port in vars(defaults.ports).items()}
     )
     used = list(vars(ports).values())
     if len(set(used)) != len(used):
@@ -122,6 +122,6 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         feed=read.choice("FEED", defaults.feed, FEEDS),
         mongodb_uri=read.secret("MONGODB_URI", "", mongodb_address, MONGODB_ALLOWED).read() if own_store else None,
         rate=read.number("SIMULATOR_RATE", defaults.rate, 0.01, 100_000),
-        window_seconds=read.whole("WINDOW_SECONDS", defaults.window_seconds, 1, 3_600),
-        documents=read.whole("DOCUMENTS", 0, 0, 1_000_000) or None,
+        window_seconds=read.integer("WINDOW_SECONDS", defaults.window_seconds, 1, 3_600),
+        documents=read.integer("DOCUMENTS", 0, 0, 1_000_000) or None,
     )

@@ -25,8 +25,8 @@ from pymongo.errors import OperationFailure, PyMongoError
 from jobs.audit.ledger import Document, Range, Record, Span, Terms, audit
 from jobs.audit.report import Report
 from jobs.kafka_security import client_options, read_files
-from jobs.kafka_topic import RECONNECT_BACKOFF_MS, retried_errors, telling
-from jobs.settings import AggregatorSettings, Environment, SettingError, read_aggregator_settings
+from jobs.kafka_topic import RECONNECT_BACKOFF_MS, retried_errors, root_cause
+from jobs.settings import AggregatorSettings, EnvReader, SettingError, read_aggregator_settings
 
 TIMEOUT_MS = 15_000
 PROGRESS_SECONDS = 3.0
@@ -40,7 +40,7 @@ class UnreachableError(RuntimeError):
     """Kafka or MongoDB cannot be read; the text is one line for the user and shows no URI."""
 
 
-class FeedState:
+class ProgressLine:
     """Says how much was read, every few seconds."""
 
     def __init__(self, say: Say, clock: Callable[[], float] = time.monotonic) -> None:
@@ -57,7 +57,7 @@ class FeedState:
 class Source:
     """A Reader (see ledger.py) of Kafka and MongoDB. Raises UnreachableError."""
 
-    def __init__(self, consumer: KafkaConsumer, stored: Stored, progress: FeedState) -> None:
+    def __init__(self, consumer: KafkaConsumer, stored: Stored, progress: ProgressLine) -> None:
         self._consumer = consumer
         self._stored = stored
         self._progress = progress
@@ -147,7 +147,7 @@ def mongodb_errors() -> Iterator[None]:
 @contextlib.contextmanager
 def opened(settings: AggregatorSettings, say: Say) -> Iterator[Source]:
     with consumer(settings) as client, database(settings) as stored:
-        yield Source(client, stored, FeedState(say))
+        yield Source(client, stored, ProgressLine(say))
 
 
 @contextlib.contextmanager
@@ -172,7 +172,7 @@ def consumer(settings: AggregatorSettings) -> Iterator[KafkaConsumer]:
             if any(isinstance(reason, SaslAuthenticationFailedError) for reason in retried):
                 user = settings.security.username
                 raise UnreachableError(f"{where} refuses KAFKA_USERNAME={user!r} with its password") from error
-            raise UnreachableError(f"no Kafka answers at {where}: {telling(retried, error)}") from error
+            raise UnreachableError(f"no Kafka answers at {where}: {root_cause(retried, error)}") from error
     with contextlib.closing(client):
         yield client
 
@@ -199,7 +199,7 @@ def run(environment: Mapping[str, str], say: Say = lambda _: None) -> Report:
 
     Raises SettingError, and UnreachableError when Kafka or MongoDB cannot be read.
     """
-    settings, own = read_aggregator_settings(environment), Environment(environment)
+    settings, own = read_aggregator_settings(environment), EnvReader(environment)
     terms = Terms(
         topic=settings.topic,
         rejected_topic=settings.rejected_topic,
@@ -207,8 +207,8 @@ def run(environment: Mapping[str, str], say: Say = lambda _: None) -> Report:
         out_of_order_ms=settings.out_of_order_seconds * 1000,
         idle_ms=settings.idle_seconds * 1000,
         now_ms=int(time.time() * 1000),
-        retention_days=own.whole("MONGODB_RETENTION_DAYS", 0, 0, 36_500),
-        wait_seconds=own.whole("AUDIT_WAIT_SECONDS", 60, 0, 86_400),
+        retention_days=own.integer("MONGODB_RETENTION_DAYS", 0, 0, 36_500),
+        wait_seconds=own.integer("AUDIT_WAIT_SECONDS", 60, 0, 86_400),
     )
     with opened(settings, say) as source:
         return audit(source, terms, clock=time.monotonic, sleep=time.sleep, say=say)

@@ -19,11 +19,11 @@ from jobs.audit.numbers import (
     SAMPLES,
     Account,
     Beat,
-    Hole,
-    Numbers,
+    Gap,
+    NumberSet,
     NumberSum,
     SourceCount,
-    hole_of,
+    gap_of,
     position_of,
     read_object,
 )
@@ -50,8 +50,8 @@ from jobs.documents import iso, unix
 from jobs.event_time import MAX_AHEAD_MS
 from jobs.feeds import FEEDS, make_feed
 
-# The sources whose positions are numbers without holes.
-NUMBERED = frozenset(kind for kind in FEEDS if make_feed(kind, str).dense)
+# The sources whose positions are numbers without gaps.
+NUMBERED = frozenset(kind for kind in FEEDS if make_feed(kind, str).contiguous)
 
 GRACE_MS = 2_000  # how long after its end a window may take to be written
 WAIT_SECONDS = 60.0
@@ -153,7 +153,7 @@ class Terms:
 
     now_ms: the clock, ms since 1970 UTC; idle_ms: after how long without a record a partition holds no window open,
     0: never; retention_days: after how many days documents are deleted, 0: never; wait_seconds: for how long what is
-    not there yet is awaited; numbered: sources whose positions are numbers without holes.
+    not there yet is awaited; numbered: sources whose positions are numbers without gaps.
     """
 
     topic: str
@@ -256,9 +256,9 @@ class Partition:
     """
 
     span: Span
-    rejected: Numbers = field(default_factory=Numbers)
-    met: Numbers = field(default_factory=Numbers)
-    unrejected: Numbers = field(default_factory=Numbers)
+    rejected: NumberSet = field(default_factory=NumberSet)
+    met: NumberSet = field(default_factory=NumberSet)
+    unrejected: NumberSet = field(default_factory=NumberSet)
     newest: int | None = None
     appended: int | None = None
     firsts: dict[str, Seen] = field(default_factory=dict)
@@ -277,7 +277,7 @@ class Partition:
         """Offsets that were rejected and hold no record."""
         begin, end = self.span
         for first, last in self.rejected.runs(begin, end - 1) if begin < end else ():
-            yield from (offset for low, high in self.met.gaps(first, last) for offset in range(low, high + 1))
+            yield from (offset for low, high in self.met.missing_runs(first, last) for offset in range(low, high + 1))
 
 
 class Ledger:
@@ -298,11 +298,11 @@ class Ledger:
         self._partitions: dict[int, Partition] = {}
         self._rejected_spans: dict[int, Span] = {}
         # Rejections of records that may have been read before, by partition.
-        self._fresh: dict[int, Numbers] = {}
+        self._fresh: dict[int, NumberSet] = {}
         self._homeless: set[str] = set()
         self._accounts: dict[tuple[str, str], Account] = {}
         self._counts: dict[str, Counter[str]] = {}
-        self._other_holes: dict[str, list[Hole]] = {}
+        self._other_gaps: dict[str, list[Gap]] = {}
         self._unreadable = self._others = self._others_rejected = 0
         self._buckets: dict[int, Tally] = {}
         self._stored: dict[int, list[Stored]] = {}
@@ -408,19 +408,19 @@ class Ledger:
         if number not in self._partitions:
             self._homeless.add(key)
         elif self._partitions[number].rejected.add(offset) and offset >= self._partitions[number].span.begin:
-            self._fresh.setdefault(number, Numbers()).add(offset)
+            self._fresh.setdefault(number, NumberSet()).add(offset)
 
     def _take_rejection(self, source: str, rejection: Mapping[str, object], partition: int) -> None:
-        """A rejection by the collector: a frame, an emptied post, or a hole."""
+        """A rejection by the collector: a frame, an emptied post, or a gap."""
         numbered = source in self._terms.numbered
-        if (told := hole_of(rejection)) is not None:
-            numbering, hole = told
+        if (told := gap_of(rejection)) is not None:
+            numbering, gap = told
             if numbered:
                 account = self._account(source, numbering)
-                account.holes.append(hole)
-                self._cut_by_rejection(account, partition, hole.first)
+                account.gaps.append(gap)
+                self._cut_by_rejection(account, partition, gap.first)
             else:
-                self._other_holes.setdefault(source, []).append(hole)
+                self._other_gaps.setdefault(source, []).append(gap)
             return
         numbering, number = position_of(rejection.get("position"))
         emptied = rejection.get("reason") == EMPTIED
@@ -663,12 +663,12 @@ class Ledger:
 
     def _sources(self) -> Iterator[SourceCount]:
         for account in self._accounts.values():
-            if account.sum() is None and (account.holes or account.known.last is not None):
+            if account.sum() is None and (account.gaps or account.known.last is not None):
                 yield account.unjudged()
-        for source in sorted({*self._counts, *self._other_holes}):
+        for source in sorted({*self._counts, *self._other_gaps}):
             counts = self._counts.get(source, Counter())
-            holes = tuple(self._other_holes.get(source, ()))
-            yield SourceCount(source, counts["posts"], counts["emptied"], counts["rejected"], holes)
+            gaps = tuple(self._other_gaps.get(source, ()))
+            yield SourceCount(source, counts["posts"], counts["emptied"], counts["rejected"], gaps)
 
     def _topic_sum(self, verdict: Verdict, faults: tuple[Fault, ...]) -> TopicSum:
         topic, waiting = self._terms.topic, [unit for unit in verdict.open if unit.posts.kept]

@@ -35,7 +35,7 @@ def read_object(value: bytes | None) -> dict[str, object] | None:
     return found if isinstance(found, dict) else None
 
 
-def whole(value: object) -> int | None:
+def as_bigint(value: object) -> int | None:
     """A number as Flink reads a BIGINT."""
     if isinstance(value, str) and re.fullmatch(r"\s*[+-]?[0-9]{1,19}\s*", value):
         value = int(value)
@@ -50,7 +50,7 @@ def position_of(token: object) -> tuple[str, int | None]:
     return (numbering, int(number)) if re.fullmatch("[0-9]{1,19}", number, re.ASCII) else ("", None)
 
 
-class Numbers:
+class NumberSet:
     """A set of whole numbers of 0 or more that mostly follow each other: a bit each."""
 
     def __init__(self) -> None:
@@ -93,7 +93,7 @@ class Numbers:
         if run:
             yield run
 
-    def gaps(self, first: int, last: int) -> Iterator[Run]:
+    def missing_runs(self, first: int, last: int) -> Iterator[Run]:
         """The runs of numbers that are not there, within these limits, in order."""
         following = first
         for low, high in self.runs(first, last):
@@ -136,7 +136,7 @@ def ones(word: int, base: int) -> Iterator[Run]:
         word, base = word >> length, base + length
 
 
-class Hole(NamedTuple):
+class Gap(NamedTuple):
     """Numbers that the collector reported as not delivered: `lost` + `rejected` of those from `first` to `last`.
 
     A shard has only some of the numbers in between. first, last: None when nobody knows it; rejected: frames whose
@@ -154,19 +154,19 @@ class Hole(NamedTuple):
         return self.lost + self.rejected
 
 
-def hole_of(rejection: Mapping[str, object]) -> tuple[str, Hole] | None:
-    """(numbering, hole) of a record of `tweets.rejected` that reports one, else None."""
+def gap_of(rejection: Mapping[str, object]) -> tuple[str, Gap] | None:
+    """(numbering, gap) of a record of `tweets.rejected` that reports one, else None."""
     reason, record = rejection.get("reason"), rejection.get("record")
     if not isinstance(reason, str) or not (reason.startswith(LOST) or reason == NOT_LOST):
         return None
     told = read_object(record.encode("utf-8", "replace")) if isinstance(record, str) else None
     if told is None or not {"numbering", "first", "last"} <= told.keys():
         return None
-    first, last = whole(told["first"]), whole(told["last"])
-    lost, rejected = max(0, whole(told.get("lost")) or 0), max(0, whole(told.get("rejected")) or 0)
+    first, last = as_bigint(told["first"]), as_bigint(told["last"])
+    lost, rejected = max(0, as_bigint(told.get("lost")) or 0), max(0, as_bigint(told.get("rejected")) or 0)
     if first is not None and last is not None and not 0 <= first <= last:
         return None
-    return str(told["numbering"] or ""), Hole(first, last, lost, rejected, reason.removeprefix(LOST))
+    return str(told["numbering"] or ""), Gap(first, last, lost, rejected, reason.removeprefix(LOST))
 
 
 @dataclass(frozen=True)
@@ -174,7 +174,7 @@ class NumberSum:
     """The first sum of one source and numbering.
 
     The numbers from `first` to `last` are judged: posts + emptied + rejected + lost. missing, doubled: how many numbers
-    are nowhere, or more than once, with some of them. holes: what was reported LOST. earlier, later: how many known
+    are nowhere, or more than once, with some of them. gaps: what was reported LOST. earlier, later: how many known
     numbers lie outside first..last, and are not judged (yet).
     """
 
@@ -190,7 +190,7 @@ class NumberSum:
     missing_samples: tuple[Run, ...]
     doubled: int
     doubled_samples: tuple[int, ...]
-    holes: tuple[Hole, ...]
+    gaps: tuple[Gap, ...]
     earlier: int
     later: int
 
@@ -211,7 +211,7 @@ class SourceCount:
     posts: int = 0
     emptied: int = 0
     rejected: int = 0
-    holes: tuple[Hole, ...] = ()
+    gaps: tuple[Gap, ...] = ()
     why: str = "without a number"
 
 
@@ -235,10 +235,10 @@ class Account:
 
     source: str
     numbering: str
-    known: Numbers = field(default_factory=Numbers)
-    emptied: Numbers = field(default_factory=Numbers)
-    rejected: Numbers = field(default_factory=Numbers)
-    holes: list[Hole] = field(default_factory=list)
+    known: NumberSet = field(default_factory=NumberSet)
+    emptied: NumberSet = field(default_factory=NumberSet)
+    rejected: NumberSet = field(default_factory=NumberSet)
+    gaps: list[Gap] = field(default_factory=list)
     doubled: int = 0
     doubled_samples: list[int] = field(default_factory=list)
     stands: dict[tuple[int, int], int] = field(default_factory=dict)
@@ -273,7 +273,7 @@ class Account:
         if of > 1:  # one shard may be far behind another
             self.limit = min(number for (shards, _), number in self.stands.items() if shards == of)
         else:
-            ends = [self.known.last, *self.stands.values(), *(hole.last for hole in self.holes)]
+            ends = [self.known.last, *self.stands.values(), *(gap.last for gap in self.gaps)]
             self.limit = max((end for end in ends if end is not None), default=None)
 
     def sum(self) -> NumberSum | None:
@@ -281,7 +281,7 @@ class Account:
         first, last = self._first(), self.limit
         if first is None or last is None or first > last:
             return None
-        parts = [part for hole in self._closed_holes() if (part := clipped(hole, first, last))]
+        parts = [part for gap in self._closed_gaps() if (part := clipped(gap, first, last))]
         solid = [(part.first or 0, part.last or 0) for part in parts if part.size == length(part)]
         covered = union(solid)
         taken, excess = self._place([part for part in parts if part.size != length(part)], covered)
@@ -303,7 +303,7 @@ class Account:
             missing_samples=tuple(islice(self._missing(first, last, covered, taken), SAMPLES)),
             doubled=self.doubled + inside + overlap + excess,
             doubled_samples=tuple(self.doubled_samples),
-            holes=tuple(hole for hole in self.holes if hole.lost or hole.last is None),
+            gaps=tuple(gap for gap in self.gaps if gap.lost or gap.last is None),
             earlier=self.known.count(0, first - 1) if first else 0,
             later=self.known.count(last + 1),
         )
@@ -312,12 +312,12 @@ class Account:
         """What there is to say where `sum` has nothing to say."""
         emptied, rejected = self.emptied.count(), self.rejected.count()
         name, posts = f"{self.source} {self.numbering}".strip(), self.known.count() - emptied - rejected
-        return SourceCount(name, posts, emptied, rejected, tuple(self.holes), "beside what retention has dropped")
+        return SourceCount(name, posts, emptied, rejected, tuple(self.gaps), "beside what retention has dropped")
 
     def _first(self) -> int | None:
         """The lowest number that can be judged."""
         begins = [low for low, _ in islice(self.known.runs(), 1)]
-        begins += [hole.first for hole in self.holes if hole.first is not None and hole.last is not None]
+        begins += [gap.first for gap in self.gaps if gap.first is not None and gap.last is not None]
         cuts = [cut for cut in self.cuts.values() if cut is not None]
         if not begins or len(cuts) < len(self.cuts):
             return None
@@ -332,56 +332,56 @@ class Account:
         found = next(numbers, None)
         return (self.limit or 0) + 1 if found is None else found
 
-    def _closed_holes(self) -> Iterator[Hole]:
-        """The holes, of which one of unknown size ends before the next number that is known, or the next hole."""
-        begins = sorted(hole.first for hole in self.holes if hole.first is not None and hole.last is not None)
-        for hole in self.holes:
-            if hole.first is None or hole.last is not None:
-                yield from [hole] if hole.first is not None else []
+    def _closed_gaps(self) -> Iterator[Gap]:
+        """The gaps, of which one of unknown size ends before the next number that is known, or the next gap."""
+        begins = sorted(gap.first for gap in self.gaps if gap.first is not None and gap.last is not None)
+        for gap in self.gaps:
+            if gap.first is None or gap.last is not None:
+                yield from [gap] if gap.first is not None else []
                 continue
-            ends = [low for low, _ in islice(self.known.runs(hole.first), 1)]
-            ends += begins[bisect_right(begins, hole.first - 1) :][:1]
-            if ends and min(ends) > hole.first:
-                yield hole._replace(last=min(ends) - 1, lost=min(ends) - hole.first, rejected=0)
+            ends = [low for low, _ in islice(self.known.runs(gap.first), 1)]
+            ends += begins[bisect_right(begins, gap.first - 1) :][:1]
+            if ends and min(ends) > gap.first:
+                yield gap._replace(last=min(ends) - 1, lost=min(ends) - gap.first, rejected=0)
 
-    def _place(self, holes: Iterable[Hole], covered: Sequence[Run]) -> tuple[Numbers, int]:
-        """(numbers that these holes of shards account for, how many more they report than are nowhere)."""
-        taken, excess = Numbers(), 0
-        for hole in sorted(holes, key=lambda hole: hole.last or 0):
+    def _place(self, gaps: Iterable[Gap], covered: Sequence[Run]) -> tuple[NumberSet, int]:
+        """(numbers that these gaps of shards account for, how many more they report than are nowhere)."""
+        taken, excess = NumberSet(), 0
+        for gap in sorted(gaps, key=lambda gap: gap.last or 0):
             free = (
                 number
-                for low, high in self.known.gaps(hole.first or 0, hole.last or 0)
+                for low, high in self.known.missing_runs(gap.first or 0, gap.last or 0)
                 for begin, end in without(low, high, covered)
                 for number in range(begin, end + 1)
                 if number not in taken
             )
-            numbers = list(islice(free, hole.size))
-            excess += hole.size - len(numbers)
+            numbers = list(islice(free, gap.size))
+            excess += gap.size - len(numbers)
             for number in numbers:
                 taken.add(number)
         return taken, excess
 
-    def _missing(self, first: int, last: int, covered: Sequence[Run], taken: Numbers) -> Iterator[Run]:
-        for low, high in self.known.gaps(first, last):
+    def _missing(self, first: int, last: int, covered: Sequence[Run], taken: NumberSet) -> Iterator[Run]:
+        for low, high in self.known.missing_runs(first, last):
             for begin, end in without(low, high, covered):
-                yield from taken.gaps(begin, end)
+                yield from taken.missing_runs(begin, end)
 
 
-def length(hole: Hole) -> int:
-    return (hole.last or 0) - (hole.first or 0) + 1
+def length(gap: Gap) -> int:
+    return (gap.last or 0) - (gap.first or 0) + 1
 
 
-def clipped(hole: Hole, first: int, last: int) -> Hole | None:
-    """The part of a hole that lies in first..last."""
-    begin, end = max(hole.first or 0, first), min(hole.last or 0, last)
-    if begin > end or not hole.size:
+def clipped(gap: Gap, first: int, last: int) -> Gap | None:
+    """The part of a gap that lies in first..last."""
+    begin, end = max(gap.first or 0, first), min(gap.last or 0, last)
+    if begin > end or not gap.size:
         return None
-    if (begin, end) == (hole.first, hole.last):
-        return hole
+    if (begin, end) == (gap.first, gap.last):
+        return gap
     # Nobody knows which of a shard's numbers lie in this part.
-    size = end - begin + 1 if hole.size == length(hole) else hole.size * (end - begin + 1) // length(hole)
-    lost = min(hole.lost, size)
-    return hole._replace(first=begin, last=end, lost=lost, rejected=size - lost)
+    size = end - begin + 1 if gap.size == length(gap) else gap.size * (end - begin + 1) // length(gap)
+    lost = min(gap.lost, size)
+    return gap._replace(first=begin, last=end, lost=lost, rejected=size - lost)
 
 
 def union(runs: Iterable[Run]) -> list[Run]:

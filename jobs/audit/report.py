@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from jobs.audit.numbers import Hole, NumberSum, SourceCount
+from jobs.audit.numbers import Gap, NumberSum, SourceCount
 
 CUT = 60
-SHOWN_HOLES = 5
+SHOWN_GAPS = 5
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def number_lines(each: NumberSum) -> Iterator[str]:
     name = f"{each.source} {each.numbering}".strip()
     parts = f"{each.posts} posts + {each.emptied} emptied + {each.rejected} rejected + {each.lost} lost"
     yield f"{plain(name)}: numbers {each.first}..{each.last} = {each.numbers}: {parts}"
-    yield from hole_lines(each.holes)
+    yield from gap_lines(each.gaps)
     if each.earlier:
         yield f"  {each.earlier} numbers below {each.first} are not judged: records beside them may have been dropped"
     if each.later:
@@ -102,18 +102,18 @@ def number_lines(each: NumberSum) -> Iterator[str]:
         yield "  balanced"
 
 
-def hole_lines(holes: Sequence[Hole]) -> Iterator[str]:
-    for hole in holes[:SHOWN_HOLES]:
-        size = f"{hole.lost} in {hole.first}..{hole.last}" if hole.last is not None else f"from {hole.first} on"
-        yield f"  LOST: {size}: {plain(hole.reason)}"
-    if len(holes) > SHOWN_HOLES:
-        yield f"  LOST: and {len(holes) - SHOWN_HOLES} more such ranges"
+def gap_lines(gaps: Sequence[Gap]) -> Iterator[str]:
+    for gap in gaps[:SHOWN_GAPS]:
+        size = f"{gap.lost} in {gap.first}..{gap.last}" if gap.last is not None else f"from {gap.first} on"
+        yield f"  LOST: {size}: {plain(gap.reason)}"
+    if len(gaps) > SHOWN_GAPS:
+        yield f"  LOST: and {len(gaps) - SHOWN_GAPS} more such ranges"
 
 
 def source_lines(each: SourceCount) -> Iterator[str]:
     counts = f"{each.posts} posts, {each.emptied} emptied, {each.rejected} rejected"
     yield f"{plain(each.source)}: {counts} {each.why}: their first sum cannot be computed"
-    yield from hole_lines(each.holes)
+    yield from gap_lines(each.gaps)
 
 
 def topic_lines(topic: TopicSum) -> Iterator[str]:

@@ -11,7 +11,7 @@ from itertools import islice
 from json import dumps
 from typing import NamedTuple
 
-from jobs.audit.numbers import SAMPLES, position_of, read_object, whole
+from jobs.audit.numbers import SAMPLES, as_bigint, position_of, read_object
 from jobs.audit.report import Fault, plain, quoted, shown
 from jobs.documents import MAX_WINDOW_SECONDS, document_key, iso, unix
 from jobs.feed_processor import HEARTBEAT_PREFIX
@@ -45,7 +45,7 @@ def see(value: bytes | None, latest_ms: int) -> Seen:
     if record is None:
         return Seen("unusable")
     identity, source, text = record.get("id"), record.get("source"), record.get("text")
-    timestamp = whole(record.get("timestamp"))
+    timestamp = as_bigint(record.get("timestamp"))
     numbering, number = position_of(record.get("position"))
     beats = text is None and str(identity).startswith(HEARTBEAT_PREFIX)
     named = identity is not None and source is not None

@@ -120,7 +120,7 @@ CREATE TABLE tweets_raw (`record` STRING, `partition` INT METADATA VIRTUAL, `off
   'format' = 'raw'
 );
 
-CREATE TEMPORARY VIEW refused AS
+CREATE TEMPORARY VIEW rejected_rows AS
 SELECT
   `partition`, `offset`, reason,
   JSON_OBJECT('id' VALUE `id`, 'text' VALUE `text`, 'timestamp' VALUE `timestamp`, 'source' VALUE `source`) AS `record`
@@ -134,4 +134,4 @@ INSERT INTO rejected
 SELECT
   CONCAT_WS('/', ${topic}, CAST(`partition` AS STRING), CAST(`offset` AS STRING)),
   reason, ${topic}, SUBSTRING(`record`, 1, ${max_rejected_characters}), CHAR_LENGTH(`record`)
-FROM refused;
+FROM rejected_rows;

@@ -89,12 +89,12 @@ class Pipeline:
     def rejections(self) -> list[dict[str, Any]]:
         return [json.loads(value) for value in read_topic(self.stack.settings.kafka, self.topic.rejected_name)]
 
-    def assert_nothing_is_missing(self, holes: int = 0) -> None:
-        """Everything is in a document; `holes`: how many holes the feed is known to have."""
+    def assert_nothing_is_missing(self, gaps: int = 0) -> None:
+        """Everything is in a document; `gaps`: how many gaps the feed is known to have."""
         self.await_new_window()
         text = self.audit()
         reasons = Counter(each["reason"].partition(":")[0] for each in self.rejections())
-        assert reasons == ({"lost": holes} if holes else {}), text
+        assert reasons == ({"lost": gaps} if gaps else {}), text
         assert_nothing_was_dropped(self.stack)
 
 
@@ -118,7 +118,7 @@ def test_a_changed_rate_of_the_simulator_goes_on_from_now(pipeline: Pipeline) ->
     before = {post["id"] for post in pipeline.topic.posts()}
     changed_at = time.time()
     pipeline.set_rate(FAST)
-    pipeline.assert_nothing_is_missing(holes=1)
+    pipeline.assert_nothing_is_missing(gaps=1)
     fresh = [post for post in pipeline.topic.posts() if post["id"] not in before]
     numberings = {post["id"].split("-")[1] for post in fresh if post["timestamp"] > changed_at * 1000 + 1000}
     assert len(numberings) == 1
@@ -163,14 +163,14 @@ SILENCES: dict[str, Callable[[Pipeline], None]] = {
 @pytest.mark.parametrize("part", SILENCES)
 def test_no_post_is_late_after_a_silence(pipeline: Pipeline, part: str) -> None:
     SILENCES[part](pipeline)
-    pipeline.assert_nothing_is_missing(holes=1)
+    pipeline.assert_nothing_is_missing(gaps=1)
 
 
 def test_a_collector_without_state_goes_on_where_the_topic_ends(pipeline: Pipeline) -> None:
     pipeline.cancel("collector_stream")
     time.sleep(WINDOW_SECONDS)
     pipeline.submit("collector_stream")
-    pipeline.assert_nothing_is_missing(holes=1)
+    pipeline.assert_nothing_is_missing(gaps=1)
 
 
 def test_jobs_that_are_submitted_while_kafka_is_away_start_when_it_is_back(pipeline: Pipeline) -> None:
@@ -190,7 +190,7 @@ def test_jobs_that_are_submitted_while_kafka_is_away_start_when_it_is_back(pipel
         stack.broker.start()
         for each in submitted:
             each.result(120)
-    pipeline.assert_nothing_is_missing(holes=1)
+    pipeline.assert_nothing_is_missing(gaps=1)
 
 
 def test_more_partitions_make_no_post_late(pipeline: Pipeline) -> None:
@@ -200,7 +200,7 @@ def test_more_partitions_make_no_post_late(pipeline: Pipeline) -> None:
     for partition in range(TWEETS_PARTITIONS, 2 * TWEETS_PARTITIONS):
         first = pipeline.topic.await_heartbeat(partition, 60)
         assert first.timestamp - grown_at < 10_000, f"the first heartbeat in partition {partition}"
-    pipeline.assert_nothing_is_missing(holes=1)
+    pipeline.assert_nothing_is_missing(gaps=1)
 
 
 def test_a_shard_that_is_behind_makes_no_post_of_another_late(pipeline: Pipeline) -> None:
@@ -208,9 +208,9 @@ def test_a_shard_that_is_behind_makes_no_post_of_another_late(pipeline: Pipeline
     pipeline.parallelism = 2
     pipeline.submit("collector_stream")
     kill_simulator(pipeline, 10)
-    pipeline.assert_nothing_is_missing(holes=1)
+    pipeline.assert_nothing_is_missing(gaps=1)
 
 
 def test_what_was_lost_can_be_seen(pipeline: Pipeline) -> None:
-    """The hole of the changed rate, in the audit's text."""
+    """The gap of the changed rate, in the audit's text."""
     assert re.search("LOST|lost", pipeline.audit())

@@ -5,7 +5,7 @@ import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from jobs.settings import Environment
+from jobs.settings import EnvReader
 
 MAX_SEED = 999_999_999
 
@@ -27,9 +27,9 @@ def read_soak_settings(
     environment: Mapping[str, str] = os.environ, new_seed: Callable[[], int] = any_seed
 ) -> SoakSettings:
     """Without SEED, `new_seed` gives one. Raises SettingError."""
-    read = Environment(environment)
+    read = EnvReader(environment)
     return SoakSettings(
-        minutes=read.whole("MINUTES", 30, 1, 10_080),
-        seed=read.whole("SEED", 0, 0, MAX_SEED) or new_seed(),
+        minutes=read.integer("MINUTES", 30, 1, 10_080),
+        seed=read.integer("SEED", 0, 0, MAX_SEED) or new_seed(),
         rate=read.number("RATE", 1_000.0, 1, 20_000),
     )

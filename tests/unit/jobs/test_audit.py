@@ -15,7 +15,7 @@ from pymongo.errors import OperationFailure, ServerSelectionTimeoutError
 
 from jobs.audit import __main__ as run_audit
 from jobs.audit.ledger import DAY_MS, LONGEST_AUDIT_MS, Document, Range, Record, Snapshot, Span, Terms, audit
-from jobs.audit.numbers import Numbers
+from jobs.audit.numbers import NumberSet
 from jobs.audit.report import Report
 from jobs.documents import document_key, iso
 from jobs.settings import read_aggregator_settings
@@ -70,8 +70,8 @@ class History:
         self.rejected.append(Record(0, 2 * len(self.rejected), source.encode(), json.dumps(value).encode()))
 
     def lose(self, first: int, last: int | None, lost: int | None, rejected: int = 0, numbering: str = FEED) -> None:
-        hole = {"numbering": numbering, "first": first, "last": last, "lost": lost, "rejected": rejected}
-        self.refuse("lost: the server no longer has them" if lost != 0 else "rejected frames", hole)
+        gap = {"numbering": numbering, "first": first, "last": last, "lost": lost, "rejected": rejected}
+        self.refuse("lost: the server no longer has them" if lost != 0 else "rejected frames", gap)
 
     def reject(self, record: Record, reason: str = "late") -> None:
         """As the aggregator does."""
@@ -419,8 +419,8 @@ def test_a_feed_without_contiguous_numbers_has_no_first_sum() -> None:
         text = {"id": f"at://{number}", "text": "skeet", "timestamp": START + number, "source": "jetstream"}
         made.put(text | {"position": str(number * 1_000)})
     made.lose(4_000, 9_000, 5_000)
-    hole = made.rejected[0]
-    made.rejected = [hole._replace(value=(hole.value or b"").replace(b"simulator", b"jetstream"))]
+    gap = made.rejected[0]
+    made.rejected = [gap._replace(value=(gap.value or b"").replace(b"simulator", b"jetstream"))]
     made.beat(1, 60, partitions=1)
     made.aggregate(40)
     report = report_of(made)
@@ -743,13 +743,13 @@ def test_one_thing_less_or_twice_never_balances(steps: Sequence[tuple[str, int, 
 
 @given(st.sets(st.integers(0, 200_000)), st.integers(0, 200_000), st.integers(0, 200_000))
 def test_numbers_are_a_set(wanted: set[int], first: int, last: int) -> None:
-    numbers = Numbers()
+    numbers = NumberSet()
     assert all(numbers.add(number) for number in wanted)
     assert not any(numbers.add(number) for number in wanted)
     inside = {number for number in wanted if first <= number <= last}
     assert numbers.count(first, last) == len(inside)
     assert {n for low, high in numbers.runs(first, last) for n in range(low, high + 1)} == inside
-    missing = sum(high - low + 1 for low, high in numbers.gaps(first, last))
+    missing = sum(high - low + 1 for low, high in numbers.missing_runs(first, last))
     assert missing == max(0, last - first + 1) - len(inside)
     assert numbers.last == max(wanted, default=None)
 

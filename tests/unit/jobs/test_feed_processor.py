@@ -19,7 +19,7 @@ from jobs.feeds import MAX_TIMESTAMP, JetstreamFeed, Position, Shard, make_feed
 
 SECOND = 1_000_000
 T = 1_767_225_600 * SECOND  # a moment in microseconds
-OVERLAP = JetstreamFeed.overlap
+OVERLAP = JetstreamFeed.replay_overlap
 ONE, SHARD = Shard(), Shard(1, 4)
 CLOCK = T // 1000 + 100_000_000  # in ms; later than all stamps here that are not meant to be ahead of it
 
@@ -77,8 +77,8 @@ def value(record: Record) -> dict[str, Any]:
     return dict(json.loads(record.value))
 
 
-def holes(batch: Batch) -> list[dict[str, Any]]:
-    """The holes in `tweets.rejected`, each with its reason."""
+def reported_gaps(batch: Batch) -> list[dict[str, Any]]:
+    """The gaps in `tweets.rejected`, each with its reason."""
     records = [record for record in map(value, batch.rejected) if record["reason"].startswith(("lost: ", "rejected "))]
     for record in records:
         assert (record["bytes"], record["position"]) == (0, None)
@@ -92,7 +92,7 @@ def lost(batch: Batch) -> list[tuple[int, int, int]]:
     found = [match for error in batch.errors for line in lines if (match := line.fullmatch(error))]
     assert len(found) == len(batch.errors)
     gaps = [(int(match["first"]), int(match["last"]), int(match["size"])) for match in found]
-    assert gaps == [(hole["first"], hole["last"], hole["lost"]) for hole in holes(batch) if hole["lost"]]
+    assert gaps == [(gap["first"], gap["last"], gap["lost"]) for gap in reported_gaps(batch) if gap["lost"]]
     return gaps
 
 
@@ -122,7 +122,7 @@ RECORDS: dict[str, tuple[list[Frame], list[tuple[str, int, str | None]], FeedSta
 def test_posts_become_records_in_order(kind: str) -> None:
     frames, expected, progress = RECORDS[kind]
     target = collection(kind)
-    records = target.take(frames).posts
+    records = target.process(frames).posts
     assert [record.key for record in records] == [key for key, _, _ in expected]
     assert [value(record) for record in records] == [
         {"id": key, "text": text, "timestamp": timestamp, "source": kind, **({"position": at} if at else {})}
@@ -133,15 +133,15 @@ def test_posts_become_records_in_order(kind: str) -> None:
 
 def test_batches_add_up() -> None:
     target = collection(position=0)
-    batch = target.take([post(2), post(3), Frame(b"{", True, 0), post(4)])
-    batch.add(target.take([post(6), post(7), Frame(b"[", True, 0)]))
+    batch = target.process([post(2), post(3), Frame(b"{", True, 0), post(4)])
+    batch.add(target.process([post(6), post(7), Frame(b"[", True, 0)]))
     assert (keys(batch), lost(batch)) == (["2", "3", "4", "6", "7"], [(1, 1, 1), (5, 5, 1)])
     assert [record["record"] for record in map(value, batch.rejected) if record["bytes"]] == ["{", "["]
 
 
 @given(st.text(min_size=1))
 def test_every_text_arrives_as_it_is(text: str) -> None:
-    (record,) = collection().take([post(1, text)]).posts
+    (record,) = collection().process([post(1, text)]).posts
     assert value(record) == {
         "id": "simulator-1",
         "text": text,
@@ -154,7 +154,7 @@ def test_every_text_arrives_as_it_is(text: str) -> None:
 def test_what_cleaning_empties_is_counted_and_written_down() -> None:
     target = collection(clean=lambda text: text.replace("#", ""))
     frames = [post(1, "#"), post(2, "#a"), post(3, "")]
-    batch = target.take(frames)
+    batch = target.process(frames)
     assert [record.key for record in batch.posts] == ["simulator-2", "heartbeat-0"]
     assert (target.counts.emptied, target.counts.posts, target.progress.position) == (2, 1, 3)
     assert target.counts.rejected == 0
@@ -185,7 +185,7 @@ REJECTED = {
 @pytest.mark.parametrize(("frame", "reason", "shown", "size"), REJECTED.values(), ids=REJECTED)
 def test_rejected_frame(frame: Frame, reason: str, shown: str, size: int) -> None:
     target = collection()
-    batch = target.take([post(1), frame, post(2)])
+    batch = target.process([post(1), frame, post(2)])
     (rejected,) = map(value, batch.rejected)
     assert reason in rejected.pop("reason")
     assert rejected == {"source": "simulator", "record": shown, "bytes": size, "position": None}
@@ -200,8 +200,8 @@ ANY_POSTS = st.builds(lambda number, text: post(number, text).data, st.integers(
 @given(frames=st.lists(st.builds(Frame, st.binary() | ANY_POSTS, st.booleans(), st.just(0))))
 def test_nothing_that_is_sent_raises(kind: str, frames: list[Frame]) -> None:
     target = collection(kind, clean=cleaning.clean)
-    batch = target.take(frames)
-    reports = len(holes(batch))
+    batch = target.process(frames)
+    reports = len(reported_gaps(batch))
     counted = target.counts.posts + len(batch.rejected) - reports + target.counts.overlap
     assert 0 <= len(frames) - counted <= (kind == "simulator")  # the last one may be held
     assert all(value(record) for record in batch.posts + batch.rejected)
@@ -210,10 +210,10 @@ def test_nothing_that_is_sent_raises(kind: str, frames: list[Frame]) -> None:
 @pytest.mark.parametrize("character", ["x", "é", "🌍", '"'], ids=["1 byte", "2 bytes", "4 bytes", "escaped"])
 @pytest.mark.parametrize("over", [0, 1])
 def test_post_that_kafka_would_refuse_is_rejected(character: str, over: int) -> None:
-    frame = len(collection(clean=lambda _: "x").take([post(1)]).posts[0].value) - 1
+    frame = len(collection(clean=lambda _: "x").process([post(1)]).posts[0].value) - 1
     most, rest = divmod(MAX_RECORD_BYTES - frame, len(json.dumps(character, ensure_ascii=False).encode()) - 2)
     target = collection(clean=lambda _: character * most + "x" * (rest + over))
-    batch = target.take([post(1)])
+    batch = target.process([post(1)])
     if over:
         assert str(MAX_RECORD_BYTES) in value(batch.rejected[0])["reason"]
         assert value(batch.rejected[0])["position"] == "1"
@@ -225,7 +225,7 @@ def test_post_that_kafka_would_refuse_is_rejected(character: str, over: int) -> 
     assert target.progress.position == 1
 
 
-# Numbers: each hole is a loss. A frame with an unexpected number waits for the next one.
+# Numbers: each gap is a loss. A frame with an unexpected number waits for the next one.
 
 Gaps = list[tuple[int, int, int]]
 NUMBERS: dict[str, tuple[Shard, int | None, list[int], list[int], Gaps]] = {
@@ -235,10 +235,10 @@ NUMBERS: dict[str, tuple[Shard, int | None, list[int], list[int], Gaps]] = {
     "sent twice": (ONE, 3, [4, 4, 5, 4], [4, 5], []),
     "one missing": (ONE, 3, [5, 6], [5, 6], [(4, 4, 1)]),
     "many missing": (ONE, 3, [10, 11], [10, 11], [(4, 9, 6)]),
-    "two holes": (ONE, 0, [2, 3, 6, 7], [2, 3, 6, 7], [(1, 1, 1), (4, 5, 2)]),
-    "one hole behind the other": (ONE, 0, [2, 4, 6, 7], [2, 4, 6, 7], [(1, 1, 1), (3, 3, 1), (5, 5, 1)]),
-    "hole behind an overlap": (ONE, 3, [2, 3, 6, 7], [6, 7], [(4, 5, 2)]),
-    "behind the hole twice": (ONE, 3, [6, 6, 3, 6, 7], [6, 7], [(4, 5, 2)]),
+    "two gaps": (ONE, 0, [2, 3, 6, 7], [2, 3, 6, 7], [(1, 1, 1), (4, 5, 2)]),
+    "one gap behind the other": (ONE, 0, [2, 4, 6, 7], [2, 4, 6, 7], [(1, 1, 1), (3, 3, 1), (5, 5, 1)]),
+    "gap behind an overlap": (ONE, 3, [2, 3, 6, 7], [6, 7], [(4, 5, 2)]),
+    "behind the gap twice": (ONE, 3, [6, 6, 3, 6, 7], [6, 7], [(4, 5, 2)]),
     "shard": (SHARD, 5, [9, 13], [9, 13], []),
     "shard's overlap": (SHARD, 9, [5, 9, 13], [13], []),
     "shard's one missing": (SHARD, 5, [13, 17], [13, 17], [(6, 12, 1)]),
@@ -250,7 +250,7 @@ NUMBERS: dict[str, tuple[Shard, int | None, list[int], list[int], Gaps]] = {
 @pytest.mark.parametrize(("shard", "position", "sent", "out", "gaps"), NUMBERS.values(), ids=NUMBERS)
 def test_numbers(shard: Shard, position: int | None, sent: list[int], out: list[int], gaps: Gaps) -> None:
     target = collection(position=position, shard=shard)
-    batch = target.take(map(post, sent))
+    batch = target.process(map(post, sent))
     assert keys(batch) == [str(number) for number in out]
     assert lost(batch) == gaps
     assert (target.counts.gaps, target.counts.lost) == (len(gaps), sum(size for _, _, size in gaps))
@@ -263,13 +263,13 @@ def test_refused_feed_goes_on_from_live_and_reports_the_hole_once() -> None:
     assert target.resume_from == Position(10)
     target.on_resume_rejected()
     assert target.resume_from is None
-    assert restarted(target).resume_from == Position(10)  # the hole would be forgotten else
+    assert restarted(target).resume_from == Position(10)  # the gap would be forgotten else
     target.on_subscribed(False)
-    batch = target.take([post(50), post(51)])
+    batch = target.process([post(50), post(51)])
     assert (keys(batch), lost(batch)) == (["50", "51"], [(11, 49, 39)])
     assert (target.counts.gaps, target.counts.lost, target.resume_from) == (1, 39, Position(51))
     assert "began live" in batch.errors[0]
-    assert target.take([post(52)]).errors == []
+    assert target.process([post(52)]).errors == []
 
 
 def test_a_live_answer_without_a_frame_costs_no_position() -> None:
@@ -278,30 +278,30 @@ def test_a_live_answer_without_a_frame_costs_no_position() -> None:
     target.on_subscribed(False)
     assert target.resume_from == Position(10)  # for the next request: another server may have it
     target.on_subscribed(True)
-    batch = target.take([post(11), post(12)])
+    batch = target.process([post(11), post(12)])
     assert (keys(batch), batch.rejected) == (["11", "12"], [])
 
 
 def test_a_live_answer_of_a_server_whose_clock_is_behind_brings_nothing_twice() -> None:
     for numbering in ("", "1a2b"):
         target = collection(numbering=numbering)
-        target.take([post(number, timestamp=number * 1_000, feed=numbering) for number in range(1, 11)])
+        target.process([post(number, timestamp=number * 1_000, feed=numbering) for number in range(1, 11)])
         target.on_resume_rejected()
         target.on_subscribed(False)
-        batch = target.take([post(number, timestamp=number * 1_000, feed=numbering) for number in range(4, 13)])
+        batch = target.process([post(number, timestamp=number * 1_000, feed=numbering) for number in range(4, 13)])
         assert (keys(batch), batch.rejected, target.counts.overlap) == (["11", "12"], [], 7)
 
 
 def test_a_numbering_without_a_name_that_begins_again_goes_on_from_there() -> None:
     target = collection()
-    target.take([post(number, timestamp=number * 1_000) for number in range(1, 11)])
+    target.process([post(number, timestamp=number * 1_000) for number in range(1, 11)])
     target.on_resume_rejected()
     target.on_subscribed(False)
-    batch = target.take([post(3, timestamp=12_000), post(4, timestamp=13_000)])
+    batch = target.process([post(3, timestamp=12_000), post(4, timestamp=13_000)])
     assert (keys(batch), target.counts.overlap, target.resume_from) == (["3", "4"], 0, Position(4))
-    (hole,) = holes(batch)
-    assert "numbering went back" in hole.pop("reason")
-    assert hole == {"numbering": "", "first": 11, "last": None, "lost": None, "rejected": 0}
+    (gap,) = reported_gaps(batch)
+    assert "numbering went back" in gap.pop("reason")
+    assert gap == {"numbering": "", "first": 11, "last": None, "lost": None, "rejected": 0}
     assert (len(batch.errors), target.counts.gaps, target.counts.lost, target.counts.gap_seconds) == (1, 1, 0, 2)
 
 
@@ -309,13 +309,13 @@ def test_another_numbering_is_a_hole_of_unknown_size_and_begins_at_once() -> Non
     target = collection(position=10, numbering="old1")
     target.on_resume_rejected()
     target.on_subscribed(False)
-    assert keys(target.take([post(500, feed="new1", timestamp=9_000)])) == []
+    assert keys(target.process([post(500, feed="new1", timestamp=9_000)])) == []
     assert restarted(target).resume_from == Position(10, "old1")
-    batch = target.take([post(501, feed="new1", timestamp=9_000), post(502, feed="new1", timestamp=9_000)])
+    batch = target.process([post(501, feed="new1", timestamp=9_000), post(502, feed="new1", timestamp=9_000)])
     assert (keys(batch), target.resume_from) == (["500", "501", "502"], Position(502, "new1"))
-    (hole,) = holes(batch)
-    assert "numbering" in hole.pop("reason")
-    assert hole == {"numbering": "old1", "first": 11, "last": None, "lost": None, "rejected": 0}
+    (gap,) = reported_gaps(batch)
+    assert "numbering" in gap.pop("reason")
+    assert gap == {"numbering": "old1", "first": 11, "last": None, "lost": None, "rejected": 0}
     assert (len(batch.errors), target.counts.gaps, target.counts.lost) == (1, 1, 0)
     marker = value(batch.posts[-1])
     assert (marker["id"], marker["position"], marker["text"]) == ("heartbeat-0", "new1/502", None)
@@ -324,9 +324,9 @@ def test_another_numbering_is_a_hole_of_unknown_size_and_begins_at_once() -> Non
 def test_the_newest_event_time_is_that_of_the_newest_numbering() -> None:
     """A collector without state finds out from it which numbering is the newer one."""
     target = collection()
-    records = target.take([post(1, feed="old1", timestamp=9_000), post(2, feed="old1", timestamp=9_000)]).posts
+    records = target.process([post(1, feed="old1", timestamp=9_000), post(2, feed="old1", timestamp=9_000)]).posts
     target.on_subscribed(False)
-    records += target.take([post(700, feed="new1", timestamp=8_500), post(701, feed="new1", timestamp=8_500)]).posts
+    records += target.process([post(700, feed="new1", timestamp=8_500), post(701, feed="new1", timestamp=8_500)]).posts
     newest = max(map(value, records), key=lambda record: record["timestamp"])
     assert (newest["position"], newest["timestamp"]) == ("new1/701", 9_001)
     assert [record.key for record in records if value(record) == newest] == [newest["id"]]
@@ -338,15 +338,15 @@ def test_the_position_of_another_feed_is_reported_and_never_used(position: int |
     target = FeedProcessor(make_feed("simulator", str), ONE, str, state)
     assert target.resume_from is None
     target.on_subscribed(False)
-    assert (target.take([Frame(b"{", True, CLOCK)]).errors, target.progress) == ([], state)
-    batch = target.take([post(5, timestamp=9_500), post(6, timestamp=9_500)])
+    assert (target.process([Frame(b"{", True, CLOCK)]).errors, target.progress) == ([], state)
+    batch = target.process([post(5, timestamp=9_500), post(6, timestamp=9_500)])
     assert keys(batch) == ["5", "6"]
-    (hole,) = holes(batch)
-    assert hole.pop("reason") == "lost: the state is of the jetstream feed"
+    (gap,) = reported_gaps(batch)
+    assert gap.pop("reason") == "lost: the state is of the jetstream feed"
     first = None if position is None else position + 1
     begin = "" if first is None else f"from position {first} on, "
     assert batch.errors[0].startswith(f"LOST: {begin}an unknown part of the jetstream feed: ")
-    assert hole == {"numbering": "", "first": first, "last": None, "lost": None, "rejected": 0}
+    assert gap == {"numbering": "", "first": first, "last": None, "lost": None, "rejected": 0}
     assert (len(batch.errors), target.counts.gaps, target.counts.gap_seconds) == (1, 1, 3)
     assert target.progress == FeedState("simulator", "", 6, 9_500, 8_000)
 
@@ -355,10 +355,10 @@ def test_the_position_of_another_feed_is_reported_and_never_used(position: int |
 def test_a_first_start_reports_nothing(source: str) -> None:
     for before in (FeedState(), FeedState(source)):  # the other feed never sent anything
         target = FeedProcessor(make_feed("simulator", str), ONE, str, before)
-        assert target.take([post(5), post(6)]).rejected == []
+        assert target.process([post(5), post(6)]).rejected == []
 
 
-# What is sent behind position 10, what comes out, the holes as (first, last, lost, rejected).
+# What is sent behind position 10, what comes out, the gaps as (first, last, lost, rejected).
 BOGUS, BROKEN = post(900), Frame(b"{", True, CLOCK)
 Behind = tuple[list[Frame], list[int], list[tuple[int, int | None, int | None, int]]]
 WRONG: dict[str, Behind] = {
@@ -372,14 +372,14 @@ WRONG: dict[str, Behind] = {
         [900, 13, 14],
         [(11, 899, 889, 0), (901, None, None, 1)],
     ),
-    "a wrong number in front of a hole": ([BOGUS, post(20), post(21)], [20, 21], [(11, 19, 8, 1)]),
-    "a wrong number behind a hole": ([post(20), BOGUS, post(22)], [20, 22], [(11, 19, 9, 0), (21, 21, 0, 1)]),
+    "a wrong number in front of a gap": ([BOGUS, post(20), post(21)], [20, 21], [(11, 19, 8, 1)]),
+    "a wrong number behind a gap": ([post(20), BOGUS, post(22)], [20, 22], [(11, 19, 9, 0), (21, 21, 0, 1)]),
     "a known number": ([post(11), post(4), post(13), post(14)], [11, 13, 14], [(12, 12, 1, 0)]),
     "malformed": ([BROKEN, post(12)], [12], [(11, 11, 0, 1)]),
     "malformed twice": ([BROKEN, BROKEN, post(13), BROKEN, post(15)], [13, 15], [(11, 12, 0, 2), (14, 14, 0, 1)]),
     "malformed, no number": ([BROKEN, post(11), post(13), post(14)], [11, 13, 14], [(12, 12, 1, 0)]),
-    "malformed, then a hole": ([BROKEN, post(20), post(21)], [20, 21], [(11, 19, 8, 1)]),
-    "malformed behind a hole": ([post(20), BROKEN, post(22)], [20, 22], [(11, 19, 9, 0), (21, 21, 0, 1)]),
+    "malformed, then a gap": ([BROKEN, post(20), post(21)], [20, 21], [(11, 19, 8, 1)]),
+    "malformed behind a gap": ([post(20), BROKEN, post(22)], [20, 22], [(11, 19, 9, 0), (21, 21, 0, 1)]),
     "malformed around a wrong number": ([BROKEN, BOGUS, BROKEN, post(14)], [14], [(11, 13, 0, 3)]),
 }
 
@@ -387,69 +387,71 @@ WRONG: dict[str, Behind] = {
 @pytest.mark.parametrize(("sent", "out", "expected"), WRONG.values(), ids=WRONG)
 def test_a_wrong_number_swallows_nothing(sent: list[Frame], out: list[int], expected: list[Any]) -> None:
     target = collection(position=10)
-    batch = target.take(sent)
+    batch = target.process(sent)
     assert keys(batch) == [str(number) for number in out]
-    assert [(hole["first"], hole["last"], hole["lost"], hole["rejected"]) for hole in holes(batch)] == expected
+    assert [(gap["first"], gap["last"], gap["lost"], gap["rejected"]) for gap in reported_gaps(batch)] == expected
     losses = [size for _, _, size, _ in expected if size != 0]
     lost_posts = sum(size or 0 for size in losses)
     assert (target.counts.gaps, target.counts.lost, len(batch.errors)) == (len(losses), lost_posts, len(losses))
-    assert [hole["reason"].startswith("lost: ") for hole in holes(batch)] == [size != 0 for _, _, size, _ in expected]
+    assert [gap["reason"].startswith("lost: ") for gap in reported_gaps(batch)] == [
+        size != 0 for _, _, size, _ in expected
+    ]
 
 
 def test_what_is_rejected_before_the_first_number_explains_no_hole() -> None:
     target = collection()
-    batch = target.take([BROKEN, post(5), post(7), post(8)])
+    batch = target.process([BROKEN, post(5), post(7), post(8)])
     assert (keys(batch), lost(batch)) == (["5", "7", "8"], [(6, 6, 1)])
 
 
 def test_the_reason_says_which_number_is_wrong() -> None:
-    (rejected,) = collection(position=10).take([BOGUS, post(11)]).rejected
+    (rejected,) = collection(position=10).process([BOGUS, post(11)]).rejected
     assert value(rejected)["reason"] == "number 900 is ahead of what the feed sends next, 11"
     assert value(rejected)["record"] == BOGUS.data.decode()
-    (rejected,) = collection(position=9, shard=SHARD).take([post(10)]).rejected
+    (rejected,) = collection(position=9, shard=SHARD).process([post(10)]).rejected
     assert value(rejected)["reason"] == "number 10 is not of shard 1/4"
 
 
 def test_a_frame_behind_a_hole_that_is_sent_again_is_believed() -> None:
     target = collection(position=10)
-    assert (keys(target.take([post(20)])), target.resume_from) == ([], Position(10))
+    assert (keys(target.process([post(20)])), target.resume_from) == ([], Position(10))
     target.on_subscribed(True)
-    batch = target.take([post(20)])
+    batch = target.process([post(20)])
     assert (keys(batch), lost(batch), target.resume_from) == (["20"], [(11, 19, 9)], Position(20))
-    assert (keys(target.take([post(21)])), target.counts.overlap) == (["21"], 0)
+    assert (keys(target.process([post(21)])), target.counts.overlap) == (["21"], 0)
 
 
 def test_a_frame_that_is_held_is_sent_again_after_a_restart() -> None:
     target = collection(position=10)
-    target.take([post(11), post(20)])
+    target.process([post(11), post(20)])
     target = restarted(target)
     assert target.resume_from == Position(11)
-    batch = target.take([post(20), post(21)])
+    batch = target.process([post(20), post(21)])
     assert (keys(batch), lost(batch)) == (["20", "21"], [(12, 19, 8)])
 
 
 def test_a_wrong_number_at_the_very_beginning_swallows_nothing() -> None:
     target = collection()
     target.on_subscribed(False)
-    batch = target.take([BOGUS, post(12), post(13), post(14)])
+    batch = target.process([BOGUS, post(12), post(13), post(14)])
     assert (keys(batch), target.resume_from) == (["900", "12", "13", "14"], Position(14))
-    (hole,) = holes(batch)
-    assert (hole["first"], hole["lost"]) == (901, None)
+    (gap,) = reported_gaps(batch)
+    assert (gap["first"], gap["lost"]) == (901, None)
 
 
 def test_an_answer_from_before_the_first_number_is_overlap() -> None:
     target = collection()
     target.on_subscribed(False)
-    target.take([post(12)])
+    target.process([post(12)])
     target.on_subscribed(True)
-    assert (keys(target.take(map(post, [9, 10, 11, 12, 13]))), target.counts.overlap) == (["13"], 4)
+    assert (keys(target.process(map(post, [9, 10, 11, 12, 13]))), target.counts.overlap) == (["13"], 4)
 
 
 def test_gap_seconds_are_the_feeds_time_in_the_holes_rounded_up() -> None:
     target = collection()
-    target.take([post(1, timestamp=10_000), post(3, timestamp=12_001), post(4, timestamp=12_001)])
+    target.process([post(1, timestamp=10_000), post(3, timestamp=12_001), post(4, timestamp=12_001)])
     assert target.counts.gap_seconds == 3
-    target.take([post(7, timestamp=12_001), post(8, timestamp=12_002)])
+    target.process([post(7, timestamp=12_001), post(8, timestamp=12_002)])
     assert target.counts.gap_seconds == 4
 
 
@@ -459,16 +461,16 @@ EARLIER = FeedState("simulator", "1a2b", 6, 0, 0, ((9, "0/3"), (8, "2/3")))
 @AGAIN
 def test_numbers_that_an_earlier_division_has_taken_are_overlap(again: Again) -> None:
     target = again(FeedProcessor(make_feed("simulator", str), ONE, str, EARLIER))
-    batch = target.take([post(number, feed="1a2b") for number in range(7, 9)])
+    batch = target.process([post(number, feed="1a2b") for number in range(7, 9)])
     assert (keys(batch), target.counts.overlap, batch.rejected) == (["7"], 1, [])
     target = again(target)
-    batch = target.take([post(number, feed="1a2b") for number in range(9, 12)])
+    batch = target.process([post(number, feed="1a2b") for number in range(9, 12)])
     assert (keys(batch), batch.rejected, target.progress.recent) == (["10", "11"], [], ())
 
 
 def test_a_hole_among_numbers_that_an_earlier_division_has_taken() -> None:
     target = FeedProcessor(make_feed("simulator", str), ONE, str, EARLIER)
-    batch = target.take([post(number, feed="1a2b") for number in (11, 12)])
+    batch = target.process([post(number, feed="1a2b") for number in (11, 12)])
     assert (keys(batch), lost(batch)) == (["11", "12"], [(7, 10, 2)])
 
 
@@ -485,11 +487,11 @@ def cursor(target: FeedProcessor) -> int:
 def test_events_sent_again_are_dropped(again: Again) -> None:
     events = [event(T + n * SECOND, f"p{n}", operation="delete" if n == 3 else "create") for n in range(7)]
     target = collection("jetstream")
-    assert keys(target.take(events[:5])) == ["p0", "p1", "p2", "p4"]
+    assert keys(target.process(events[:5])) == ["p0", "p1", "p2", "p4"]
     assert (target.counts.posts, target.counts.ignored) == (4, 1)
     target = again(target)
     before = target.counts.overlap
-    batch = target.take(events[1:])
+    batch = target.process(events[1:])
     assert (keys(batch), batch.errors, target.counts.overlap - before) == (["p5", "p6"], [], 3)
 
 
@@ -498,10 +500,10 @@ def test_events_sent_again_are_dropped(again: Again) -> None:
 @pytest.mark.parametrize(("later", "known"), [(0, True), (2 * OVERLAP, True), (2 * OVERLAP + 1, False)])
 def test_ids_are_forgotten_after_twice_the_overlap(again: Again, operation: str, later: int, known: bool) -> None:
     target = collection("jetstream")
-    target.take([event(T, "old"), event(T + later, "new", operation=operation)])
+    target.process([event(T, "old"), event(T + later, "new", operation=operation)])
     target = again(target)
     assert ("old" in [identity[-3:] for _, identity in target.progress.recent]) == known
-    assert keys(target.take([event(T, "old")])) == []  # known, or from before the moment that was asked for
+    assert keys(target.process([event(T, "old")])) == []  # known, or from before the moment that was asked for
 
 
 @AGAIN
@@ -509,12 +511,12 @@ def test_ids_are_forgotten_after_twice_the_overlap(again: Again, operation: str,
 @pytest.mark.parametrize(("first", "gaps"), [(-OVERLAP, []), (0, []), (SECOND, []), (SECOND + 1, [SECOND + 1])])
 def test_gap_shows_in_the_first_event_of_the_answer(again: Again, operation: str, first: int, gaps: list[int]) -> None:
     target = collection("jetstream")
-    target.take([event(T, "seen")])
+    target.process([event(T, "seen")])
     target = again(target)
-    batch = target.take([event(T + first, "first", operation=operation)])
+    batch = target.process([event(T + first, "first", operation=operation)])
     assert lost(batch) == [(T, T + first, size) for size in gaps]
     assert (target.counts.gaps, target.counts.lost) == (len(gaps), sum(gaps))
-    assert target.take([event(T + 7200 * SECOND, "after a quiet hour")]).errors == []
+    assert target.process([event(T + 7200 * SECOND, "after a quiet hour")]).errors == []
 
 
 def test_refused_time_feed_goes_on_from_live() -> None:
@@ -522,7 +524,7 @@ def test_refused_time_feed_goes_on_from_live() -> None:
     target.on_resume_rejected()
     assert target.resume_from is None  # live, from now on
     target.on_subscribed(False)
-    batch = target.take([event(T + 60 * SECOND, "a"), event(T + 61 * SECOND, "b")])
+    batch = target.process([event(T + 60 * SECOND, "a"), event(T + 61 * SECOND, "b")])
     ((_, _, size),) = lost(batch)
     assert size == pytest.approx(60 * SECOND, abs=1)
     assert (keys(batch), target.counts.gaps, target.progress.position) == (["a", "b"], 1, T + 61 * SECOND)
@@ -532,20 +534,20 @@ def test_refused_time_feed_with_a_slower_clock_leaves_a_hole_of_unknown_size() -
     target = collection("jetstream", T)
     target.on_resume_rejected()
     target.on_subscribed(False)
-    batch = target.take([event(T - SECOND, "a"), event(T + SECOND, "b")])
-    (hole,) = holes(batch)
-    assert (keys(batch), hole["first"], hole["lost"], len(batch.errors)) == (["a", "b"], T, None, 1)
+    batch = target.process([event(T - SECOND, "a"), event(T + SECOND, "b")])
+    (gap,) = reported_gaps(batch)
+    assert (keys(batch), gap["first"], gap["lost"], len(batch.errors)) == (["a", "b"], T, None, 1)
 
 
 @AGAIN
 @pytest.mark.parametrize("back", [OVERLAP + 1, 2 * OVERLAP + 1, 3600 * SECOND])
 def test_what_comes_from_before_the_moment_asked_for_is_overlap(again: Again, back: int) -> None:
     target = collection("jetstream")
-    target.take([event(T - n * SECOND, f"p{n}") for n in range(3600, -1, -1)])
+    target.process([event(T - n * SECOND, f"p{n}") for n in range(3600, -1, -1)])
     target = again(target)
     assert len(target.progress.recent) == 11
     resent = [event(T - n * SECOND, f"p{n}") for n in range(back // SECOND, -1, -1)]
-    batch = target.take([*resent, event(T + SECOND, "new"), event(T - back, "late")])
+    batch = target.process([*resent, event(T + SECOND, "new"), event(T - back, "late")])
     assert (keys(batch), batch.errors) == (["new", "late"], [])  # the feed may well be out of order from there on
 
 
@@ -553,14 +555,14 @@ def test_what_comes_from_before_the_moment_asked_for_is_overlap(again: Again, ba
 def test_a_time_ahead_of_the_clock_moves_nothing(operation: str) -> None:
     target = collection("jetstream")
     clock = T // 1000 + 5_000
-    target.take([event(T, "a", received=clock)])
+    target.process([event(T, "a", received=clock)])
     wrong = event((clock + MAX_AHEAD_MS) * 1000 + 1, "wrong", operation=operation, received=clock)
-    batch = target.take([wrong, event(T + SECOND, "b", received=clock)])
+    batch = target.process([wrong, event(T + SECOND, "b", received=clock)])
     assert (keys(batch), batch.errors) == (["wrong", "b"] if operation == "create" else ["b"], [])
     assert target.progress.position == T + SECOND
     assert target.progress.timestamp == (clock if operation == "create" else T // 1000 + 1_000)
     target.on_subscribed(True)
-    batch = target.take([event(T, "a"), wrong, event(T + SECOND, "b"), event(T + 2 * SECOND, "c")])
+    batch = target.process([event(T, "a"), wrong, event(T + SECOND, "b"), event(T + 2 * SECOND, "c")])
     assert (keys(batch), batch.errors) == (["c"], [])
 
 
@@ -569,7 +571,7 @@ def test_a_time_far_ahead_is_written_with_the_arrival_and_without_its_position()
     clock = T // 1000 + 5_000
     ahead = T + 3600 * SECOND
     frames = [event(ahead, "a", received=clock), event(T, "b"), event(ahead, "c", received=clock)]
-    first, second, third = target.take(frames).posts
+    first, second, third = target.process(frames).posts
     assert (value(first)["timestamp"], value(first)["stamp"]) == (clock, ahead // 1000)
     assert "position" not in value(first)
     assert (value(second)["position"], value(third)["position"]) == (f"{T}", f"{T}")
@@ -579,19 +581,19 @@ def test_a_time_far_ahead_is_written_with_the_arrival_and_without_its_position()
 def test_a_clock_a_little_ahead_moves_the_position_no_further_than_the_arrival() -> None:
     target = collection("jetstream")
     clock = T // 1000
-    target.take([event(T - SECOND, "a", received=clock), event(T + 30 * SECOND, "b", received=clock)])
+    target.process([event(T - SECOND, "a", received=clock), event(T + 30 * SECOND, "b", received=clock)])
     assert (target.progress.position, target.counts.ahead) == (T, 1)
     target.on_subscribed(True)
     resent = [event(T - SECOND, "a"), event(T + 30 * SECOND, "b"), event(T + SECOND, "c")]
-    assert (keys(target.take(resent)), target.progress.position) == (["c"], T + SECOND)
+    assert (keys(target.process(resent)), target.progress.position) == (["c"], T + SECOND)
 
 
 def test_a_live_answer_that_begins_with_a_known_post_has_no_hole() -> None:
     target = collection("jetstream")
-    target.take([event(T, "a"), event(T + SECOND, "b")])
+    target.process([event(T, "a"), event(T + SECOND, "b")])
     target.on_resume_rejected()
     target.on_subscribed(False)
-    batch = target.take([event(T + SECOND, "b"), event(T + 9 * SECOND, "c")])
+    batch = target.process([event(T + SECOND, "b"), event(T + 9 * SECOND, "c")])
     assert (keys(batch), batch.errors) == (["c"], [])
 
 
@@ -599,11 +601,11 @@ def test_ids_that_never_grow_old_are_bounded() -> None:
     target = collection("jetstream", T)
     ahead = [event(T + 3600 * SECOND, f"p{n}", received=T // 1000) for n in range(300)]
     for n in range(0, 300, 100):
-        target.take(ahead[n : n + 100])
+        target.process(ahead[n : n + 100])
     assert len(target.progress.recent) == 300
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(positions, "MAX_RECENT", 250)
-        assert keys(target.take(ahead[250:])) == []
+        assert keys(target.process(ahead[250:])) == []
         assert [identity[-4:] for _, identity in target.progress.recent][:1] == ["/p50"]
 
 
@@ -628,7 +630,7 @@ def drive(
     kept, kept_out = restarted(target), 0
     for step, amount in [*steps, ("reconnect", 2), ("send", 50)]:
         if step == "send":
-            batch = target.take(map(frame, range(live, live + amount)))
+            batch = target.process(map(frame, range(live, live + amount)))
             assert batch.errors == []
             out += map(int, keys(batch))
             live += amount
@@ -689,18 +691,18 @@ def test_skipped_number(shard: Shard, position: int, following: int) -> None:
     assert value(rejected) == expected
     target.on_subscribed(True)
     assert target.resume_from == Position(skipped)
-    batch = target.take([post(following)])
+    batch = target.process([post(following)])
     assert (keys(batch), batch.errors) == ([str(following)], [])
     assert (target.counts.rejected, target.counts.gaps) == (1, 0)
 
 
 def test_a_frame_too_large_has_no_number_while_nobody_knows_the_last_one() -> None:
     target = collection(position=10)
-    target.take([post(20)])  # held
+    target.process([post(20)])  # held
     batch = target.skip("a frame larger than 9 bytes")
     assert (value(batch.rejected[0])["position"], target.resume_from) == (None, Position(10))
     target.on_subscribed(True)
-    target.take([post(20)])
+    target.process([post(20)])
     batch = target.skip("a frame larger than 9 bytes")
     assert (value(batch.rejected[0])["position"], target.resume_from) == ("21", Position(21))
     target.on_subscribed(False)
@@ -710,13 +712,13 @@ def test_a_frame_too_large_has_no_number_while_nobody_knows_the_last_one() -> No
 
 def test_a_frame_too_large_that_comes_again_and_again_doubles_nothing() -> None:
     target = collection("jetstream")
-    target.take([event(T, "a", received=T // 1000)])
+    target.process([event(T, "a", received=T // 1000)])
     for _ in range(5):
         target.skip("a frame larger than 9 bytes", T // 1000)
         target.on_subscribed(True)
     target.on_subscribed(False)
     again = [event(T + SECOND, "b", received=T // 1000 + 1_000)]
-    assert (keys(target.take(again)), keys(target.take(again))) == (["b"], [])
+    assert (keys(target.process(again)), keys(target.process(again))) == (["b"], [])
 
 
 def test_skipped_moments_are_reported_and_not_asked_for_again() -> None:
@@ -730,7 +732,7 @@ def test_skipped_moments_are_reported_and_not_asked_for_again() -> None:
         assert first < cursor(target) <= last
         assert "a frame larger than 9 bytes" in value(batch.rejected[0])["reason"]
         assert (target.counts.gaps, target.counts.lost, target.counts.rejected) == (skips, skips * size, skips)
-    batch = target.take([event(cursor(target), "a")])
+    batch = target.process([event(cursor(target), "a")])
     assert (keys(batch), batch.errors) == (["a"], [])
 
 
@@ -756,7 +758,7 @@ def test_no_heartbeat_before_the_first_post() -> None:
     target = collection("jetstream")
     target.heartbeat_keys = BEATS
     assert target.heartbeat(CLOCK, 60_000) == []
-    target.take([Frame(b"{", True, CLOCK), event(T, "like", operation="delete")])
+    target.process([Frame(b"{", True, CLOCK), event(T, "like", operation="delete")])
     assert target.heartbeat(CLOCK, 60_000) == []
 
 
@@ -769,7 +771,7 @@ LAG = HEARTBEAT_LAG_MS
 )
 def test_heartbeat(again: Again, quiet_ms: int | None, later: int) -> None:
     target = collection(clean=lambda text: text.replace("#", ""))
-    target.take([post(1, timestamp=6_000), post(2, "#", timestamp=7_000), post(3, timestamp=5_000)])
+    target.process([post(1, timestamp=6_000), post(2, "#", timestamp=7_000), post(3, timestamp=5_000)])
     assert target.progress.promised == 6_000 - OUT_OF_ORDER_MS
     target = again(target)
     target.heartbeat_keys = BEATS
@@ -784,12 +786,12 @@ def test_heartbeat(again: Again, quiet_ms: int | None, later: int) -> None:
 def test_a_heartbeat_of_a_named_numbering_and_of_a_feed_without_positions() -> None:
     target = collection(position=9, shard=SHARD, numbering="1a2b")
     target.heartbeat_keys = ["beat-0"]
-    target.take([post(13, feed="1a2b")])
+    target.process([post(13, feed="1a2b")])
     (record,) = map(value, target.heartbeat(CLOCK, None))
     assert (record["position"], record["shard"]) == ("1a2b/13", "1/4")
     target = collection("text")
     target.heartbeat_keys = ["beat-0"]
-    target.take([Frame(b"one", True, CLOCK)])
+    target.process([Frame(b"one", True, CLOCK)])
     (record,) = map(value, target.heartbeat(CLOCK, None))
     assert "position" not in record
 
@@ -797,7 +799,7 @@ def test_a_heartbeat_of_a_named_numbering_and_of_a_feed_without_positions() -> N
 def test_a_heartbeat_is_repeated_and_never_ahead_of_the_clock() -> None:
     target = collection()
     target.heartbeat_keys = ["beat-0"]
-    target.take([post(1, timestamp=50_000)])
+    target.process([post(1, timestamp=50_000)])
     moments = [(55_000, 4_000), (56_000, None), (52_000, 90_000), (40_000, None), (56_000, None), (58_000, 90_000)]
     found = [beats(target.heartbeat(now, quiet)) for now, quiet in moments]
     assert found == [[("beat-0", at)] for at in (52_000, 52_000, 52_000, 40_000, 52_000, 58_000)]
@@ -806,16 +808,16 @@ def test_a_heartbeat_is_repeated_and_never_ahead_of_the_clock() -> None:
 def test_the_promise_stands_while_a_frame_is_held() -> None:
     target = collection()
     target.heartbeat_keys = ["beat-0"]
-    target.take([post(1, timestamp=50_000), post(5, timestamp=60_000)])
+    target.process([post(1, timestamp=50_000), post(5, timestamp=60_000)])
     assert beats(target.heartbeat(90_000, 30_000)) == [("beat-0", 49_000)]
-    target.take([post(6, timestamp=60_000)])
+    target.process([post(6, timestamp=60_000)])
     assert beats(target.heartbeat(90_000, 30_000)) == [("beat-0", 60_000 + 30_000 - LAG)]
 
 
 def test_a_promise_outlives_a_restart() -> None:
     target = collection()
     target.heartbeat_keys = ["beat-0"]
-    target.take([post(1, timestamp=50_000)])
+    target.process([post(1, timestamp=50_000)])
     target.heartbeat(90_000, 30_000)
     target = restarted(target)
     target.heartbeat_keys = ["beat-0"]
@@ -825,9 +827,9 @@ def test_a_promise_outlives_a_restart() -> None:
 def test_heartbeats_follow_event_time_in_a_catch_up() -> None:
     target = collection()
     target.heartbeat_keys = BEATS
-    target.take([post(1, timestamp=50_000)])
+    target.process([post(1, timestamp=50_000)])
     stamps = [50_500, 50_000 - OUT_OF_ORDER_MS + HEARTBEAT_STEP_MS - 1, 54_000, 54_001, 90_000, 58_000]
-    records = target.take([post(number, timestamp=at) for number, at in enumerate(stamps, start=2)]).posts
+    records = target.process([post(number, timestamp=at) for number, at in enumerate(stamps, start=2)]).posts
     at_54, at_90 = 54_000 - OUT_OF_ORDER_MS, 90_000 - OUT_OF_ORDER_MS
     found = [value(record)["timestamp"] for record in records]
     # The last one is more than MAX_BEHIND_MS older than the promise.
@@ -839,7 +841,7 @@ def test_heartbeats_follow_event_time_in_a_catch_up() -> None:
 def test_heartbeats_are_never_older_than_the_newest_post(timestamps: list[int], quiet_ms: int) -> None:
     target = collection()
     target.heartbeat_keys = ["heartbeat-0"]
-    target.take([post(number, timestamp=at, received=MAX_TIMESTAMP) for number, at in enumerate(timestamps)])
+    target.process([post(number, timestamp=at, received=MAX_TIMESTAMP) for number, at in enumerate(timestamps)])
     (record,) = target.heartbeat(MAX_TIMESTAMP, quiet_ms)
     newest = target.progress.timestamp
     assert max(timestamps) <= newest <= value(record)["timestamp"] <= newest + max(0, quiet_ms)
@@ -865,7 +867,7 @@ def test_stamps(stamp: int, clock: int, expected: int, counts: tuple[int, int]) 
     state = FeedState("simulator", "", 1, PROMISE, PROMISE)
     target = FeedProcessor(make_feed("simulator", str), ONE, str, state)
     target.heartbeat_keys = ["beat-0"]
-    (record,) = map(value, target.take([post(2, timestamp=stamp, received=clock)]).posts)
+    (record,) = map(value, target.process([post(2, timestamp=stamp, received=clock)]).posts)
     assert record["timestamp"] == expected
     assert record.get("stamp") == (stamp if any(counts) else None)
     assert (target.counts.ahead, target.counts.behind) == counts
@@ -876,12 +878,12 @@ def test_the_keys_of_posts_take_turns() -> None:
     target = collection()
     target.keys = ["k0", "k1", "k2"]
     target.heartbeat_keys = ["beat-0"]
-    records = target.take(map(post, range(1, 6))).posts
+    records = target.process(map(post, range(1, 6))).posts
     assert [record.key for record in records] == ["beat-0", "k0", "k1", "k2", "k0", "k1"]
     target.keys = ["k3"]
-    assert [record.key for record in target.take([post(6), post(7)]).posts] == ["k3", "k3"]
+    assert [record.key for record in target.process([post(6), post(7)]).posts] == ["k3", "k3"]
     target.keys = None
-    assert [record.key for record in target.take([post(8)]).posts] == ["simulator-8"]
+    assert [record.key for record in target.process([post(8)]).posts] == ["simulator-8"]
 
 
 MARKED = {
@@ -890,7 +892,7 @@ MARKED = {
     "only emptied": ([post(3, "#")], "3"),
     "malformed last": ([post(3), Frame(b"{", True, CLOCK)], None),
     "emptied, malformed": ([post(3, "#"), Frame(b"{", True, CLOCK)], "3"),
-    "emptied behind a hole": ([post(7, "#"), post(8, "#")], "8"),
+    "emptied behind a gap": ([post(7, "#"), post(8, "#")], "8"),
     "known": ([post(2, "#")], None),
 }
 
@@ -898,15 +900,15 @@ MARKED = {
 def test_a_marker_in_front_of_all_posts_has_their_event_time() -> None:
     target = collection(clean=lambda text: text.replace("#", ""))
     target.heartbeat_keys = ["beat-3"]
-    records = target.take([post(1, "#", timestamp=50_000)]).posts
-    records += target.take([post(2, timestamp=50_100)]).posts + target.heartbeat(60_000, None)
+    records = target.process([post(1, "#", timestamp=50_000)]).posts
+    records += target.process([post(2, timestamp=50_100)]).posts + target.heartbeat(60_000, None)
     assert beats(records) == [("beat-3", 50_000), ("beat-3", 50_000)]
 
 
 @pytest.mark.parametrize(("sent", "position"), MARKED.values(), ids=MARKED)
 def test_the_topic_holds_the_newest_position_that_is_written_down(sent: list[Frame], position: str | None) -> None:
     target = collection(position=2, clean=lambda text: text.replace("#", ""))
-    markers = [record for record in map(value, target.take(sent).posts) if record["text"] is None]
+    markers = [record for record in map(value, target.process(sent).posts) if record["text"] is None]
     assert [marker["position"] for marker in markers] == ([] if position is None else [position])
     target.heartbeat_keys = ["beat-3"]
     assert [record.key for record in target.skip("a frame larger than 9 bytes").posts] == ["beat-3"]
@@ -916,7 +918,7 @@ def test_a_refusal_before_the_first_post_loses_nothing() -> None:
     target = collection()
     target.on_resume_rejected()
     target.on_subscribed(False)
-    batch = target.take([post(5), post(6)])
+    batch = target.process([post(5), post(6)])
     assert (keys(batch), batch.errors, target.resume_from) == (["5", "6"], [], Position(6))
 
 
@@ -924,9 +926,9 @@ def test_a_refusal_with_shards_counts_only_the_shards_own_posts() -> None:
     target = collection(position=8, shard=Shard(0, 4))
     target.on_resume_rejected()
     target.on_subscribed(False)
-    assert lost(target.take([post(48), post(52)])) == [(9, 47, 9)]
+    assert lost(target.process([post(48), post(52)])) == [(9, 47, 9)]
 
 
 def test_a_rejected_frame_is_cut_at_a_character() -> None:
-    batch = collection().take([Frame(("あ" * 9_000).encode(), True, 0)])
+    batch = collection().process([Frame(("あ" * 9_000).encode(), True, 0)])
     assert value(batch.rejected[0])["record"] == "あ" * 8_192

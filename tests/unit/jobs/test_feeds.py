@@ -261,7 +261,10 @@ def test_the_address_keeps_its_own_query_in_order(own: list[tuple[str, str]]) ->
 
 
 def test_what_the_feeds_promise() -> None:
-    promises = {kind: (feed(kind).name, feed(kind).resumable, feed(kind).dense, feed(kind).overlap) for kind in FEEDS}
+    promises = {
+        kind: (feed(kind).name, feed(kind).resumable, feed(kind).contiguous, feed(kind).replay_overlap)
+        for kind in FEEDS
+    }
     assert promises == {
         "simulator": ("simulator", True, True, 0),
         "text": ("text", False, False, 0),

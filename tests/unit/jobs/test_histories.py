@@ -88,7 +88,7 @@ class Collector(RuleBasedStateMachine):
         self.connected = True
 
     def take(self, *frames: bytes) -> None:
-        self.write(self.processor.take([Frame(frame, True, self.clock) for frame in frames]))
+        self.write(self.processor.process([Frame(frame, True, self.clock) for frame in frames]))
 
     def write(self, batch: Batch) -> None:
         """Write a batch, and look at the event time of each record in it."""
@@ -141,7 +141,7 @@ def heartbeats(written: Written) -> list[dict[str, Any]]:
     return [record for record in written.tweets if record["text"] is None]
 
 
-def holes(written: Written) -> list[dict[str, Any]]:
+def reported_gaps(written: Written) -> list[dict[str, Any]]:
     found = [each for each in written.rejected if each["reason"].startswith(("lost: ", "rejected frames"))]
     return [json.loads(each["record"]) for each in found]
 
@@ -177,7 +177,7 @@ class Numbered(Collector):
         self.cursor = 0  # index of the post that is sent next
         self.wrong: set[str] = set()  # texts of the posts that were sent with a wrong number
         self.unreadable: Counter[tuple[str, int]] = Counter()  # how often each number may have been rejected unread
-        # What was rejected explains a hole only roughly when known posts are sent again, with wrong numbers or not all
+        # What was rejected explains a gap only roughly when known posts are sent again, with wrong numbers or not all
         # of them, or when a wrong number is that of a post that was left out.
         self.roughly = False
         self.skips = 0
@@ -315,14 +315,14 @@ class Numbered(Collector):
             collected.setdefault(numbering, Counter())[number] += 1
         for numbering, numbers in collected.items():
             first, last = min(numbers), max(numbers)
-            for hole in holes(self.written):
-                if hole["numbering"] == numbering and hole["last"] is None:
-                    assert hole["first"] == last + 1
-                elif hole["numbering"] == numbering:
-                    hidden = range(hole["first"], hole["last"] + 1)
-                    assert hole["lost"] + hole["rejected"] == len(hidden)
+            for gap in reported_gaps(self.written):
+                if gap["numbering"] == numbering and gap["last"] is None:
+                    assert gap["first"] == last + 1
+                elif gap["numbering"] == numbering:
+                    hidden = range(gap["first"], gap["last"] + 1)
+                    assert gap["lost"] + gap["rejected"] == len(hidden)
                     unreadable = sum(self.unreadable[numbering, number] for number in hidden)
-                    assert hole["rejected"] <= unreadable or self.roughly
+                    assert gap["rejected"] <= unreadable or self.roughly
                     numbers.update(hidden)
             assert numbers == Counter(range(first, last + 1))
 
@@ -369,7 +369,7 @@ class Event(NamedTuple):
 
 NATURES = st.sampled_from(["post", "post", "post", "like", "emptied", "malformed", "ahead"])
 PAUSES_MS = st.integers(100, 4_000)
-MARGIN_US = 2 * SECOND_US  # what the servers' clocks and the tolerance of holes may hide
+MARGIN_US = 2 * SECOND_US  # what the servers' clocks and the tolerance of gaps may hide
 
 
 class Timed(Collector):
@@ -412,7 +412,7 @@ class Timed(Collector):
             return True
         if self.refuses:
             return False
-        asked = position.number - JetstreamFeed.overlap - self.rewind
+        asked = position.number - JetstreamFeed.replay_overlap - self.rewind
         later = (index for index, event in enumerate(self.events) if event.moment + self.offset >= asked)
         self.cursor = max(self.oldest, next(later, len(self.events)))
         return True
@@ -479,18 +479,18 @@ class Timed(Collector):
 
     def check(self, at_the_end: bool) -> None:
         there = [record["text"] for record in posts(self.written)]
-        # A time that is not to be believed shows no hole: the next one does.
+        # A time that is not to be believed shows no gap: the next one does.
         indexes = [index for text in there if not self.events[index := int(text[1:])].leap]
         # What was before the first post that came live may come as well, since the feed is asked from further back.
         begin, end = (indexes[0], max(indexes)) if indexes else (0, 0)
-        lost = holes(self.written)
+        lost = reported_gaps(self.written)
         for event in self.events[begin : len(self.events) if at_the_end else end]:
             if event.nature in ("post", "ahead") and event.rkey not in there:
-                assert any(self.hides(hole, event) for hole in lost), event
+                assert any(self.hides(gap, event) for gap in lost), event
 
-    def hides(self, hole: dict[str, Any], event: Event) -> bool:
-        begins = hole["first"] - MARGIN_US <= event.moment
-        return bool(begins and (hole["last"] is None or event.moment <= hole["last"] + MARGIN_US))
+    def hides(self, gap: dict[str, Any], event: Event) -> bool:
+        begins = gap["first"] - MARGIN_US <= event.moment
+        return bool(begins and (gap["last"] is None or event.moment <= gap["last"] + MARGIN_US))
 
     @invariant()
     def little_is_remembered(self) -> None:

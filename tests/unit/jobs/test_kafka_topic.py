@@ -2,7 +2,7 @@
 
 import pytest
 
-from jobs.kafka_topic import telling
+from jobs.kafka_topic import root_cause
 
 OVER, REASON, OLDER, LAST = (
     Exception(text) for text in ("Connection timed out", "no certificate", "older", "Bootstrap")
@@ -14,4 +14,4 @@ OVER, REASON, OLDER, LAST = (
     [([], LAST), ([OVER], OVER), ([OLDER, REASON], REASON), ([OLDER, REASON, OVER], REASON)],
 )
 def test_the_newest_reason_is_told_and_not_the_time_out_behind_it(errors: list[Exception], told: Exception) -> None:
-    assert telling(errors, LAST) is told
+    assert root_cause(errors, LAST) is told

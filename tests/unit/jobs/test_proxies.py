@@ -105,7 +105,7 @@ def through(proxy: Proxy, monkeypatch: pytest.MonkeyPatch, url: str, *names: str
 
 
 def frames(reader: Reader) -> list[bytes]:
-    return [event.data for event in reader.take(10, 1_000_000) if isinstance(event, Frame)]
+    return [event.data for event in reader.dequeue(10, 1_000_000) if isinstance(event, Frame)]
 
 
 @pytest.mark.parametrize("outside", [True, False])

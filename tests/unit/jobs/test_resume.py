@@ -14,7 +14,7 @@ from jobs.resume import progress_from
 ONE = Shard()
 SIMULATOR, JETSTREAM, TEXT = (make_feed(kind, str) for kind in ("simulator", "jetstream", "text"))
 T = 1_767_225_600_000_000  # a moment in microseconds
-OVERLAP = JetstreamFeed.overlap
+OVERLAP = JetstreamFeed.replay_overlap
 
 
 def post(position: str | None, timestamp: int = 1_000, source: str = "simulator", **fields: object) -> str:
@@ -157,7 +157,7 @@ def test_with_other_shards_than_before_nothing_is_lost_and_nothing_comes_twice(o
         target = FeedProcessor(make_feed("simulator", str), shard, str, progress)
         assert target.resume_from is not None
         sent = [n for n in range(target.resume_from.number + 1, 30) if n % of == number]
-        batch = target.take(Frame(frame(n), True, 9_000) for n in sent)
+        batch = target.process(Frame(frame(n), True, 9_000) for n in sent)
         assert batch.rejected == []
         out += [int(json.loads(record.value)["text"]) for record in batch.posts]
     assert sorted(out) == sorted(set(range(1, 30)) - collected)

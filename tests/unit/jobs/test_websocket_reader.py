@@ -23,7 +23,7 @@ from websockets.frames import Opcode
 from websockets.sync.server import ServerConnection, serve
 
 from jobs.feed_processor import Frame
-from jobs.redaction import MAX_LOGGED, redacted, without_secrets
+from jobs.redaction import MAX_LOGGED, redact_text, redact_url
 from jobs.websocket_connection import MAX_WAIT, retry_after
 from jobs.websocket_reader import OVERHEAD_BYTES, Event, Reader, ResumeRejected, Subscribed, TooLarge
 from tests.support.certificates import self_signed
@@ -86,12 +86,12 @@ class Client:
         return ResumeRejected in self.types and Frame not in self.types[self.types.index(ResumeRejected) :]
 
     def take(self, most: int = 1_000, most_bytes: int = 2**30) -> None:
-        self.events += self.reader.take(most, most_bytes)
+        self.events += self.reader.dequeue(most, most_bytes)
 
     def consume(self, most: int = 1_000, most_bytes: int = 2**30) -> None:
         self.take(most, most_bytes)
         self.position = self._first + sum(isinstance(event, Frame | TooLarge) for event in self.events)
-        self.reader.handled()
+        self.reader.ack()
 
     def until(self, condition: Callable[[], object], what: str, most: int = 1_000) -> None:
         """Consume until the condition holds, and what came until then; at most so many events at once."""
@@ -375,7 +375,7 @@ def test_small_frames_fill_the_buffer_by_the_objects_around_them(lab: Lab, trace
     assert_stays(lambda: traced() - before < 2 * most, 1, "bounded, with the frames of one read of the socket")
     client.reader.stop()
     held = traced()
-    frames = len(client.reader.take(count, 2**30)) - 1  # the first one is the request
+    frames = len(client.reader.dequeue(count, 2**30)) - 1  # the first one is the request
     counted = frames * (14 + OVERHEAD_BYTES)
     assert most < counted < 2 * most
     assert counted * 0.8 < held - traced() < counted
@@ -405,10 +405,10 @@ def test_the_parts_of_an_unfinished_message_count_too(lab: Lab) -> None:
 
 def is_still(client: Client, seconds: float = 0.3) -> bool:
     """Whether no answer to a ping comes for so long: the reader pings all the time, and does not read."""
-    before, end = client.reader.alive_until, time.monotonic() + seconds
-    while client.reader.alive_until == before and time.monotonic() < end:
+    before, end = client.reader.caught_up_at, time.monotonic() + seconds
+    while client.reader.caught_up_at == before and time.monotonic() < end:
         time.sleep(0.01)
-    return client.reader.alive_until == before
+    return client.reader.caught_up_at == before
 
 
 def test_a_message_whose_parts_fill_the_buffer_alone_is_read_to_its_end(lab: Lab) -> None:
@@ -423,10 +423,10 @@ def test_frames_are_handed_over_up_to_a_number_and_about_a_number_of_bytes(lab: 
     client = lab.read(server)
     await_until(lambda: server.peers and server.peers[0].sent == 10 and not is_still(client), 5, "all frames")
     taken = [
-        len(client.reader.take(*limits)) for limits in ((1, 2**30), (2, 2**30), (10, 250_000), (10, 1), (10, 2**30))
+        len(client.reader.dequeue(*limits)) for limits in ((1, 2**30), (2, 2**30), (10, 250_000), (10, 1), (10, 2**30))
     ]
     assert taken == [1, 2, 3, 1, 4]  # the request, and ten frames
-    assert client.reader.take(10, 2**30) == []
+    assert client.reader.dequeue(10, 2**30) == []
 
 
 def test_a_server_that_ends_while_the_buffer_is_full_is_read_to_its_last_frame(lab: Lab) -> None:
@@ -447,12 +447,14 @@ def test_a_server_that_ends_while_the_buffer_is_full_is_read_to_its_last_frame(l
 def test_a_server_is_not_given_up_while_it_is_the_reader_that_does_not_read(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(f"{READER}.PONG_SECONDS", 0.2)
+    monkeypatch.setattr(f"{READER}.PONG_TIMEOUT_SECONDS", 0.2)
     server = lab.serve(flooding(1_000, 1_000))
     client = lab.read(server, capacity=10)
     await_until(lambda: server.peers and server.peers[0].sent, 5, "frames are sent")
     assert_stays(lambda: len(server.peers) == 1 and not server.peers[0].ended_at, 0.6, "one connection")
-    monkeypatch.setattr(f"{READER}.PONG_SECONDS", 15.0)  # a wait that began before must not end while frames flow
+    monkeypatch.setattr(
+        f"{READER}.PONG_TIMEOUT_SECONDS", 15.0
+    )  # a wait that began before must not end while frames flow
     assert_stays(lambda: len(server.peers) == 1 and not server.peers[0].ended_at, 0.3, "one connection")
     client.until(lambda: len(client.frames) == 1_000, "all frames")
     assert len(server.peers) == 1
@@ -467,21 +469,21 @@ def test_an_address_is_asked_for_only_when_everything_is_in_effect(lab: Lab) -> 
     await_until(lambda: client.reader.connects, 5, "the end of the connection")
     assert_stays(lambda: len(client.asked) == 1, 0.15, "nothing is taken")
     client.take(1)
-    client.reader.handled()
+    client.reader.ack()
     assert_stays(lambda: len(client.asked) == 1, 0.15, "one event of three is in effect")
-    assert client.reader.pending()
+    assert client.reader.has_unacked()
     client.take()
     assert client.types == [Subscribed, Frame, Frame]
     assert_stays(lambda: len(client.asked) == 1, 0.15, "all is taken, but not all is in effect")
-    assert client.reader.pending()
+    assert client.reader.has_unacked()
     client.position = 2
-    client.reader.handled()
+    client.reader.ack()
     await_until(lambda: len(client.asked) == 2, 5, "the next address")
     assert client.asked == [(server.url, 0), (server.url, 2)]
     client.until(lambda: client.reader.connected, "the next connection")
     assert server.peers[1].path == "/?since=2"
     assert client.types == [Subscribed, Frame, Frame, Subscribed]
-    assert not client.reader.pending()
+    assert not client.reader.has_unacked()
 
 
 # Attempts
@@ -704,7 +706,7 @@ def test_the_live_request_comes_when_the_refusal_is_in_effect(lab: Lab) -> None:
     def refused() -> bool:
         client.take()
         if ResumeRejected not in client.types:
-            client.reader.handled()
+            client.reader.ack()
         return ResumeRejected in client.types
 
     await_until(refused, 5, "the refusal")
@@ -994,7 +996,7 @@ def freezing(pings: int) -> tuple[Script, list[float]]:
 def test_a_frozen_server_is_given_up(
     lab: Lab, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(f"{READER}.PONG_SECONDS", 0.5)
+    monkeypatch.setattr(f"{READER}.PONG_TIMEOUT_SECONDS", 0.5)
     script, frozen_at = freezing(pings=3)
     server = lab.serve(in_turn(script, sending("a")))
     client = lab.read(server)
@@ -1008,13 +1010,13 @@ def test_a_frozen_server_is_not_known_to_be_alive(lab: Lab) -> None:
     script, frozen_at = freezing(pings=3)
     client = lab.read(lab.serve(script))
     client.until(lambda: frozen_at, "the server is frozen")
-    assert_stays(lambda: client.reader.alive_until <= frozen_at[0], 0.4, "time stands still")
-    assert frozen_at[0] - client.reader.alive_until < 1
+    assert_stays(lambda: client.reader.caught_up_at <= frozen_at[0], 0.4, "time stands still")
+    assert frozen_at[0] - client.reader.caught_up_at < 1
     assert client.reader.connected
 
 
 def test_a_quiet_server_is_known_to_be_alive(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(f"{READER}.PONG_SECONDS", 0.7)
+    monkeypatch.setattr(f"{READER}.PONG_TIMEOUT_SECONDS", 0.7)
 
     async def script(peer: Peer) -> None:
         peer.before_pong = slow
@@ -1027,8 +1029,8 @@ def test_a_quiet_server_is_known_to_be_alive(lab: Lab, monkeypatch: pytest.Monke
     client = lab.read(server)
     client.until(lambda: client.reader.connected, "the connection")
     start = time.monotonic()
-    await_until(lambda: client.reader.alive_until > start + 0.9, 5, "later than a pong may take it is alive")
-    assert client.reader.alive_until <= time.monotonic() < start + 3
+    await_until(lambda: client.reader.caught_up_at > start + 0.9, 5, "later than a pong may take it is alive")
+    assert client.reader.caught_up_at <= time.monotonic() < start + 3
     assert len(server.peers) == 1
     assert client.types == [Subscribed]
 
@@ -1047,10 +1049,10 @@ def test_alive_until_vouches_for_the_frames_before_it_only(lab: Lab) -> None:
     server = lab.serve(script)
     client = lab.read(server)
     client.until(lambda: client.reader.connected, "the connection")
-    seen = client.reader.alive_until
+    seen = client.reader.caught_up_at
     for _ in range(5):
-        await_until(lambda after=seen: client.reader.alive_until > after, 5, "a pong")  # type: ignore[misc]
-        seen = client.reader.alive_until
+        await_until(lambda after=seen: client.reader.caught_up_at > after, 5, "a pong")  # type: ignore[misc]
+        seen = client.reader.caught_up_at
         client.consume()
         # The ping that was sent at that time is the first one that the server had after it.
         answered = next((n for n, at in enumerate(server.peers[0].pinged_at, start=1) if at >= seen), None)
@@ -1186,7 +1188,7 @@ def test_nothing_is_left_of_a_reader(lab: Lab) -> None:
     ],
 )
 def test_secrets_are_left_out_of_addresses(url: str, shown: str) -> None:
-    assert without_secrets(url) == shown
+    assert redact_url(url) == shown
 
 
 def test_secrets_are_left_out_of_the_log(lab: Lab, caplog: pytest.LogCaptureFixture) -> None:
@@ -1250,7 +1252,7 @@ def test_a_server_that_closes_with_1009_sent_no_frame_that_is_too_large(lab: Lab
 def test_a_frame_above_the_limit_is_reported_even_if_the_server_does_not_end_the_connection(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(f"{READER}.PONG_SECONDS", 0.5)
+    monkeypatch.setattr(f"{READER}.PONG_TIMEOUT_SECONDS", 0.5)
 
     async def script(peer: Peer) -> None:
         peer.answers = False
@@ -1267,7 +1269,7 @@ def test_a_frame_above_the_limit_is_reported_even_if_the_server_does_not_end_the
 
 
 def test_a_server_whose_frames_keep_coming_is_not_given_up(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(f"{READER}.PONG_SECONDS", 0.3)
+    monkeypatch.setattr(f"{READER}.PONG_TIMEOUT_SECONDS", 0.3)
 
     async def script(peer: Peer) -> None:
         async def backlog() -> None:  # that was on its way before the ping came
@@ -1285,12 +1287,12 @@ def test_a_server_whose_frames_keep_coming_is_not_given_up(lab: Lab, monkeypatch
 
 
 def test_a_connection_survives_a_buffer_that_is_full_for_long(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(f"{READER}.PONG_SECONDS", 0.001)  # 15 s a wait: 1,500 of them are six hours
+    monkeypatch.setattr(f"{READER}.PONG_TIMEOUT_SECONDS", 0.001)  # 15 s a wait: 1,500 of them are six hours
     server = lab.serve(flooding(1_000, 1_000))
     client = lab.read(server, capacity=10)
     await_blocked(server)
     assert_stays(lambda: len(server.peers) == 1, 3, "one connection")
-    monkeypatch.setattr(f"{READER}.PONG_SECONDS", 15.0)
+    monkeypatch.setattr(f"{READER}.PONG_TIMEOUT_SECONDS", 15.0)
     assert_stays(lambda: len(server.peers) == 1, 0.1, "one connection")
     client.until(lambda: len(client.frames) == 1_000, "all frames")
     assert_stays(lambda: client.reader.connected, 0.3, "the connection, with the pong behind the frames")
@@ -1302,14 +1304,14 @@ def test_a_server_that_has_not_yet_answered_a_ping_is_not_known_to_be_alive(lab:
         await frozen(peer)
 
     client = lab.read(lab.serve(script))
-    before = client.reader.alive_until
+    before = client.reader.caught_up_at
     client.until(lambda: client.reader.connected, "the connection")
-    assert client.reader.alive_until == before
+    assert client.reader.caught_up_at == before
 
 
 @pytest.mark.parametrize("query", ["api_key=hunter2", "key=hunter2", "password=hunter2", "to%6ben=hunter2"])
 def test_more_secrets_are_left_out_of_addresses(query: str) -> None:
-    assert "hunter2" not in without_secrets(f"wss://feed.example/a?since=7&{query}")
+    assert "hunter2" not in redact_url(f"wss://feed.example/a?since=7&{query}")
 
 
 def test_secrets_are_left_out_of_the_reasons_for_failures(lab: Lab, caplog: pytest.LogCaptureFixture) -> None:
@@ -1340,9 +1342,9 @@ def test_secrets_are_left_out_of_what_a_refusal_says(lab: Lab, caplog: pytest.Lo
 
 def test_what_a_server_says_is_logged_in_one_short_line() -> None:
     url = "wss://a:b@feed.example/ws?x=1&y=22&since=7"
-    assert redacted("one\r\n\ttwo \x1b[31m three", url) == "one two ?[31m three"
-    assert redacted("no " * 1_000, url) == ("no " * 1_000)[:MAX_LOGGED] + "..."
-    assert redacted("since=7 and y=22: HTTP 122", url) == "since=7 and y=22: HTTP 122"  # too short for secrets
+    assert redact_text("one\r\n\ttwo \x1b[31m three", url) == "one two ?[31m three"
+    assert redact_text("no " * 1_000, url) == ("no " * 1_000)[:MAX_LOGGED] + "..."
+    assert redact_text("since=7 and y=22: HTTP 122", url) == "since=7 and y=22: HTTP 122"  # too short for secrets
 
 
 def test_an_address_that_is_none_ends_an_attempt_and_not_the_reader(lab: Lab, caplog: pytest.LogCaptureFixture) -> None:
@@ -1354,11 +1356,11 @@ def test_an_address_that_is_none_ends_an_attempt_and_not_the_reader(lab: Lab, ca
 
 def test_addresses_in_what_is_logged_are_shown_without_secrets() -> None:
     said = "cannot follow redirect to 'https://u:hunter2@other.example/hunter2?token=hunter2&since=7'"
-    assert redacted(said, "wss://feed.example/") == "cannot follow redirect to 'https://other.example/***?since=7'"
+    assert redact_text(said, "wss://feed.example/") == "cannot follow redirect to 'https://other.example/***?since=7'"
 
 
 def test_an_ipv6_address_is_shown_as_one() -> None:
-    assert without_secrets("ws://me:hunter2@[::1]:5555/") == "ws://[::1]:5555/"
+    assert redact_url("ws://me:hunter2@[::1]:5555/") == "ws://[::1]:5555/"
 
 
 @pytest.fixture

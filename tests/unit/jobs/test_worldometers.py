@@ -11,7 +11,7 @@ import requests
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobs.worldometers import CachedCounters, Counters, PageError, PageGetter, parse_counters, shared_counters
+from jobs.worldometers import CachedCounters, Counters, PageError, PageFetcher, parse_counters, shared_counters
 
 HEADERS = ["#", "Country,<br />Other", "Total<br />Cases", "New<br />Cases", "Total<br />Deaths"]
 HEADERS += ["New<br />Deaths", "Total<br />Recovered", "New<br />Recovered", "Active<br />Cases"]
@@ -161,7 +161,7 @@ class Site:
     def __init__(self) -> None:
         self.now, self.calls = 1000.0, 0
         self.answer: bytes | Exception = make_page().encode()
-        self.cache = CachedCounters("http://site", getter=self.get, clock=lambda: self.now)
+        self.cache = CachedCounters("http://site", fetch=self.get, clock=lambda: self.now)
 
     def get(self, url: str) -> bytes:
         assert url == "http://site"
@@ -243,9 +243,9 @@ def test_a_failure_is_logged_without_the_secrets_of_the_address(caplog: pytest.L
     caplog.set_level(logging.INFO)
     site = Site()
     site.cache.url = "http://me:s3cret@127.0.0.1:1/coronavirus/s3cret/?token=s3cret"
-    site.cache.getter = PageGetter()
+    site.cache.fetch = PageFetcher()
     assert site.cache.get() is None
-    site.cache.getter, site.now = lambda _: make_page().encode(), site.now + 60
+    site.cache.fetch, site.now = lambda _: make_page().encode(), site.now + 60
     assert site.cache.get() == COUNTERS
     assert len(caplog.records) == 2
     assert caplog.text.count("counters from http://127.0.0.1:1/coronavirus/***/") == 2
@@ -261,7 +261,7 @@ def test_threads_that_ask_at_once_share_one_fetch() -> None:
         fetches.append(url)
         return make_page().encode()
 
-    cache = CachedCounters("http://site", getter=get)
+    cache = CachedCounters("http://site", fetch=get)
 
     def ask() -> Counters | None:
         all_asking.wait()

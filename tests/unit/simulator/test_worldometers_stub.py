@@ -19,7 +19,7 @@ from bs4 import BeautifulSoup
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobs.worldometers import CachedCounters, PageError, PageGetter, parse_counters
+from jobs.worldometers import CachedCounters, PageError, PageFetcher, parse_counters
 from simulator.worldometers_stub import FAULTS, PageServer, read_settings, render_page
 
 ROOT = Path(__file__).parents[3]
@@ -127,7 +127,7 @@ def test_page_has_the_cells_of_the_real_one() -> None:
 
 def test_getter_and_cache_with_each_fault(stand_in: str) -> None:
     """One fault after the other, without a restart: the reason is the fault's own, and the counters come back."""
-    getter, url = PageGetter(deadline=0.5, max_bytes=1_000_000), f"{stand_in}/coronavirus/"
+    getter, url = PageFetcher(deadline=0.5, max_bytes=1_000_000), f"{stand_in}/coronavirus/"
     good = parse_counters(render_page(NOW))
     cache = CachedCounters(url, getter, refresh_seconds=0)
     for fault, error, reason in (
@@ -200,8 +200,8 @@ def rogue() -> Iterator[str]:
 
 def test_getter_takes_compressed_chunked_and_moved_pages(rogue: str) -> None:
     for path in ("/gzip", "/chunked", "/moved"):
-        assert PageGetter()(rogue + path).decode() == render_page(NOW)
-    assert PageGetter()(f"{rogue}/agent").startswith(b"data-collection/")
+        assert PageFetcher()(rogue + path).decode() == render_page(NOW)
+    assert PageFetcher()(f"{rogue}/agent").startswith(b"data-collection/")
 
 
 @pytest.mark.parametrize(
@@ -217,11 +217,11 @@ def test_getter_takes_compressed_chunked_and_moved_pages(rogue: str) -> None:
 )
 def test_getter_refuses(rogue: str, path: str, reason: str) -> None:
     with pytest.raises(Exception, match=reason):
-        PageGetter(deadline=2, max_bytes=1_000_000)(rogue + path)
+        PageFetcher(deadline=2, max_bytes=1_000_000)(rogue + path)
 
 
 def test_downloads_that_are_stuck_do_not_pile_up(rogue: str) -> None:
-    getter = PageGetter(deadline=0.1)
+    getter = PageFetcher(deadline=0.1)
     for reason in [*["no complete page"] * 3, "earlier downloads are still stuck"]:
         with pytest.raises(requests.Timeout, match=reason):
             getter(f"{rogue}/headers")

@@ -54,7 +54,7 @@ def number_sum(**changed: Any) -> NumberSum:
         missing_samples=(),
         doubled=0,
         doubled_samples=(),
-        holes=(),
+        gaps=(),
         earlier=0,
         later=0,
     )
