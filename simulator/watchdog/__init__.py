@@ -1,6 +1,10 @@
-"""The watchdog that restarts the simulator when needed.
+"""The watchdog: a kopf operator that restarts the simulator when needed.
 
-`main` is the table of triggers, `decisions` says when a restart is due and when it is held back. Around them are
-`settings`, `objects` (what Kubernetes' objects say), `watched` (what the watches have shown), `clients` (to Kubernetes,
-the simulator and Kafka), `metrics`, and `rounds`, which brings them together.
+main: the kopf handlers, which delegate
+reconciler: the control loop, which brings the others together
+policy: when a restart is due, and when it is suppressed; pure
+resources: reads and builds Kubernetes objects; pure
+watch_cache: the objects that the watches have delivered, and whether a watch is stale
+clients: to the Kubernetes API, the simulator and Kafka
+metrics, settings
 """

@@ -1,4 +1,4 @@
-"""The watchdog's ways to the outside: the Kubernetes API, the simulator's /healthz, Kafka's topic."""
+"""The watchdog's clients: the Kubernetes API, the simulator's /healthz, Kafka's topic."""
 
 import contextlib
 import logging
@@ -14,40 +14,41 @@ from kafka.errors import KafkaError
 from simulator.watchdog.policy import Health
 from simulator.watchdog.resources import COMPONENT, read_health
 from simulator.watchdog.settings import Kafka, SettingError
-from simulator.watchdog.watch_cache import Kind
+from simulator.watchdog.watch_cache import Resource
 
 log = logging.getLogger("simulator.watchdog")
 
-API_SECONDS = 10
-HEALTH_SECONDS = 3
-KAFKA_MS = 5_000
+API_TIMEOUT_SECONDS = 10
+HEALTH_TIMEOUT_SECONDS = 3
+KAFKA_TIMEOUT_MS = 5_000
 NOT_FOUND, CONFLICT = 404, 409
 
 
 class Api:
-    """The Kubernetes API. Calls raise aiohttp.ClientError or TimeoutError."""
+    """A client of the Kubernetes API in one namespace. Its calls raise aiohttp.ClientError or TimeoutError."""
 
     def __init__(self, login: Callable[[], kopf.ConnectionInfo], namespace: str) -> None:
         info = login()
         self._login, self._namespace, self._server = login, namespace, info.server.rstrip("/")
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=info.as_ssl_context()), timeout=aiohttp.ClientTimeout(total=API_SECONDS)
+            connector=aiohttp.TCPConnector(ssl=info.as_ssl_context()),
+            timeout=aiohttp.ClientTimeout(total=API_TIMEOUT_SECONDS),
         )
 
-    async def versions(self, kind: Kind) -> dict[str, str]:
-        """The resource version of each object by its name; none of a kind that the API does not know."""
-        url = self._server + kind.path(self._namespace)
-        async with self._session.get(url, params=kind.selector, headers=self._headers()) as response:
+    async def versions(self, resource: Resource) -> dict[str, str]:
+        """The resource version of each selected object by its name; {} for a resource that the API does not know."""
+        url = self._server + resource.path(self._namespace)
+        async with self._session.get(url, params=resource.selector, headers=self._headers()) as response:
             if response.status == NOT_FOUND:
                 return {}
             response.raise_for_status()
             items = (await response.json())["items"]
         return {item["metadata"]["name"]: item["metadata"]["resourceVersion"] for item in items}
 
-    async def patch(self, kind: Kind, name: str, patch: Mapping[str, Any]) -> bool:
-        """Merge into an object. False when it is no longer the one that the patch's resourceVersion names."""
+    async def patch(self, resource: Resource, name: str, patch: Mapping[str, Any]) -> bool:
+        """Apply a merge patch. False when the object is gone or no longer has the patch's resourceVersion."""
         headers = {**self._headers(), "Content-Type": "application/merge-patch+json"}
-        url = self._server + kind.path(self._namespace, name)
+        url = self._server + resource.path(self._namespace, name)
         manager = {"fieldManager": COMPONENT}
         async with self._session.patch(url, params=manager, json=patch, headers=headers) as response:
             if response.status in {CONFLICT, NOT_FOUND}:
@@ -64,19 +65,19 @@ class Api:
         await self._session.close()
 
     def _headers(self) -> dict[str, str]:
-        # The token is replaced by a new one every hour.
+        # The service account token is replaced every hour: read it anew for each request.
         return self._login().as_http_headers()
 
 
 class Simulator:
-    """/healthz of the simulator's pods."""
+    """A client of /healthz of the simulator's pods."""
 
     def __init__(self, port: int) -> None:
         self._port = port
-        self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=HEALTH_SECONDS))
+        self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=HEALTH_TIMEOUT_SECONDS))
 
     async def health(self, pod: str, ip: str) -> Health | None:
-        """None without an answer: a simulator that gives none is the kubelet's to judge."""
+        """The pod's counters, or None without an answer: the kubelet's probes deal with a pod that does not answer."""
         host = f"[{ip}]" if ":" in ip else ip
         try:
             async with self._session.get(f"http://{host}:{self._port}/healthz") as response:
@@ -89,38 +90,41 @@ class Simulator:
 
 
 class Topic:
-    """The end of Kafka's topic. Its methods block, for about KAFKA_MS at most, and are for one thread at a time."""
+    """Reads the end offsets of the topic.
+
+    The methods block for about KAFKA_TIMEOUT_MS at most. Only one thread may call them at a time.
+    """
 
     def __init__(self, kafka: Kafka) -> None:
         self._kafka = kafka
         self._client: Any = None
-        self._reason = ""
+        self._last_error = ""
 
     def end(self) -> int | None:
-        """The sum of all partitions' end offsets; None when Kafka or the topic is out of reach, the log says why."""
+        """The sum of all partitions' end offsets, or None when Kafka or the topic is unreachable (see the log)."""
         try:
             if self._client is None:
                 self._client = KafkaAdminClient(
                     client_id=COMPONENT,
-                    bootstrap_timeout_ms=KAFKA_MS,
-                    request_timeout_ms=KAFKA_MS,
+                    bootstrap_timeout_ms=KAFKA_TIMEOUT_MS,
+                    request_timeout_ms=KAFKA_TIMEOUT_MS,
                     **self._kafka.options(),
                 )
             topic = self._client.describe_topics([self._kafka.topic])[0]
             partitions = [TopicPartition(self._kafka.topic, each["partition_index"]) for each in topic["partitions"]]
             if not partitions:
-                self._lost(f"there is no topic {self._kafka.topic} that may be described")
+                self._report_unreachable(f"topic {self._kafka.topic} does not exist, or this user may not describe it")
                 return None
             ends = self._client.list_partition_offsets(
-                dict.fromkeys(partitions, OffsetSpec.LATEST), timeout_ms=KAFKA_MS
+                dict.fromkeys(partitions, OffsetSpec.LATEST), timeout_ms=KAFKA_TIMEOUT_MS
             )
         except (KafkaError, OSError, SettingError) as error:
             self.close()
-            self._lost(f"{type(error).__name__}: {error}")
+            self._report_unreachable(f"{type(error).__name__}: {error}")
             return None
-        if self._reason:
+        if self._last_error:
             log.info("Kafka answers again")
-        self._reason = ""
+        self._last_error = ""
         return sum(int(each.offset) for each in ends.values())
 
     def close(self) -> None:
@@ -129,7 +133,8 @@ class Topic:
                 self._client.close()
         self._client = None
 
-    def _lost(self, reason: str) -> None:
-        if not self._reason:
-            log.warning("Kafka at %s is out of reach: %s", self._kafka.bootstrap_servers, reason)
-        self._reason = reason
+    def _report_unreachable(self, reason: str) -> None:
+        """Log the first error of a row of failures only."""
+        if not self._last_error:
+            log.warning("Kafka at %s is unreachable: %s", self._kafka.bootstrap_servers, reason)
+        self._last_error = reason

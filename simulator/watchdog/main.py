@@ -1,6 +1,7 @@
-"""The watchdog's triggers, each of which delegates: ``kopf run --standalone --module=simulator.watchdog.main``.
+"""The watchdog's kopf handlers: ``kopf run --standalone --module=simulator.watchdog.main``.
 
-Exit status 2 for a bad setting. Only `on.event` is used, since other triggers put finalizers on what they watch.
+Each handler delegates to `reconciler.Watchdog`. The objects have `on.event` handlers only: kopf's other change
+handlers put finalizers on the objects that they watch. Exit status 2 for a bad setting.
 """
 
 import functools
@@ -15,9 +16,10 @@ import kopf
 from simulator.watchdog.reconciler import Watchdog
 from simulator.watchdog.settings import SettingError, read_settings
 
-# A watch is made anew after SERVER_SECONDS; should that not end it, the others do.
+# The API server ends each watch after SERVER_SECONDS, and kopf starts a new one. The client's timeouts end a watch that
+# the server does not end.
 SERVER_SECONDS, CLIENT_SECONDS, CONNECT_SECONDS = 240, 300, 10
-EXIT_SECONDS = 20  # of the 30 that a pod is given
+EXIT_SECONDS = 20  # less than the 30 s of a pod's termination grace period
 
 try:
     WATCHDOG = Watchdog(read_settings(os.environ))
@@ -28,19 +30,20 @@ except SettingError as error:
 
 @kopf.on.startup()
 async def start(settings: kopf.OperatorSettings, **_: object) -> None:
-    settings.scanning.disabled = True  # the watchdog's rights end at its namespace
+    settings.scanning.disabled = True  # scanning lists namespaces and CRDs: the watchdog may only use its namespace
     settings.watching.server_timeout = SERVER_SECONDS
     settings.watching.client_timeout = CLIENT_SECONDS
     settings.watching.connect_timeout = CONNECT_SECONDS
     settings.process.ultimate_exiting_timeout = EXIT_SECONDS
-    for kind in WATCHDOG.kinds:
+    for resource in WATCHDOG.resources:
         for query, selectors in (
             ("labelSelector", settings.watching.label_selectors),
             ("fieldSelector", settings.watching.field_selectors),
         ):
-            if query in kind.selector:
-                selectors[kind.group, kind.version, kind.plural] = kind.selector[query]
-    # They would log each event of each watch, each health check, and each attempt that `Topic` tells of once.
+            if query in resource.selector:
+                selectors[resource.group, resource.version, resource.plural] = resource.selector[query]
+    # These loggers write a line for each watch event, each health check and each failed Kafka call (`Topic` logs the
+    # first failure).
     for name in ("kopf.objects", "kopf.activities.probe", "aiohttp.access"):
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
@@ -56,14 +59,14 @@ async def stop(**_: object) -> None:
 def login(settings: kopf.OperatorSettings, **_: object) -> kopf.ConnectionInfo:
     info = kopf.login_with_service_account(settings=settings) or kopf.login_with_kubeconfig(settings=settings)
     if info is None:
-        raise kopf.LoginError("there is neither a service account nor a kubeconfig")
+        raise kopf.LoginError("neither a service account nor a kubeconfig was found")
     return info
 
 
 @kopf.on.probe(id="watch")
 async def healthy(**_: object) -> str:
-    if fault := WATCHDOG.fault():
-        raise kopf.PermanentError(fault)
+    if reason := WATCHDOG.unhealthy_reason():
+        raise kopf.PermanentError(reason)
     return "ok"
 
 
@@ -92,5 +95,7 @@ async def secret(event: Mapping[str, Any], **_: object) -> None:
         WATCHDOG.record(WATCHDOG.secret, event)
 
 
-if WATCHDOG.secret is not None:  # without one there is no right to watch any
+# Registered by a call, since the condition is known at run time only: without a Secret in the settings, the watchdog's
+# Role does not allow to watch Secrets.
+if WATCHDOG.secret is not None:
     kopf.on.event("v1", "secrets")(secret)

@@ -1,7 +1,8 @@
-"""Whether the simulator is restarted now, and why, or why not: pure functions of observations and a clock.
+"""The restart policy: decides whether the simulator is restarted now, and why or why not.
 
-Moments are seconds since 1970 UTC, durations seconds. What must outlive the watchdog is the `State`, which is kept in
-an annotation of the simulator's Deployment; `Memory` is lost with the watchdog, which then waits for each limit anew.
+Pure functions of observations and a clock. Times are seconds since 1970 UTC, durations are seconds. `State` survives a
+restart of the watchdog: it is stored in an annotation of the simulator's Deployment. `Memory` does not survive: a new
+watchdog waits for each limit anew.
 """
 
 import json
@@ -11,11 +12,11 @@ from enum import StrEnum
 
 HOUR = 3600
 RUNNING = "RUNNING"
-LARGEST_EXPONENT = 30  # of the back-off; far beyond each limit that can be set
+MAX_BACK_OFF_EXPONENT = 30  # far beyond each BACK_OFF_MAX_SECONDS that can be set
 
 
 class RestartReason(StrEnum):
-    """Why a restart is wanted; the first that applies counts."""
+    """Why a restart is due. When several apply, the first in this order counts."""
 
     CONFIG_CHANGED = "ConfigChanged"
     CRASH_LOOPING = "CrashLooping"
@@ -25,7 +26,7 @@ class RestartReason(StrEnum):
 
 
 class SuppressReason(StrEnum):
-    """Why a restart that is wanted does not happen."""
+    """Why a restart that is due does not happen."""
 
     ROLLOUT = "RolloutUnderWay"
     COLLECTOR_DOWN = "CollectorDown"
@@ -37,116 +38,118 @@ class SuppressReason(StrEnum):
 
 @dataclass(frozen=True)
 class Limits:
-    """How long each fault is watched before it counts; cooldown: the shortest time between two restarts, doubled with
-    each that did not help up to back_off_max; recovered: how long all must be well for the doubling to begin anew."""
+    """The policy's limits: seconds, but for restarts_per_hour."""
 
+    # How long a fault must last before a restart is due.
     not_ready: float = 20
     crash_loop: float = 60
     no_send: float = 30
     topic_stalled: float = 60
+    # The shortest time between two restarts. It doubles with each restart that does not help, up to back_off_max.
     cooldown: float = 60
     back_off_max: float = 1800
-    recovered: float = 300
+    recovered: float = 300  # how long there must be no fault before the doubling begins anew
     restarts_per_hour: int = 6
 
 
 @dataclass(frozen=True)
 class Pod:
-    """started: when its container was started, None while none runs; not_ready_since: None while it is Ready, and while
-    no container runs, for then there is nothing that a restart could help."""
+    """A pod of the simulator."""
 
     uid: str
-    started: float | None = None
+    started: float | None = None  # when its containers were started; None while not all of them run
+    # None while the pod is Ready, and while its containers do not run: then a restart could not help.
     not_ready_since: float | None = None
-    crash_looping: bool = False
+    crash_looping: bool = False  # a container waits in CrashLoopBackOff
 
 
 @dataclass(frozen=True)
 class Health:
-    """What the simulator in this pod says: how many clients it has, how many posts it sent, the newest one's number."""
+    """An answer of the simulator's /healthz."""
 
-    pod: str
-    clients: int
-    sent: int
-    newest: int
+    pod: str  # uid
+    clients: int  # open connections
+    sent: int  # posts sent since the start, to all clients
+    newest: int  # number of the newest post
 
 
 @dataclass(frozen=True)
 class Observation:
-    """What is seen at one moment. pods: those meant to stay; health: None without an answer; topic_end: the sum of the
-    partitions' end offsets, None when Kafka does not answer; collector: its job's state, None when there is none;
-    rollout: of the simulator; config: a hash of the simulator's configuration, "" when a part of it is missing."""
+    """What the watchdog sees at one moment."""
 
-    pods: tuple[Pod, ...] = ()
-    health: Health | None = None
-    topic_end: int | None = None
-    collector: str | None = None
-    rollout: bool = False
-    replicas: int = 1
-    config: str = ""
+    pods: tuple[Pod, ...] = ()  # active ones: neither finished nor being deleted
+    health: Health | None = None  # None without an answer
+    topic_end: int | None = None  # sum of the partitions' end offsets; None when Kafka does not answer
+    collector: str | None = None  # state of its Flink job; None when there is no FlinkDeployment
+    rollout: bool = False  # a rollout of the simulator's Deployment is under way
+    replicas: int = 1  # of the simulator's Deployment
+    config: str = ""  # hash of the simulator's ConfigMap and Secret; "" when one of them is missing
 
 
 @dataclass(frozen=True)
 class Memory:
-    """What is known from the observations before."""
+    """What the earlier observations have shown."""
 
-    config: str = ""
-    config_since: float = 0
-    crashing: tuple[tuple[str, float], ...] = ()  # pods, and since when
-    health: Health | None = None
-    newest_when_sent: int = 0  # the newest post's number when `sent` last grew
-    no_send_since: float | None = None  # since when there are newer posts, and clients, but nothing more is sent
-    topic_end: int | None = None
-    flow_since: float | None = None  # when the topic last grew, or the first look at it
-    sent_when_grown: int | None = None
-    topic_stalled_since: float | None = None  # since when posts were sent of which the topic shows nothing
-    healthy_since: float | None = None
+    config: str = ""  # the last configuration hash
+    config_since: float = 0  # when it was first seen
+    crashing: tuple[tuple[str, float], ...] = ()  # (uid of a pod in a crash loop, since when)
+    health: Health | None = None  # the last answer
+    newest_when_sent: int = 0  # number of the newest post when `sent` last grew
+    no_send_since: float | None = None  # since when there are clients and newer posts, and `sent` does not grow
+    topic_end: int | None = None  # the last one known
+    flow_since: float | None = None  # when the topic last grew, or when it was first observed
+    sent_when_grown: int | None = None  # `sent` when the topic last grew
+    topic_stalled_since: float | None = None  # since when `sent` grows and the topic does not
+    healthy_since: float | None = None  # since when no restart is due; None while one is
 
 
 @dataclass(frozen=True)
 class State:
-    """restarts: those of the last hour, rounded up; failures: how many in a row did not help; config: with which the
-    simulator runs; said: which cause and hold were told last."""
+    """What survives a restart of the watchdog."""
 
-    restarts: tuple[int, ...] = ()
-    failures: int = 0
-    config: str = ""
-    said: str = ""
+    restarts: tuple[int, ...] = ()  # times of the restarts of the last hour, rounded up
+    failures: int = 0  # how many restarts in a row did not help
+    config: str = ""  # hash of the configuration with which the simulator runs
+    last_reported: str = ""  # "RestartReason/SuppressReason" of the last report; "" once all is well
 
     def dump(self) -> str:
+        """The annotation's value: compact JSON with one key for each field."""
         return json.dumps(asdict(self), separators=(",", ":"))
 
 
 def load_state(text: str | None, now: float) -> State:
-    """What `dump` wrote; None gives a new one. What cannot be read counts as a restart of this moment: rather one too
-    few than a storm."""
+    """Read what `dump` wrote; None gives a new state.
+
+    A text that cannot be read counts as a restart just now: that delays the next restart and cannot cause a storm.
+    """
     if text is None:
         return State()
     try:
         values = json.loads(text)
-        state = State(tuple(values["restarts"]), values["failures"], values["config"], values["said"])
+        state = State(tuple(values["restarts"]), values["failures"], values["config"], values["last_reported"])
     except (ValueError, TypeError, KeyError):
         return State(restarts=(math.ceil(now),))
     numbers = all(type(number) is int for number in (*state.restarts, state.failures))
-    if not (numbers and state.failures >= 0 and isinstance(state.config, str) and isinstance(state.said, str)):
+    if not (numbers and state.failures >= 0 and isinstance(state.config, str) and isinstance(state.last_reported, str)):
         return State(restarts=(math.ceil(now),))
     return state
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What follows from an observation. restart: now; cause without restart: held back by `hold`; say: it is news."""
+    """What follows from an observation."""
 
     memory: Memory
-    state: State
-    restart: bool = False
-    say: bool = False
-    cause: RestartReason | None = None
-    hold: SuppressReason | None = None
-    text: str = field(default="", compare=False)
+    state: State  # to be written together with the restart
+    restart: bool = False  # restart now
+    notify: bool = False  # report it: as an Event, in the log, in the metrics
+    cause: RestartReason | None = None  # why a restart is due; None when none is
+    hold: SuppressReason | None = None  # why the restart is suppressed; None when it is not
+    text: str = field(default="", compare=False)  # of the report
 
 
 def decide(memory: Memory, state: State, seen: Observation, limits: Limits, now: float) -> Decision:
+    """Decide from one more observation. The caller keeps the returned memory and stores the returned state."""
     memory = remember(memory, seen, limits, now)
     if seen.config and (not state.config or has_config(memory, seen)):
         state = replace(state, config=seen.config)
@@ -154,34 +157,42 @@ def decide(memory: Memory, state: State, seen: Observation, limits: Limits, now:
     if found is None:
         healthy_since = now if memory.healthy_since is None else memory.healthy_since
         failures = 0 if now - healthy_since >= limits.recovered else state.failures
-        return Decision(replace(memory, healthy_since=healthy_since), replace(state, failures=failures, said=""))
+        return Decision(
+            replace(memory, healthy_since=healthy_since), replace(state, failures=failures, last_reported="")
+        )
     cause, why = found
     memory = replace(memory, healthy_since=None)
     held = find_hold(cause, state, seen, limits, now)
     if held is not None:
         hold, reason = held
         if hold is SuppressReason.ROLLOUT and state.restarts and now - max(state.restarts) < limits.cooldown:
-            return Decision(memory, state, False, False, cause, hold, "")  # of the restart itself: that is no news
-        said = f"{cause}/{hold}"
+            # The rollout that the restart itself began is not reported.
+            return Decision(memory, state, False, False, cause, hold, "")
+        report = f"{cause}/{hold}"
         text = f"{cause}: {why}. Not restarted, {hold}: {reason}"
-        return Decision(memory, replace(state, said=said), False, said != state.said, cause, hold, text)
+        notify = report != state.last_reported
+        return Decision(memory, replace(state, last_reported=report), False, notify, cause, hold, text)
     failures = 0 if cause is RestartReason.CONFIG_CHANGED else state.failures + 1
-    restarts = (*recent(state, now), math.ceil(now))
+    restarts = (*recent_restarts(state, now), math.ceil(now))
     after = State(restarts, failures, seen.config or state.config)
     return Decision(memory, after, True, True, cause, None, f"{cause}: {why}")
 
 
 def remember(memory: Memory, seen: Observation, limits: Limits, now: float) -> Memory:
-    """The memory with one more observation in it."""
+    """Add one more observation to the memory."""
     if seen.config != memory.config:
         memory = replace(memory, config=seen.config, config_since=now)
-    memory = replace(memory, crashing=crashing(memory, seen, limits, now))
+    memory = replace(memory, crashing=find_crashing(memory, seen, limits, now))
     memory = remember_topic(memory, seen, now)
     return remember_health(memory, seen.health, now)
 
 
-def crashing(memory: Memory, seen: Observation, limits: Limits, now: float) -> tuple[tuple[str, float], ...]:
-    """Between two crashes a container runs for a while: a pod is through with it when that is longer than the limit."""
+def find_crashing(memory: Memory, seen: Observation, limits: Limits, now: float) -> tuple[tuple[str, float], ...]:
+    """The pods in a crash loop, and since when.
+
+    A container runs for a while between two crashes. Its pod leaves the crash loop when it has run for longer than the
+    limit.
+    """
     before = dict(memory.crashing)
     found = []
     for pod in seen.pods:
@@ -192,6 +203,7 @@ def crashing(memory: Memory, seen: Observation, limits: Limits, now: float) -> t
 
 
 def remember_health(memory: Memory, health: Health | None, now: float) -> Memory:
+    """Note since when the simulator has clients and newer posts but sends nothing."""
     if health is None:
         return memory
     last = memory.health
@@ -204,9 +216,12 @@ def remember_health(memory: Memory, health: Health | None, now: float) -> Memory
 
 
 def remember_topic(memory: Memory, seen: Observation, now: float) -> Memory:
-    """To be called before `remember_health`, whose last answer tells a new pod."""
+    """Note since when the topic has not grown, and since when it has not although posts were sent.
+
+    Called before `remember_health`: the last answer, still in the memory, shows whether the pod is a new one.
+    """
     grown = seen.topic_end is not None and seen.topic_end != memory.topic_end
-    # A pipeline that is not there yet has no flow that could have stopped.
+    # Without a collector there is no flow that could have stopped.
     if memory.flow_since is None or grown or seen.collector is None:
         memory = replace(memory, flow_since=now)
     if seen.topic_end is not None:
@@ -226,7 +241,7 @@ def remember_topic(memory: Memory, seen: Observation, now: float) -> Memory:
 
 
 def has_config(memory: Memory, seen: Observation) -> bool:
-    """Whether all that runs was started with the present configuration: moments of containers are whole seconds."""
+    """Whether all pods were started with the present configuration. Start times of containers are whole seconds."""
     started = [pod.started for pod in seen.pods]
     after = [moment for moment in started if moment is not None and moment >= memory.config_since + 1]
     return seen.replicas == 0 or (bool(started) and len(after) == len(started))
@@ -235,70 +250,79 @@ def has_config(memory: Memory, seen: Observation) -> bool:
 def find_cause(
     memory: Memory, state: State, seen: Observation, limits: Limits, now: float
 ) -> tuple[RestartReason, str] | None:
-    """Why a restart is wanted, and how that is told."""
+    """Why a restart is due, and the text that says so; None when none is due."""
     if seen.replicas == 0:
         return None
     if seen.config and seen.config != state.config:
-        return RestartReason.CONFIG_CHANGED, "the configuration is another than the one it was started with"
+        return RestartReason.CONFIG_CHANGED, "the configuration differs from the one it was started with"
     clients = seen.health.clients if seen.health else 0
-    others = seen.collector is not None and (seen.collector != RUNNING or seen.topic_end is None)
-    crashes = longest([since for _, since in memory.crashing], now)
-    not_ready = longest([pod.not_ready_since for pod in seen.pods], now)
-    due = longest([memory.no_send_since if clients else None], now)
-    unseen = longest([memory.topic_stalled_since if clients else None], now)
-    still = longest([memory.flow_since if others else None], now)
+    downstream = seen.collector is not None and (seen.collector != RUNNING or seen.topic_end is None)
+    crashing = max_age([since for _, since in memory.crashing], now)
+    not_ready = max_age([pod.not_ready_since for pod in seen.pods], now)
+    no_send = max_age([memory.no_send_since if clients else None], now)
+    stalled = max_age([memory.topic_stalled_since if clients else None], now)
+    # A fault after the simulator: it is reported, and the reasons to suppress a restart apply.
+    no_flow = max_age([memory.flow_since if downstream else None], now)
     faults = (
-        (crashes, limits.crash_loop, RestartReason.CRASH_LOOPING, "the pod has been crash-looping"),
+        (crashing, limits.crash_loop, RestartReason.CRASH_LOOPING, "the pod has been crash-looping"),
         (not_ready, limits.not_ready, RestartReason.NOT_READY, "the pod has not been Ready"),
-        (due, limits.no_send, RestartReason.NO_SEND, f"it has {clients} client(s) and new posts, but has sent nothing"),
-        (unseen, limits.topic_stalled, RestartReason.TOPIC_STALLED, "it sends, but the topic has not grown"),
-        (still, limits.topic_stalled, RestartReason.TOPIC_STALLED, "the topic was not seen to grow"),
+        (
+            no_send,
+            limits.no_send,
+            RestartReason.NO_SEND,
+            f"it has {clients} client(s) and new posts, but has sent nothing",
+        ),
+        (stalled, limits.topic_stalled, RestartReason.TOPIC_STALLED, "it sends, but the topic has not grown"),
+        (no_flow, limits.topic_stalled, RestartReason.TOPIC_STALLED, "the topic has not been seen to grow"),
     )
-    for age, limit, cause, told in faults:
+    for age, limit, cause, text in faults:
         if age > limit:
-            return cause, f"{told} for {age:.0f} s"
+            return cause, f"{text} for {age:.0f} s"
     return None
 
 
-def longest(begins: list[float | None], now: float) -> float:
-    return max((now - begin for begin in begins if begin is not None), default=0)
+def max_age(starts: list[float | None], now: float) -> float:
+    """Seconds since the earliest of these times; 0 without any."""
+    return max((now - start for start in starts if start is not None), default=0)
 
 
 def find_hold(
     cause: RestartReason, state: State, seen: Observation, limits: Limits, now: float
 ) -> tuple[SuppressReason, str] | None:
-    """Why a restart that is wanted must not happen, and how that is told."""
+    """Why a restart that is due must not happen, and the text that says so; None when it may."""
     if seen.rollout:
         return SuppressReason.ROLLOUT, "a rollout of the simulator is under way"
     if seen.collector not in {None, RUNNING}:
         return SuppressReason.COLLECTOR_DOWN, f"the collector is {seen.collector}"
     if seen.topic_end is None:
-        return SuppressReason.KAFKA_UNREACHABLE, "the topic cannot be asked for"
-    restarts = recent(state, now)
+        return SuppressReason.KAFKA_UNREACHABLE, "the end of the topic cannot be read"
+    restarts = recent_restarts(state, now)
     if restarts:
         last = max(restarts)
-        wait = wanted_pause(cause, state, limits)
+        wait = required_pause(cause, state, limits)
         if now - last < wait:
             hold = SuppressReason.COOLDOWN if now - last < limits.cooldown else SuppressReason.BACK_OFF
             tried = f" and {state.failures} in a row did not help" if state.failures > 1 else ""
             return (
                 hold,
-                f"the last restart was {max(0, now - last):.0f} s ago{tried}; the next may come after {wait:.0f} s",
+                f"the last restart was {max(0, now - last):.0f} s ago{tried}; the next is allowed after {wait:.0f} s",
             )
     if len(restarts) >= limits.restarts_per_hour:
         return SuppressReason.HOURLY_CAP, f"there were {len(restarts)} restarts within an hour"
     return None
 
 
-def wanted_pause(cause: RestartReason, state: State, limits: Limits) -> float:
-    """A changed configuration may be the remedy for what other restarts did not help: it never waits longer than the
-    cooldown."""
+def required_pause(cause: RestartReason, state: State, limits: Limits) -> float:
+    """Seconds from the last restart to the next.
+
+    A changed configuration may cure what earlier restarts did not: it never waits longer than the cooldown.
+    """
     if cause is RestartReason.CONFIG_CHANGED:
         return limits.cooldown
-    doubled = limits.cooldown * math.pow(2, min(max(0, state.failures - 1), LARGEST_EXPONENT))
+    doubled = limits.cooldown * math.pow(2, min(max(0, state.failures - 1), MAX_BACK_OFF_EXPONENT))
     return max(limits.cooldown, min(limits.back_off_max, doubled))
 
 
-def recent(state: State, now: float) -> tuple[int, ...]:
-    """The restarts of the last hour. One in the future, by a clock that was set back, is among them."""
+def recent_restarts(state: State, now: float) -> tuple[int, ...]:
+    """The restarts of the last hour, and those in the future, which a clock that was set back leaves."""
     return tuple(moment for moment in state.restarts if moment > now - HOUR)

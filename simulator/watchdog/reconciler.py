@@ -1,4 +1,4 @@
-"""The watchdog at work: in each round it observes, decides, and acts."""
+"""The watchdog's control loop: each round observes, decides and acts."""
 
 import asyncio
 import contextlib
@@ -13,52 +13,52 @@ from simulator.watchdog import metrics
 from simulator.watchdog.clients import Api, Simulator, Topic
 from simulator.watchdog.policy import Decision, Health, Memory, Observation, RestartReason, decide, load_state
 from simulator.watchdog.resources import (
-    address,
+    build_event,
     collector_state,
     config_hash,
-    event_of,
+    format_timestamp,
+    is_active,
+    newest_pod_address,
     read_pod,
     rollout_under_way,
-    stays,
-    timestamp_of,
 )
 from simulator.watchdog.settings import Settings
-from simulator.watchdog.watch_cache import Kind, WatchCache
+from simulator.watchdog.watch_cache import Resource, WatchCache
 
 log = logging.getLogger("simulator.watchdog")
 
 STATE = "data-collection/watchdog-state"  # annotation of the Deployment
 RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"  # what `kubectl rollout restart` sets
-COMPARE_SECONDS = 15
-LAG_SECONDS = 2.0  # a watch that is well may be this far behind
-PAUSE_SECONDS = 1.0  # the shortest between two rounds
+COMPARE_SECONDS = 15  # between two comparisons of the watches with the API
+LAG_SECONDS = 2.0  # a healthy watch may be this far behind the API
+PAUSE_SECONDS = 1.0  # the shortest pause between two rounds
 
 
 class Watchdog:
-    """What `main` delegates to."""
+    """Holds the watchdog's state and runs its rounds. `main` starts, feeds and stops it."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self.pods = Kind("", "v1", "pods", {"labelSelector": settings.selector})
-        self.deployment = named("apps", "v1", "deployments", settings.deployment)
-        self.configmap = named("", "v1", "configmaps", settings.configmap)
-        self.secret = named("", "v1", "secrets", settings.secret) if settings.secret else None
-        self.collector = named("flink.apache.org", "v1beta1", "flinkdeployments", settings.collector)
-        kinds = (self.pods, self.deployment, self.configmap, self.secret, self.collector)
-        self.kinds = tuple(kind for kind in kinds if kind is not None)
-        self._watched = WatchCache(self.kinds, time.monotonic())
+        self.pods = Resource("", "v1", "pods", {"labelSelector": settings.selector})
+        self.deployment = by_name("apps", "v1", "deployments", settings.deployment)
+        self.configmap = by_name("", "v1", "configmaps", settings.configmap)
+        self.secret = by_name("", "v1", "secrets", settings.secret) if settings.secret else None
+        self.collector = by_name("flink.apache.org", "v1beta1", "flinkdeployments", settings.collector)
+        resources = (self.pods, self.deployment, self.configmap, self.secret, self.collector)
+        self.resources = tuple(each for each in resources if each is not None)
+        self._cache = WatchCache(self.resources, time.monotonic())
         self._memory = Memory()
         self._pending_events: list[Mapping[str, Any]] = []
         self._wake = asyncio.Event()
-        self._compared = -float(COMPARE_SECONDS)
-        self._finished = time.monotonic()
+        self._compared_at = -float(COMPARE_SECONDS)
+        self._finished_at = time.monotonic()
 
     async def start(self, login: Any) -> None:
-        """Raises OSError when the metrics' port is taken."""
+        """Open the clients, serve the metrics, run the rounds in a task. Raises OSError when the metrics port is in use."""
         self._api = Api(login, self._settings.namespace)
         self._simulator = Simulator(self._settings.port)
         self._topic = Topic(self._settings.kafka)
-        metrics.serve(self._settings.metrics_port, self._flow_age, lambda: self._watched.age(time.monotonic()))
+        metrics.serve(self._settings.metrics_port, self._flow_age, lambda: self._cache.age(time.monotonic()))
         self._task = asyncio.create_task(self._run(), name="rounds")
 
     async def stop(self) -> None:
@@ -68,20 +68,21 @@ class Watchdog:
         await self._api.close()
         await self._simulator.close()
 
-    def record(self, kind: Kind, event: Mapping[str, Any]) -> None:
-        self._watched.record(kind, event, time.monotonic())
+    def record(self, resource: Resource, event: Mapping[str, Any]) -> None:
+        """Store an event of a watch and wake the control loop."""
+        self._cache.record(resource, event, time.monotonic())
         self._wake.set()
 
-    def fault(self) -> str:
-        """What is wrong with the watchdog itself, "" when nothing is."""
+    def unhealthy_reason(self) -> str:
+        """Why the watchdog itself is unhealthy; "" when it is healthy. The text is the answer of its /healthz."""
         now, limit = time.monotonic(), self._settings.watch_silent_seconds
-        plural, seconds = self._watched.silent(now)
+        plural, seconds = self._cache.most_stale(now)
         if self._task.done():
-            return "its task has ended"
+            return "the task that runs the rounds has ended"
         if seconds > limit:
-            return f"the watch of {plural} has missed what the API says for {seconds:.0f} s"
-        if now - self._finished > limit:
-            return f"its round has not ended for {now - self._finished:.0f} s"
+            return f"the watch of {plural} has differed from the API for {seconds:.0f} s"
+        if now - self._finished_at > limit:
+            return f"no round has ended for {now - self._finished_at:.0f} s"
         return ""
 
     async def _run(self) -> None:
@@ -91,22 +92,23 @@ class Watchdog:
             try:
                 await self._reconcile()
             except (aiohttp.ClientError, TimeoutError) as error:
-                log.warning("the Kubernetes API does not answer as it should: %r", error)
-            self._finished = time.monotonic()
+                log.warning("a call of the Kubernetes API failed: %r", error)
+            self._finished_at = time.monotonic()
             await asyncio.sleep(PAUSE_SECONDS)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), begin + self._settings.poll_seconds - time.monotonic())
 
     async def _reconcile(self) -> None:
-        if time.monotonic() - self._compared >= COMPARE_SECONDS or not self._watched.complete():
+        """One round. It decides nothing before each watch has matched a listing of the API."""
+        if time.monotonic() - self._compared_at >= COMPARE_SECONDS or not self._cache.complete():
             await self._compare()
         while self._pending_events:
             await self._api.post_event(self._pending_events[0])
             del self._pending_events[0]
-        if not self._watched.complete():
+        if not self._cache.complete():
             return
         health, topic_end = await self._probe()
-        deployment = self._watched.one(self.deployment)
+        deployment = self._cache.one(self.deployment)
         if deployment is None:
             return
         seen = self._observation(deployment, health, topic_end)
@@ -118,54 +120,58 @@ class Watchdog:
             await self._act(decision, deployment, now)
 
     async def _compare(self) -> None:
-        """Ask the API for what the watches should have shown by now."""
-        self._compared = time.monotonic()
-        asked = {kind: (time.monotonic(), await self._api.versions(kind)) for kind in self.kinds}
-        if not all(self._watched.agrees(kind, listed, moment) for kind, (moment, listed) in asked.items()):
+        """Compare the cache with listings of the API. When they differ, wait once: a watch may be a little behind."""
+        self._compared_at = time.monotonic()
+        listings = {each: (time.monotonic(), await self._api.versions(each)) for each in self.resources}
+        if not all(self._cache.matches(each, listed, at) for each, (at, listed) in listings.items()):
             await asyncio.sleep(LAG_SECONDS)
-        for kind, (moment, listed) in asked.items():
-            self._watched.compared(kind, self._watched.agrees(kind, listed, moment), moment)
+        for each, (at, listed) in listings.items():
+            self._cache.mark_compared(each, self._cache.matches(each, listed, at), at)
 
     async def _probe(self) -> tuple[Health | None, int | None]:
-        where = address(self._watched.all(self.pods))
-        answer = self._simulator.health(*where) if where else no_answer()
+        """Ask the simulator for its counters and Kafka for the end of the topic, at the same time."""
+        address = newest_pod_address(self._cache.all(self.pods))
+        answer = self._simulator.health(*address) if address else no_health()
         return await asyncio.gather(answer, asyncio.to_thread(self._topic.end))
 
     def _observation(self, deployment: Mapping[str, Any], health: Health | None, topic_end: int | None) -> Observation:
-        configmap = self._watched.one(self.configmap)
-        secret = self._watched.one(self.secret) if self.secret else None
+        configmap = self._cache.one(self.configmap)
+        secret = self._cache.one(self.secret) if self.secret else None
         known = configmap is not None and (secret is not None or self.secret is None)
         return Observation(
-            pods=tuple(read_pod(pod) for pod in self._watched.all(self.pods) if stays(pod)),
+            pods=tuple(read_pod(pod) for pod in self._cache.all(self.pods) if is_active(pod)),
             health=health,
             topic_end=topic_end,
-            collector=collector_state(self._watched.one(self.collector)),
+            collector=collector_state(self._cache.one(self.collector)),
             rollout=rollout_under_way(deployment),
             replicas=deployment["spec"].get("replicas", 1),
             config=config_hash(configmap, secret) if known else "",
         )
 
     async def _act(self, decision: Decision, deployment: Mapping[str, Any], now: float) -> None:
-        """Write the state, and with it the restart: the API refuses both when the Deployment has changed meanwhile."""
+        """Write the state and the restart in one patch.
+
+        The patch carries the resourceVersion: the API rejects it when the Deployment has changed since it was read.
+        """
         name, version = deployment["metadata"]["name"], deployment["metadata"]["resourceVersion"]
         patch: dict[str, Any] = {
             "metadata": {"resourceVersion": version, "annotations": {STATE: decision.state.dump()}},
         }
         if decision.restart:
-            patch["spec"] = {"template": {"metadata": {"annotations": {RESTARTED_AT: timestamp_of(now)}}}}
-        if await self._api.patch(self.deployment, name, patch) and decision.say and decision.cause:
-            self._tell(decision, decision.cause, deployment, now)
+            patch["spec"] = {"template": {"metadata": {"annotations": {RESTARTED_AT: format_timestamp(now)}}}}
+        if await self._api.patch(self.deployment, name, patch) and decision.notify and decision.cause:
+            self._publish(decision, decision.cause, deployment, now)
 
-    def _tell(self, decision: Decision, cause: RestartReason, deployment: Mapping[str, Any], now: float) -> None:
-        """A metric, a line in the log, and an Event of the Deployment, which the next round posts."""
+    def _publish(self, decision: Decision, cause: RestartReason, deployment: Mapping[str, Any], now: float) -> None:
+        """Count it in a metric, log it, and queue an Event of the Deployment, which the next round posts."""
         if decision.hold is None:
             metrics.RESTARTS.labels(cause).inc()
-            kind, reason = "Normal" if cause is RestartReason.CONFIG_CHANGED else "Warning", "SimulatorRestarted"
+            event_type, reason = "Normal" if cause is RestartReason.CONFIG_CHANGED else "Warning", "SimulatorRestarted"
         else:
             metrics.SUPPRESSED.labels(cause, decision.hold).inc()
-            kind, reason = "Warning", "SimulatorNotRestarted"
+            event_type, reason = "Warning", "SimulatorNotRestarted"
         log.warning("%s: %s", reason, decision.text)
-        self._pending_events.append(event_of(deployment, kind, reason, decision.text, now))
+        self._pending_events.append(build_event(deployment, event_type, reason, decision.text, now))
         self._wake.set()
 
     def _flow_age(self) -> float:
@@ -173,9 +179,10 @@ class Watchdog:
         return time.time() - since if since is not None else float("nan")
 
 
-def named(group: str, version: str, plural: str, name: str) -> Kind:
-    return Kind(group, version, plural, {"fieldSelector": f"metadata.name={name}"})
+def by_name(group: str, version: str, plural: str, name: str) -> Resource:
+    """A resource of which one object is watched."""
+    return Resource(group, version, plural, {"fieldSelector": f"metadata.name={name}"})
 
 
-async def no_answer() -> None:
+async def no_health() -> None:
     return None

@@ -1,4 +1,4 @@
-"""What Kubernetes' objects say, as pure functions: objects are the API's JSON."""
+"""Pure functions that read and build Kubernetes objects. An object is the API's JSON as a mapping."""
 
 import hashlib
 import json
@@ -11,21 +11,22 @@ from simulator.watchdog.policy import Health, Pod
 Object = Mapping[str, Any]
 
 COMPONENT = "watchdog"
-ENDED = ("Succeeded", "Failed")
+TERMINAL_PHASES = ("Succeeded", "Failed")
 ROLLED_OUT = "NewReplicaSetAvailable"
 
 
-def stays(pod: Object) -> bool:
-    """Whether it is neither over nor being deleted: after a rollout the old pod may need a while to go."""
-    return "deletionTimestamp" not in pod["metadata"] and pod.get("status", {}).get("phase") not in ENDED
+def is_active(pod: Object) -> bool:
+    """Whether the pod is neither finished nor being deleted: after a rollout the old pod can take a while to end."""
+    return "deletionTimestamp" not in pod["metadata"] and pod.get("status", {}).get("phase") not in TERMINAL_PHASES
 
 
 def read_pod(pod: Object) -> Pod:
+    """What `policy` needs of a pod. It is started once all its containers run, at the latest of their starts."""
     status = pod.get("status", {})
     containers = status.get("containerStatuses", [])
     states = [container.get("state", {}) for container in containers]
-    begins = [state["running"]["startedAt"] for state in states if "running" in state]
-    started = max(map(seconds, begins)) if begins and len(begins) == len(states) else None
+    starts = [state["running"]["startedAt"] for state in states if "running" in state]
+    started = max(map(parse_timestamp, starts)) if starts and len(starts) == len(states) else None
     waiting = [state.get("waiting", {}).get("reason") for state in states]
     return Pod(
         uid=pod["metadata"]["uid"],
@@ -36,18 +37,18 @@ def read_pod(pod: Object) -> Pod:
 
 
 def not_ready_since(status: Object, started: float) -> float | None:
-    """None when it is Ready. Before its container was started it could not be."""
+    """When the pod stopped being Ready, or None when it is Ready. Time before `started` does not count."""
     for condition in status.get("conditions", []):
         if condition["type"] == "Ready":
             if condition["status"] == "True":
                 return None
-            return max(started, seconds(condition.get("lastTransitionTime") or "1970-01-01T00:00:00Z"))
+            return max(started, parse_timestamp(condition.get("lastTransitionTime") or "1970-01-01T00:00:00Z"))
     return started
 
 
-def address(pods: Iterable[Object]) -> tuple[str, str] | None:
-    """uid and IP of the newest pod that runs."""
-    running = [pod for pod in pods if stays(pod) and pod.get("status", {}).get("podIP")]
+def newest_pod_address(pods: Iterable[Object]) -> tuple[str, str] | None:
+    """(uid, IP) of the newest active pod that has an IP, or None."""
+    running = [pod for pod in pods if is_active(pod) and pod.get("status", {}).get("podIP")]
     if not running:
         return None
     newest = max(running, key=lambda pod: str(pod["metadata"].get("creationTimestamp")))
@@ -55,7 +56,7 @@ def address(pods: Iterable[Object]) -> tuple[str, str] | None:
 
 
 def read_health(pod: str, answer: object) -> Health | None:
-    """The answer of /healthz; None for what is none."""
+    """The counters in an answer of /healthz; None when the answer has another form."""
     if not isinstance(answer, Mapping):
         return None
     values = [answer.get(name) for name in ("clients", "sent", "newest")]
@@ -66,7 +67,7 @@ def read_health(pod: str, answer: object) -> Health | None:
 
 
 def rollout_under_way(deployment: Object) -> bool:
-    """Until its pods are there, or Kubernetes has given up on it; a pod that fails later is no rollout."""
+    """True until the rollout is complete or Kubernetes has given up on it. A pod that fails later is not a rollout."""
     spec, status = deployment.get("spec", {}), deployment.get("status", {})
     if spec.get("paused") or status.get("observedGeneration", 0) < deployment["metadata"].get("generation", 0):
         return True
@@ -77,21 +78,21 @@ def rollout_under_way(deployment: Object) -> bool:
 
 
 def collector_state(collector: Object | None) -> str | None:
-    """The state of the job, as Flink names it; None when there is no collector."""
+    """Flink's name for the state of the job; "not started" before it has one; None when there is no FlinkDeployment."""
     if collector is None:
         return None
     return str(collector.get("status", {}).get("jobStatus", {}).get("state") or "not started")
 
 
 def config_hash(configmap: Object | None, secret: Object | None = None) -> str:
-    """A hash of the data. A Secret's is salted with its uid, so that its content cannot be guessed from the hash."""
+    """A hash of the data of both. The Secret's uid is the salt, so that its content cannot be guessed from the hash."""
     data = [(each or {}).get("data") for each in (configmap, secret)]
     salt = secret["metadata"]["uid"] if secret else ""
     return hashlib.sha256(json.dumps([data, salt], sort_keys=True).encode()).hexdigest()[:16]
 
 
-def event_of(deployment: Object, kind: str, reason: str, message: str, now: float) -> Object:
-    """A new Event about the Deployment. kind: Normal or Warning."""
+def build_event(deployment: Object, kind: str, reason: str, message: str, now: float) -> Object:
+    """A new Event about the Deployment. kind: "Normal" or "Warning"; now: seconds since 1970 UTC."""
     metadata = deployment["metadata"]
     about = {name: metadata[name] for name in ("name", "namespace", "uid", "resourceVersion")}
     return {
@@ -103,17 +104,18 @@ def event_of(deployment: Object, kind: str, reason: str, message: str, now: floa
         "reason": reason,
         "message": message,
         "count": 1,
-        "firstTimestamp": timestamp_of(now),
-        "lastTimestamp": timestamp_of(now),
+        "firstTimestamp": format_timestamp(now),
+        "lastTimestamp": format_timestamp(now),
         "source": {"component": COMPONENT},
         "reportingComponent": COMPONENT,
     }
 
 
-def timestamp_of(moment: float) -> str:
+def format_timestamp(moment: float) -> str:
+    """Convert seconds since 1970 UTC to an RFC 3339 timestamp."""
     return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def seconds(timestamp: str) -> float:
-    """A timestamp of the API in seconds since 1970."""
+def parse_timestamp(timestamp: str) -> float:
+    """Convert an RFC 3339 timestamp of the API to seconds since 1970 UTC."""
     return datetime.fromisoformat(timestamp).timestamp()

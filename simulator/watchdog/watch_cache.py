@@ -1,4 +1,4 @@
-"""What the watches have shown, and whether they still show everything: a watch can go silent without an error."""
+"""The objects that the watches have delivered, and a check for stale watches: a watch can stop without an error."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,66 +6,70 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Kind:
-    """Objects of one kind that are watched. selector: the API's query for them."""
+class Resource:
+    """A resource type of the API, and which of its objects are watched."""
 
-    group: str
+    group: str  # "" for the core group
     version: str
     plural: str
-    selector: Mapping[str, str] = field(hash=False)
+    selector: Mapping[str, str] = field(hash=False)  # query parameters: labelSelector or fieldSelector
 
     def path(self, namespace: str, name: str = "") -> str:
+        """The URL path of the collection, or of one object in it."""
         root = f"/apis/{self.group}" if self.group else "/api"
         return f"{root}/{self.version}/namespaces/{namespace}/{self.plural}{'/' if name else ''}{name}"
 
 
 class WatchCache:
-    """Objects by kind and name. Moments are of a clock that never goes back, in seconds."""
+    """Objects by resource and name. All times are seconds of a monotonic clock."""
 
-    def __init__(self, kinds: tuple[Kind, ...], now: float) -> None:
-        self._objects: dict[Kind, dict[str, Mapping[str, Any]]] = {kind: {} for kind in kinds}
-        self._heard = dict.fromkeys(kinds, now)
-        self._agreed: dict[Kind, float] = {}
-        self._stale_since: dict[Kind, float] = {}
+    def __init__(self, resources: tuple[Resource, ...], now: float) -> None:
+        self._objects: dict[Resource, dict[str, Mapping[str, Any]]] = {resource: {} for resource in resources}
+        self._last_event = dict.fromkeys(resources, now)
+        self._last_match: dict[Resource, float] = {}
+        self._stale_since: dict[Resource, float] = {}
         self._begin = now
 
-    def record(self, kind: Kind, event: Mapping[str, Any], now: float) -> None:
-        """An event of the watch; the initial listing comes as events without a type."""
-        self._heard[kind] = now
+    def record(self, resource: Resource, event: Mapping[str, Any], now: float) -> None:
+        """Store a watch event. Events of the initial listing have no type."""
+        self._last_event[resource] = now
         name = event["object"]["metadata"]["name"]
         if event["type"] == "DELETED":
-            self._objects[kind].pop(name, None)
+            self._objects[resource].pop(name, None)
         else:
-            self._objects[kind][name] = event["object"]
+            self._objects[resource][name] = event["object"]
 
-    def all(self, kind: Kind) -> list[Mapping[str, Any]]:
-        return list(self._objects[kind].values())
+    def all(self, resource: Resource) -> list[Mapping[str, Any]]:
+        return list(self._objects[resource].values())
 
-    def one(self, kind: Kind) -> Mapping[str, Any] | None:
-        return next(iter(self._objects[kind].values()), None)
+    def one(self, resource: Resource) -> Mapping[str, Any] | None:
+        return next(iter(self._objects[resource].values()), None)
 
-    def agrees(self, kind: Kind, listed: Mapping[str, str], asked: float) -> bool:
-        """Whether the watch shows what the API listed (resource versions by name) when it was asked, or has told
-        something since."""
-        shown = {name: each["metadata"].get("resourceVersion") for name, each in self._objects[kind].items()}
-        return shown == dict(listed) or self._heard[kind] >= asked
+    def matches(self, resource: Resource, listed: Mapping[str, str], listed_at: float) -> bool:
+        """Whether the cache equals the API's listing of `listed_at`, or the watch has delivered an event since.
 
-    def compared(self, kind: Kind, agrees: bool, asked: float) -> None:
-        if agrees:
-            self._agreed[kind] = asked
-            self._stale_since.pop(kind, None)
+        listed: resource versions by name.
+        """
+        shown = {name: each["metadata"].get("resourceVersion") for name, each in self._objects[resource].items()}
+        return shown == dict(listed) or self._last_event[resource] >= listed_at
+
+    def mark_compared(self, resource: Resource, matches: bool, listed_at: float) -> None:
+        """Note the result of a comparison with the listing of the time `listed_at`."""
+        if matches:
+            self._last_match[resource] = listed_at
+            self._stale_since.pop(resource, None)
         else:
-            self._stale_since.setdefault(kind, asked)
+            self._stale_since.setdefault(resource, listed_at)
 
     def complete(self) -> bool:
-        """Whether each watch has shown everything at least once."""
-        return len(self._agreed) == len(self._objects)
+        """Whether each watch has matched a listing at least once."""
+        return len(self._last_match) == len(self._objects)
 
     def age(self, now: float) -> float:
-        """How long ago each watch was last known to show everything."""
-        return now - min(self._agreed.get(kind, self._begin) for kind in self._objects)
+        """Seconds since all watches were last known to match the API: the age of the oldest match."""
+        return now - min(self._last_match.get(resource, self._begin) for resource in self._objects)
 
-    def silent(self, now: float) -> tuple[str, float]:
-        """The kind whose watch has missed something for longest, and for how long; 0 when none has."""
-        kind, since = min(self._stale_since.items(), key=lambda item: item[1], default=(None, now))
-        return (kind.plural if kind else "", now - since)
+    def most_stale(self, now: float) -> tuple[str, float]:
+        """(plural of the resource that has been stale for longest, seconds); ("", 0) when none is stale."""
+        resource, since = min(self._stale_since.items(), key=lambda item: item[1], default=(None, now))
+        return (resource.plural if resource else "", now - since)

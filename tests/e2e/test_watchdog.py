@@ -309,7 +309,7 @@ def test_ten_faults_in_a_row_stay_under_the_cap(flow: Flow) -> None:
         else:
             flow.await_more(held, "SimulatorNotRestarted", "NotReady", "HourlyCap", seconds=60)
             flow.signal(pod, "CONT")
-            await_value(lambda: not flow.state()["said"], "the watchdog to see that all is well", 30)
+            await_value(lambda: not flow.state()["last_reported"], "the watchdog to see that all is well", 30)
     assert len(flow.restarts()) == len(before) + 3
     assert len(flow.state()["restarts"]) == cap
     flow.await_posts_after(time.time())

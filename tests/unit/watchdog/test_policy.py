@@ -76,7 +76,7 @@ def test_a_simulator_that_is_well_is_left_alone() -> None:
     world = World()
     for _ in range(1000):
         decision = world.look()
-        assert (decision.restart, decision.say, decision.cause) == (False, False, None)
+        assert (decision.restart, decision.notify, decision.cause) == (False, False, None)
     assert world.state == KNOWN
 
 
@@ -206,7 +206,7 @@ def test_a_changed_configuration_rolls_it_and_is_remembered() -> None:
     assert not world.look(1000, pods=(Pod("b", started=world.now),)).restart
 
 
-def test_a_configuration_that_changed_while_there_was_no_operator_is_noticed() -> None:
+def test_a_configuration_that_changed_while_no_watchdog_ran_is_noticed() -> None:
     world = World(state=State(config="zero"))
     assert world.look().cause is RestartReason.CONFIG_CHANGED
 
@@ -256,13 +256,13 @@ HOLDS: dict[SuppressReason, dict[str, Any]] = {
 
 @pytest.mark.parametrize("hold", HOLDS)
 @pytest.mark.parametrize("cause", [RestartReason.NOT_READY, RestartReason.CONFIG_CHANGED])
-def test_somebody_elses_fault_holds_it_back_and_is_said_once(hold: SuppressReason, cause: RestartReason) -> None:
+def test_somebody_elses_fault_suppresses_it_and_is_reported_once(hold: SuppressReason, cause: RestartReason) -> None:
     world = World()
     world.look()
     fault: dict[str, Any] = {"pods": (not_ready(world),)} if cause is RestartReason.NOT_READY else {"config": "two"}
     decisions = [world.look(**fault, **HOLDS[hold]) for _ in range(100)]
     assert {(decision.cause, decision.hold) for decision in decisions} == {(cause, hold)}
-    assert [decision.say for decision in decisions] == [True] + [False] * 99
+    assert [decision.notify for decision in decisions] == [True] + [False] * 99
     assert world.state.restarts == ()
     # And once it is over, the restart that is still wanted comes.
     assert world.look(collector="RUNNING", topic_end=500, rollout=False).restart
@@ -274,36 +274,36 @@ def test_the_rollout_of_its_own_restart_is_no_news_until_it_takes_longer_than_th
     assert world.look(pods=(not_ready(world),)).restart
     decisions = [world.look(1, pods=(not_ready(world),), rollout=True) for _ in range(100)]
     assert {decision.hold for decision in decisions} == {SuppressReason.ROLLOUT}
-    assert [number for number, decision in enumerate(decisions, 1) if decision.say] == [60]
+    assert [number for number, decision in enumerate(decisions, 1) if decision.notify] == [60]
 
 
-def test_what_was_said_is_said_again_only_when_it_comes_again() -> None:
+def test_what_was_reported_is_reported_again_only_when_it_comes_again() -> None:
     world = World()
     world.look()
-    assert world.look(pods=(not_ready(world),), rollout=True).say
-    assert not world.look().say
+    assert world.look(pods=(not_ready(world),), rollout=True).notify
+    assert not world.look().notify
     world.look(pods=(READY,))
-    assert world.look(pods=(not_ready(world),)).say
+    assert world.look(pods=(not_ready(world),)).notify
 
 
 @pytest.mark.parametrize("state", ["FAILED", "RECONCILING", "not started"])
-def test_a_flow_that_ended_with_the_collector_is_told_and_not_acted_on(state: str) -> None:
+def test_a_flow_that_ended_with_the_collector_is_reported_and_not_acted_on(state: str) -> None:
     world = World()
     world.look()
     decisions = [world.look(flow=False, collector=state, health=replace_clients(0)) for _ in range(40)]
-    said = [decision for decision in decisions if decision.say]
-    assert [(decision.cause, decision.hold) for decision in said] == [
+    reported = [decision for decision in decisions if decision.notify]
+    assert [(decision.cause, decision.hold) for decision in reported] == [
         (RestartReason.TOPIC_STALLED, SuppressReason.COLLECTOR_DOWN)
     ]
     assert not any(decision.restart for decision in decisions)
 
 
-def test_an_unreachable_kafka_is_told_and_not_acted_on() -> None:
+def test_an_unreachable_kafka_is_reported_and_not_acted_on() -> None:
     world = World()
     world.look()
     decisions = [world.look(flow=False, topic_end=None) for _ in range(40)]
-    said = [decision for decision in decisions if decision.say]
-    assert [(decision.cause, decision.hold) for decision in said] == [
+    reported = [decision for decision in decisions if decision.notify]
+    assert [(decision.cause, decision.hold) for decision in reported] == [
         (RestartReason.TOPIC_STALLED, SuppressReason.KAFKA_UNREACHABLE)
     ]
     assert not any(decision.restart for decision in decisions)
@@ -368,15 +368,15 @@ def test_the_hourly_cap() -> None:
     assert "3 restarts within an hour" in decisions[3].text
 
 
-def test_an_operator_killed_in_mid_cooldown_remembers() -> None:
+def test_a_watchdog_killed_in_mid_cooldown_remembers() -> None:
     world = World()
     world.look()
     assert world.look(pods=(not_ready(world),)).restart
     world.memory = Memory()
     decision = world.look(30, pods=(not_ready(world),))
-    assert (decision.hold, decision.say) == (SuppressReason.COOLDOWN, True)
+    assert (decision.hold, decision.notify) == (SuppressReason.COOLDOWN, True)
     world.memory = Memory()
-    assert not world.look(20).say
+    assert not world.look(20).notify
     assert world.look(10).restart
 
 
@@ -388,13 +388,13 @@ def test_an_operator_killed_in_mid_cooldown_remembers() -> None:
         "[]",
         "null",
         "{}",
-        '{"restarts":"12","failures":0,"config":"","said":""}',
-        '{"restarts":[null],"failures":0,"config":"","said":""}',
-        '{"restarts":[true],"failures":0,"config":"","said":""}',
-        '{"restarts":[],"failures":-1,"config":"","said":""}',
-        '{"restarts":[],"failures":0.5,"config":"","said":""}',
-        '{"restarts":[],"failures":0,"config":1,"said":""}',
-        '{"restarts":[],"failures":0,"config":"","said":null}',
+        '{"restarts":"12","failures":0,"config":"","last_reported":""}',
+        '{"restarts":[null],"failures":0,"config":"","last_reported":""}',
+        '{"restarts":[true],"failures":0,"config":"","last_reported":""}',
+        '{"restarts":[],"failures":-1,"config":"","last_reported":""}',
+        '{"restarts":[],"failures":0.5,"config":"","last_reported":""}',
+        '{"restarts":[],"failures":0,"config":1,"last_reported":""}',
+        '{"restarts":[],"failures":0,"config":"","last_reported":null}',
     ],
 )
 def test_a_state_that_cannot_be_read_counts_as_a_restart_just_now(text: str) -> None:
@@ -513,4 +513,4 @@ def test_any_state_and_observation_are_decided(state: State, seen: Observation, 
     decision = decide(Memory(), state, seen, limits, now)
     assert len(decision.state.restarts) <= max(len(state.restarts), limits.restarts_per_hour)
     assert decision.restart == (decision.cause is not None and decision.hold is None)
-    assert bool(decision.text) >= decision.say
+    assert bool(decision.text) >= decision.notify

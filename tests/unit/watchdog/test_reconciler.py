@@ -1,4 +1,4 @@
-"""The watchdog's rounds with everything outside replaced: what is written, what is told, and when it is ill itself."""
+"""The watchdog's rounds between fakes: what it writes, what it reports, and when it is unhealthy itself."""
 
 import asyncio
 import json
@@ -15,14 +15,14 @@ import pytest
 from simulator.watchdog.policy import Health, State
 from simulator.watchdog.reconciler import RESTARTED_AT, STATE, Watchdog
 from simulator.watchdog.settings import read_settings
-from simulator.watchdog.watch_cache import Kind
+from simulator.watchdog.watch_cache import Resource
 
 LONG_AGO = "2026-01-01T00:00:00Z"
 SETTINGS = read_settings({"NOT_READY_SECONDS": "20", "WATCH_SILENT_SECONDS": "30"})
 
 
 class FakeApi:
-    """The API server: its objects, and what it was asked to write."""
+    """The API server: what it lists, and what was written to it."""
 
     def __init__(self) -> None:
         self.listed: dict[str, dict[str, str]] = {}
@@ -30,11 +30,11 @@ class FakeApi:
         self.events: list[Mapping[str, Any]] = []
         self.accepts, self.fails = True, False
 
-    async def versions(self, kind: Kind) -> dict[str, str]:
-        return self.listed.get(kind.plural, {})
+    async def versions(self, resource: Resource) -> dict[str, str]:
+        return self.listed.get(resource.plural, {})
 
-    async def patch(self, kind: Kind, name: str, patch: Mapping[str, Any]) -> bool:
-        assert (kind.plural, name) == ("deployments", "simulator")
+    async def patch(self, resource: Resource, name: str, patch: Mapping[str, Any]) -> bool:
+        assert (resource.plural, name) == ("deployments", "simulator")
         self.patches.append(patch)
         return self.accepts
 
@@ -56,29 +56,29 @@ class FakeTopic:
 
 
 class World:
-    """An operator between fakes, whose watches have shown a simulator that runs."""
+    """A watchdog between fakes, whose watches have delivered a running simulator."""
 
     def __init__(self, ready: str = "True", state: State | None = None) -> None:
-        self.operator = Watchdog(SETTINGS)
+        self.watchdog = Watchdog(SETTINGS)
         self.api = FakeApi()
-        vars(self.operator).update(_api=self.api, _simulator=FakeSimulator(), _topic=FakeTopic())
+        vars(self.watchdog).update(_api=self.api, _simulator=FakeSimulator(), _topic=FakeTopic())
         annotations = {STATE: state.dump()} if state else {}
-        self.show(self.operator.deployment, "simulator", {"annotations": annotations, "generation": 1}, spec={})
-        self.show(self.operator.configmap, "simulator", {}, data={"SIMULATOR_RATE": "20"})
+        self.show(self.watchdog.deployment, "simulator", {"annotations": annotations, "generation": 1}, spec={})
+        self.show(self.watchdog.configmap, "simulator", {}, data={"SIMULATOR_RATE": "20"})
         condition = {"type": "Ready", "status": ready, "lastTransitionTime": LONG_AGO}
         containers = [{"state": {"running": {"startedAt": LONG_AGO}}}]
         status = {"podIP": "10.0.0.1", "conditions": [condition], "containerStatuses": containers}
-        self.show(self.operator.pods, "simulator-a", {"creationTimestamp": LONG_AGO}, status=status)
+        self.show(self.watchdog.pods, "simulator-a", {"creationTimestamp": LONG_AGO}, status=status)
 
-    def show(self, kind: Kind, name: str, metadata: dict[str, Any], **body: Any) -> None:
+    def show(self, resource: Resource, name: str, metadata: dict[str, Any], **body: Any) -> None:
         given = {"name": name, "namespace": "default", "uid": name, "resourceVersion": "7", **metadata}
         body = {"status": {"observedGeneration": 1}, **body}
-        self.operator.record(kind, {"type": None, "object": {"metadata": given, **body}})
-        self.api.listed.setdefault(kind.plural, {})[name] = given["resourceVersion"]
+        self.watchdog.record(resource, {"type": None, "object": {"metadata": given, **body}})
+        self.api.listed.setdefault(resource.plural, {})[name] = given["resourceVersion"]
 
     def rounds(self, count: int = 1) -> None:
         for _ in range(count):
-            asyncio.run(self.operator._reconcile())
+            asyncio.run(self.watchdog._reconcile())
 
     @property
     def config(self) -> str:
@@ -90,7 +90,7 @@ def known(**changes: Any) -> State:
     return State(config=World().config, **changes)
 
 
-def test_the_first_round_notes_the_configuration_and_tells_nothing() -> None:
+def test_the_first_round_notes_the_configuration_and_reports_nothing() -> None:
     world = World()
     world.rounds(2)
     patch = world.api.patches[0]
@@ -114,7 +114,7 @@ def test_a_fault_restarts_it_with_the_state_in_the_same_write_and_an_event() -> 
     assert patch["metadata"]["resourceVersion"] == "7"
     state = json.loads(patch["metadata"]["annotations"][STATE])
     assert time.time() - 5 < state["restarts"][0] < time.time() + 5
-    world.show(world.operator.deployment, "simulator", patch["metadata"] | {"resourceVersion": "8"}, spec={})
+    world.show(world.watchdog.deployment, "simulator", patch["metadata"] | {"resourceVersion": "8"}, spec={})
     world.rounds(1)
     (event,) = world.api.events
     assert (event["reason"], event["type"]) == ("SimulatorRestarted", "Warning")
@@ -156,24 +156,24 @@ def test_health(monkeypatch: pytest.MonkeyPatch) -> None:
     now = time.monotonic()
     monkeypatch.setattr("simulator.watchdog.reconciler.time.monotonic", lambda: now)
     running: asyncio.Future[None] = asyncio.Future(loop=asyncio.new_event_loop())
-    vars(world.operator).update(_task=running, _finished=now)
+    vars(world.watchdog).update(_task=running, _finished_at=now)
     world.rounds()
-    assert world.operator.fault() == ""
+    assert world.watchdog.unhealthy_reason() == ""
 
     now += 20
     world.api.listed["pods"] = {"simulator-a": "9"}
     world.rounds()
-    vars(world.operator)["_finished"] = now
-    assert world.operator.fault() == ""
+    vars(world.watchdog)["_finished_at"] = now
+    assert world.watchdog.unhealthy_reason() == ""
     now += 31
-    assert world.operator.fault() == "the watch of pods has missed what the API says for 31 s"
-    world.show(world.operator.pods, "simulator-a", {"resourceVersion": "9"})
+    assert world.watchdog.unhealthy_reason() == "the watch of pods has differed from the API for 31 s"
+    world.show(world.watchdog.pods, "simulator-a", {"resourceVersion": "9"})
     world.rounds()
-    assert world.operator.fault() == "its round has not ended for 31 s"
-    vars(world.operator)["_finished"] = now
-    assert world.operator.fault() == ""
+    assert world.watchdog.unhealthy_reason() == "no round has ended for 31 s"
+    vars(world.watchdog)["_finished_at"] = now
+    assert world.watchdog.unhealthy_reason() == ""
     running.cancel()
-    assert world.operator.fault() == "its task has ended"
+    assert world.watchdog.unhealthy_reason() == "the task that runs the rounds has ended"
 
 
 def test_its_triggers_put_nothing_on_what_they_watch() -> None:
@@ -190,8 +190,8 @@ print([*registry._changing.get_all_handlers(), *registry._spawning.get_all_handl
 
 def test_a_bad_setting_is_one_line_and_exit_status_2() -> None:
     done = run("import simulator.watchdog.main", COOLDOWN_SECONDS="0")
-    told = "SettingError: COOLDOWN_SECONDS='0': a whole number from 1 to 3600 is allowed\n"
-    assert (done.returncode, done.stderr) == (2, told)
+    error = "SettingError: COOLDOWN_SECONDS='0': a whole number from 1 to 3600 is allowed\n"
+    assert (done.returncode, done.stderr) == (2, error)
 
 
 def run(script: str, **environ: str) -> subprocess.CompletedProcess[str]:

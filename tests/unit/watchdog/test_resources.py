@@ -1,4 +1,4 @@
-"""What Kubernetes' objects and the simulator's answers say to the watchdog."""
+"""What the watchdog reads from Kubernetes objects and from the simulator's answers."""
 
 from typing import Any
 
@@ -6,15 +6,15 @@ import pytest
 
 from simulator.watchdog.policy import Health, Pod
 from simulator.watchdog.resources import (
-    address,
+    build_event,
     collector_state,
     config_hash,
-    event_of,
+    is_active,
+    newest_pod_address,
+    parse_timestamp,
     read_health,
     read_pod,
     rollout_under_way,
-    seconds,
-    stays,
 )
 
 STARTED, LATER = "2026-11-24T08:00:00Z", "2026-11-24T08:00:30Z"
@@ -34,17 +34,17 @@ RAN_LATER: dict[str, Any] = {"running": {"startedAt": LATER}}
 CRASHED: dict[str, Any] = {"waiting": {"reason": "CrashLoopBackOff"}}
 PULLS: dict[str, Any] = {"waiting": {"reason": "ContainerCreating"}}
 PODS = {
-    "ready": (pod(RUNS), Pod("a", seconds(STARTED))),
-    "not ready": (pod(RUNS, ready="False"), Pod("a", seconds(STARTED), seconds(LATER))),
+    "ready": (pod(RUNS), Pod("a", parse_timestamp(STARTED))),
+    "not ready": (pod(RUNS, ready="False"), Pod("a", parse_timestamp(STARTED), parse_timestamp(LATER))),
     "not ready since before it was started": (
         pod(RAN_LATER, ready="False", changed=STARTED),
-        Pod("a", seconds(LATER), seconds(LATER)),
+        Pod("a", parse_timestamp(LATER), parse_timestamp(LATER)),
     ),
-    "not ready yet": (pod(RUNS, ready=None), Pod("a", seconds(STARTED), seconds(STARTED))),
+    "not ready yet": (pod(RUNS, ready=None), Pod("a", parse_timestamp(STARTED), parse_timestamp(STARTED))),
     "being pulled": (pod(PULLS, ready="False"), Pod("a")),
     "crashed": (pod(CRASHED, ready="False"), Pod("a", crash_looping=True)),
     "over": (pod({"terminated": {"exitCode": 1}}, ready="False"), Pod("a")),
-    "two containers": (pod(RUNS, RAN_LATER), Pod("a", seconds(LATER))),
+    "two containers": (pod(RUNS, RAN_LATER), Pod("a", parse_timestamp(LATER))),
     "two containers, one of which crashed": (pod(RUNS, CRASHED, ready="False"), Pod("a", crash_looping=True)),
     "new": ({"metadata": {"uid": "a"}}, Pod("a")),
 }
@@ -55,29 +55,29 @@ def test_a_pod(body: dict[str, Any], expected: Pod) -> None:
     assert read_pod(body) == expected
 
 
-def test_a_pod_that_is_going_or_over_does_not_count() -> None:
-    assert stays(pod(RUNS))
-    assert not stays(pod(RUNS, phase="Failed"))
-    assert not stays(pod(RUNS, phase="Succeeded"))
-    assert not stays({"metadata": {"deletionTimestamp": STARTED}})
+def test_a_pod_that_is_deleted_or_finished_does_not_count() -> None:
+    assert is_active(pod(RUNS))
+    assert not is_active(pod(RUNS, phase="Failed"))
+    assert not is_active(pod(RUNS, phase="Succeeded"))
+    assert not is_active({"metadata": {"deletionTimestamp": STARTED}})
 
 
-def test_the_newest_pod_with_an_address_is_asked() -> None:
+def test_the_newest_active_pod_with_an_address_is_probed() -> None:
     pods = [pod(RUNS, podIP=f"10.0.0.{number}") for number in range(3)]
     for number, each in enumerate(pods):
         each["metadata"] |= {"uid": str(number), "creationTimestamp": f"2026-11-24T08:00:0{number}Z"}
     pods.append(pod(PULLS))
-    assert address(pods) == ("2", "10.0.0.2")
+    assert newest_pod_address(pods) == ("2", "10.0.0.2")
     pods[2]["metadata"]["deletionTimestamp"] = LATER
-    assert address(pods) == ("1", "10.0.0.1")
-    assert address([]) is None
+    assert newest_pod_address(pods) == ("1", "10.0.0.1")
+    assert newest_pod_address([]) is None
 
 
 @pytest.mark.parametrize(
     "answer",
     [None, [], "ok", {}, {"clients": 1, "sent": 2}, {"clients": True, "sent": 2, "newest": 3}, {"clients": 1.5}],
 )
-def test_an_answer_that_is_none(answer: object) -> None:
+def test_an_answer_of_another_form_is_none(answer: object) -> None:
     assert read_health("a", answer) is None
 
 
@@ -143,7 +143,7 @@ def test_a_secret_is_part_of_the_configuration_and_cannot_be_guessed_from_its_ha
 
 
 def test_an_event_is_about_the_deployment() -> None:
-    event = event_of(deployment(), "Warning", "SimulatorRestarted", "NotReady: ...", seconds(STARTED))
+    event = build_event(deployment(), "Warning", "SimulatorRestarted", "NotReady: ...", parse_timestamp(STARTED))
     assert event["involvedObject"] == {
         "apiVersion": "apps/v1",
         "kind": "Deployment",

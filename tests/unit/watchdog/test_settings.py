@@ -78,9 +78,9 @@ def test_a_password_that_the_jobs_refuse_is_refused_too(password: str, tmp_path:
     file = tmp_path / "password"
     file.write_text(password)
     environ = {"KAFKA_SECURITY_PROTOCOL": "SASL_SSL", "KAFKA_USERNAME": "me", "KAFKA_PASSWORD_FILE": str(file)}
-    with pytest.raises(SettingError) as told:
+    with pytest.raises(SettingError) as caught:
         read_settings(environ).kafka.options()
-    with pytest.raises(jobs.settings.SettingError) as told_by_jobs:
+    with pytest.raises(jobs.settings.SettingError) as caught_in_jobs:
         read_files(read_collector_settings(environ).security)
-    assert str(told.value) == str(told_by_jobs.value)
-    assert "s3" not in str(told.value)
+    assert str(caught.value) == str(caught_in_jobs.value)
+    assert "s3" not in str(caught.value)

@@ -1,18 +1,18 @@
-"""What the watches have shown, and how a watch that went silent is noticed."""
+"""The cache of watched objects, and how a stale watch is noticed."""
 
 from typing import Any
 
-from simulator.watchdog.watch_cache import Kind, WatchCache
+from simulator.watchdog.watch_cache import Resource, WatchCache
 
-PODS = Kind("", "v1", "pods", {"labelSelector": "a=b"})
-JOBS = Kind("flink.apache.org", "v1beta1", "flinkdeployments", {"fieldSelector": "metadata.name=c"})
-
-
-def event(kind: str | None, name: str, version: str) -> dict[str, Any]:
-    return {"type": kind, "object": {"metadata": {"name": name, "resourceVersion": version}}}
+PODS = Resource("", "v1", "pods", {"labelSelector": "a=b"})
+JOBS = Resource("flink.apache.org", "v1beta1", "flinkdeployments", {"fieldSelector": "metadata.name=c"})
 
 
-def watched() -> WatchCache:
+def event(type_: str | None, name: str, version: str) -> dict[str, Any]:
+    return {"type": type_, "object": {"metadata": {"name": name, "resourceVersion": version}}}
+
+
+def new_cache() -> WatchCache:
     return WatchCache((PODS, JOBS), now=0)
 
 
@@ -22,63 +22,63 @@ def test_the_paths_of_the_api() -> None:
 
 
 def test_objects_come_change_and_go() -> None:
-    shown = watched()
-    assert shown.one(PODS) is None
-    shown.record(PODS, event(None, "a", "1"), 1)
-    shown.record(PODS, event("ADDED", "b", "2"), 2)
-    shown.record(PODS, event("MODIFIED", "a", "3"), 3)
-    assert [each["metadata"]["resourceVersion"] for each in shown.all(PODS)] == ["3", "2"]
-    shown.record(PODS, event("DELETED", "a", "4"), 4)
-    shown.record(PODS, event("DELETED", "a", "4"), 4)
-    assert [each["metadata"]["name"] for each in shown.all(PODS)] == ["b"]
-    assert shown.all(JOBS) == []
+    cache = new_cache()
+    assert cache.one(PODS) is None
+    cache.record(PODS, event(None, "a", "1"), 1)
+    cache.record(PODS, event("ADDED", "b", "2"), 2)
+    cache.record(PODS, event("MODIFIED", "a", "3"), 3)
+    assert [each["metadata"]["resourceVersion"] for each in cache.all(PODS)] == ["3", "2"]
+    cache.record(PODS, event("DELETED", "a", "4"), 4)
+    cache.record(PODS, event("DELETED", "a", "4"), 4)
+    assert [each["metadata"]["name"] for each in cache.all(PODS)] == ["b"]
+    assert cache.all(JOBS) == []
 
 
-def test_a_quiet_watch_agrees_with_the_api() -> None:
-    shown = watched()
-    shown.record(PODS, event(None, "a", "1"), 1)
-    assert shown.agrees(PODS, {"a": "1"}, asked=1000)
-    assert shown.agrees(JOBS, {}, asked=1000)
+def test_a_quiet_watch_matches_the_api() -> None:
+    cache = new_cache()
+    cache.record(PODS, event(None, "a", "1"), 1)
+    assert cache.matches(PODS, {"a": "1"}, listed_at=1000)
+    assert cache.matches(JOBS, {}, listed_at=1000)
 
 
-def test_a_watch_that_missed_something_does_not_agree() -> None:
-    shown = watched()
-    shown.record(PODS, event(None, "a", "1"), 1)
-    assert not shown.agrees(PODS, {"a": "2"}, asked=1000)
-    assert not shown.agrees(PODS, {}, asked=1000)
-    assert not shown.agrees(PODS, {"a": "1", "b": "1"}, asked=1000)
+def test_a_watch_that_missed_something_does_not_match() -> None:
+    cache = new_cache()
+    cache.record(PODS, event(None, "a", "1"), 1)
+    assert not cache.matches(PODS, {"a": "2"}, listed_at=1000)
+    assert not cache.matches(PODS, {}, listed_at=1000)
+    assert not cache.matches(PODS, {"a": "1", "b": "1"}, listed_at=1000)
 
 
-def test_a_watch_that_tells_something_else_meanwhile_is_not_silent() -> None:
-    shown = watched()
-    shown.record(PODS, event("MODIFIED", "a", "3"), 1001)
-    assert shown.agrees(PODS, {"a": "2"}, asked=1000)
+def test_a_watch_that_delivers_something_else_meanwhile_is_not_stale() -> None:
+    cache = new_cache()
+    cache.record(PODS, event("MODIFIED", "a", "3"), 1001)
+    assert cache.matches(PODS, {"a": "2"}, listed_at=1000)
 
 
-def test_it_is_complete_once_each_watch_has_agreed() -> None:
-    shown = watched()
-    shown.compared(PODS, True, 1)
-    assert not shown.complete()
-    shown.compared(JOBS, False, 1)
-    assert not shown.complete()
-    shown.compared(JOBS, True, 2)
-    assert shown.complete()
+def test_it_is_complete_once_each_watch_has_matched() -> None:
+    cache = new_cache()
+    cache.mark_compared(PODS, True, 1)
+    assert not cache.complete()
+    cache.mark_compared(JOBS, False, 1)
+    assert not cache.complete()
+    cache.mark_compared(JOBS, True, 2)
+    assert cache.complete()
 
 
-def test_the_age_is_that_of_the_watch_that_agreed_longest_ago() -> None:
-    shown = watched()
-    assert shown.age(10) == 10
-    shown.compared(PODS, True, 5)
-    shown.compared(JOBS, True, 8)
-    assert shown.age(10) == 5
+def test_the_age_is_that_of_the_watch_that_matched_longest_ago() -> None:
+    cache = new_cache()
+    assert cache.age(10) == 10
+    cache.mark_compared(PODS, True, 5)
+    cache.mark_compared(JOBS, True, 8)
+    assert cache.age(10) == 5
 
 
-def test_a_silent_watch_is_named_with_the_time_since_it_first_missed_something() -> None:
-    shown = watched()
-    assert shown.silent(10) == ("", 0)
-    shown.compared(JOBS, False, 20)
-    shown.compared(PODS, False, 30)
-    shown.compared(JOBS, False, 40)
-    assert shown.silent(50) == ("flinkdeployments", 30)
-    shown.compared(JOBS, True, 60)
-    assert shown.silent(70) == ("pods", 40)
+def test_a_stale_watch_is_named_with_the_time_since_it_first_missed_something() -> None:
+    cache = new_cache()
+    assert cache.most_stale(10) == ("", 0)
+    cache.mark_compared(JOBS, False, 20)
+    cache.mark_compared(PODS, False, 30)
+    cache.mark_compared(JOBS, False, 40)
+    assert cache.most_stale(50) == ("flinkdeployments", 30)
+    cache.mark_compared(JOBS, True, 60)
+    assert cache.most_stale(70) == ("pods", 40)
