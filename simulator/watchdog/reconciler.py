@@ -54,7 +54,7 @@ class Watchdog:
         self._finished_at = time.monotonic()
 
     async def start(self, login: Any) -> None:
-        """Open the clients, serve the metrics, run the rounds in a task. Raises OSError when the metrics port is in use."""
+        """Open the clients, serve the metrics, run the rounds in a task. Raises OSError when the port is in use."""
         self._api = Api(login, self._settings.namespace)
         self._simulator = Simulator(self._settings.port)
         self._topic = Topic(self._settings.kafka)

@@ -267,7 +267,7 @@ def test_the_operator_sees_the_topic_grow_as_a_user_who_may_read_nothing(kafka: 
 def test_the_operator_takes_what_it_may_not_see_for_out_of_reach(
     kafka: SecureKafka, monkeypatch: pytest.MonkeyPatch, changes: dict[str, str]
 ) -> None:
-    monkeypatch.setattr(operator_clients, "KAFKA_MS", 2_000)
+    monkeypatch.setattr(operator_clients, "KAFKA_TIMEOUT_MS", 2_000)
     changed = {name: value.replace("{folder}", str(kafka.folder)) for name, value in changes.items()}
     end_of = operator_clients.Topic(read_operator_settings(kafka.environment("operator", **changed)).kafka)
     with contextlib.closing(end_of):

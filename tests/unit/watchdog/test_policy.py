@@ -1,4 +1,4 @@
-"""When the simulator is restarted, when it is held back, and that no sequence of events makes a storm."""
+"""When the simulator is restarted, when that is suppressed, and that no sequence of events makes a storm."""
 
 import itertools
 import math
