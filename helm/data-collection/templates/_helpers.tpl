@@ -110,7 +110,7 @@ tolerations:
 {{- with $root.Values.topologySpreadConstraints }}
 topologySpreadConstraints:
   {{- range . }}
-  - {{- toYaml . | nindent 4 }}
+  - {{ toYaml . | nindent 4 | trim }}
     {{- if not (hasKey . "labelSelector") }}
     labelSelector:
       matchLabels:

@@ -48,7 +48,7 @@ securityContext:
 {{/* The values' affinity and nodeSelector. Strimzi has no node selector, so its labels become requirements of every term
 of the required node affinity. */}}
 {{- define "data-collection.kafka.affinity" -}}
-{{- $affinity := deepCopy .Values.affinity }}
+{{- $affinity := .Values.affinity | default dict | deepCopy }}
 {{- $requirements := list }}
 {{- range $label, $value := .Values.nodeSelector }}
 {{- $requirements = append $requirements (dict "key" $label "operator" "In" "values" (list $value)) }}
