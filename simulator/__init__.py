@@ -1,1 +1,1 @@
-"""The simulated post stream lives here: the posts themselves and the WebSocket server that publishes them."""
+"""The simulated feed, a stub of the Worldometers page, and the watchdog that restarts the simulator."""

@@ -1,15 +1,18 @@
-"""Which addresses a server listens on, of both versions of IP where this host has both."""
+"""Which addresses a server listens on: IPv4, and IPv6 where this host has it."""
 
 import contextlib
 import socket
 
-EVERY = "*"  # as a setting's value: every address of this host
+EVERY = "*"  # value of a host setting: every address of this host
 PAIRS = {"localhost": ("127.0.0.1", "::1"), EVERY: ("0.0.0.0", "::")}  # noqa: S104 - in a container
 
 
 def addresses(host: str) -> list[str]:
-    """For a server with a socket for each: both of `localhost`, since clients try either first, or of `EVERY`;
-    else `host`."""
+    """The addresses for a server that opens one socket for each.
+
+    `localhost` and `EVERY` give an IPv4 and an IPv6 address: a client of `localhost` may try either first. Any other
+    host is returned as it is.
+    """
     if host not in PAIRS:
         return [host]
     ipv4, ipv6 = PAIRS[host]
@@ -17,12 +20,12 @@ def addresses(host: str) -> list[str]:
 
 
 def every_address() -> str:
-    """For a server with one socket: that of `::` takes IPv4 too, as long as IPV6_V6ONLY is off, Linux's default."""
+    """The address for a server with one socket: one on `::` takes IPv4 too while IPV6_V6ONLY is off, as on Linux."""
     return addresses(EVERY)[-1]
 
 
 def can_bind(ipv6: str) -> bool:
-    """False on a host without IPv6."""
+    """Whether this host has the IPv6 address."""
     with contextlib.suppress(OSError), socket.create_server((ipv6, 0), family=socket.AF_INET6):
         return True
     return False

@@ -1,11 +1,11 @@
 """The posts of the simulated stream, as pure functions of a seed and a post's number.
 
 Post number ``n`` (1, 2, 3, ...) always has the same text for the same seed and the same timestamp for the same
-epoch and rate, in every process and on every machine. So a restarted simulator goes on where time is, a replay
-sends what was sent before, and a test knows from a number alone what must have been stored.
+epoch and rate, in every process and on every machine. So a restarted simulator continues at the current time, a replay
+repeats the same posts, and a test knows from a number alone what must have been stored.
 """
 
-# ruff: noqa: RUF001 - letters of other scripts that look like Latin ones are what posts are made of
+# ruff: noqa: RUF001 - the posts contain letters of other scripts that look like Latin ones
 
 import math
 from bisect import bisect
@@ -14,7 +14,7 @@ from fractions import Fraction
 from hashlib import blake2b, sha256
 from itertools import accumulate
 
-# The share of posts that have at least one of each. Rounded to 1/256, because one byte of the hash decides.
+# The share of posts with at least one of each, rounded to 1/256: one byte of the hash decides.
 RETWEET_SHARE = 0.20
 MENTION_SHARE = 0.25
 ENTITY_SHARE = 0.15
@@ -34,7 +34,7 @@ LANGUAGE_SHARES = {
     "Korean": 0.03,
 }
 
-# The longest phrases, links and so on are chosen such that no post is longer than 280 characters.
+# The longest parts together have at most 280 characters: no post is longer.
 PHRASES = {
     "English": (
         "just finished my run and the river was all mist", "coffee first, questions later",
@@ -104,7 +104,7 @@ LINKS = (  # %s becomes ten hexadecimal digits
 
 
 def _slot(share: float, options: Sequence[str]) -> tuple[str, ...]:
-    """Return 256 strings, one per value of a byte: ``share`` of them ``options`` in turn, the others empty."""
+    """Return 256 strings, one for each value of a byte: ``share`` of them are ``options`` in turn, the others empty."""
     filled = round(share * 256)
     return tuple(options[i % len(options)] if i < filled else "" for i in range(256))
 
@@ -125,8 +125,8 @@ _MIDDLE = round(LINK_IN_THE_MIDDLE_SHARE * 256)
 def post_text(seed: int, n: int) -> str:
     """Return the text of post number ``n`` (from 1): 1 to 280 characters, about 100 on average.
 
-    Letters are left when links, ``#`` and ``RT:`` are removed. About 600,000 posts/s on one core: one hash gives
-    every random choice of a post, where a ``random.Random`` for each post would take longer than all the rest.
+    Letters are left when links, ``#`` and ``RT:`` are removed. One hash makes all random choices of a post; a
+    ``random.Random`` for each post would take longer than all the rest. Measured: about 600,000 posts/s on one core.
     """
     h = blake2b(b"%d:%d" % (seed, n), digest_size=16).digest()
     language = _LANGUAGE[h[0]]
@@ -142,24 +142,24 @@ def post_text(seed: int, n: int) -> str:
 
 
 def feed_id(epoch: float, rate: float, seed: int) -> str:
-    """Return the name of a numbering: 8 hexadecimal digits, others for another epoch (s since 1970 UTC), rate or seed.
+    """Return the ID of a numbering: 8 hexadecimal digits, a hash of epoch (seconds since 1970 UTC), rate and seed.
 
-    A number alone does not say which post is meant, the name and the number together do.
+    A number identifies a post only together with this ID: with another epoch, rate or seed it is another post.
     """
     return sha256(f"{float(epoch)!r}/{float(rate)!r}/{seed}".encode()).hexdigest()[:8]
 
 
-class Numbering:
-    """Which posts exist at a moment: number ``n`` (from 1) comes into being at ``epoch + n / rate``.
+class PostSchedule:
+    """When each post is created: post ``n`` (from 1) at ``epoch + n / rate``.
 
     ``epoch`` is in seconds since 1970 UTC, ``rate`` in posts per second. Both count as the decimal numbers they
-    are written as (0.1 is one tenth), and the arithmetic is exact: with floats, rounding would serve a post a
-    moment before its timestamp now and then.
+    are written as (0.1 is one tenth), and the arithmetic is exact: with floats, rounding would sometimes serve a post
+    before its timestamp.
     """
 
     def __init__(self, epoch: float, rate: float) -> None:
         self._epoch, self._rate = Fraction(str(epoch)), Fraction(str(rate))
-        # timestamp_ms(n) = floor((_start + n * _step) / _divisor); plain integers, for it is called for each post.
+        # timestamp_ms(n) = floor((_start + n * _step) / _divisor); plain integers, since it is called for each post.
         start, step = 1000 * self._epoch, 1000 / self._rate
         self._start = start.numerator * step.denominator
         self._step = step.numerator * start.denominator
@@ -170,8 +170,8 @@ class Numbering:
         return max(0, math.floor((Fraction(now) - self._epoch) * self._rate))
 
     def timestamp_ms(self, n: int) -> int:
-        """Return the moment of post ``n`` in whole milliseconds since 1970 UTC, rounded down.
+        """Return the timestamp of post ``n`` in whole milliseconds since 1970 UTC, rounded down.
 
-        It never falls as ``n`` rises, and never lies after a moment at which ``newest`` has reached ``n``.
+        It never decreases as ``n`` increases, and it is never later than a time at which ``newest`` is ``n`` or more.
         """
         return (self._start + n * self._step) // self._divisor

@@ -1,19 +1,27 @@
 """Publishes an endless stream of tweet-like posts on a WebSocket: ``python simulator/twitter_stream_simulator.py``.
 
-``ws://localhost:5555`` sends one post's text per text frame, from now on. Keys in the query change that:
-``format=json``: frames are ``{"seq": n, "timestamp": milliseconds since 1970 UTC, "text": "...", "feed": "ID"}``;
-``since=N``: begins with post N + 1, as fast as the client reads, then goes on live without gap or repeat;
-``since=N&feed=ID``: the same, if the numbers are those of ID. With N above the newest post it waits until N + 1 exists;
-``shard=i/n``: only the posts whose number modulo ``n`` is ``i``. ``GET /healthz`` on the same port answers in JSON.
-Anything else is refused with the reason in plain text: with 410 another ID, with 400 or 404 the rest. A client that
-stops reading is waited for.
+``ws://localhost:5555`` sends the text of one post in each text frame, from now on. Query parameters change that:
 
-ID, 8 hexadecimal digits, names the numbering: another epoch, rate or seed gives the numbers to other posts or times.
+``format=json``: frames are ``{"seq": n, "timestamp": milliseconds since 1970 UTC, "text": "...", "feed": "ID"}``
+``since=N``: replays from post N + 1 as fast as the client reads, then continues live, without gap or repeat
+``since=N&feed=ID``: the same, if ID is the simulator's; with N above the newest post it waits until post N + 1 exists
+``shard=i/n``: only the posts whose number modulo ``n`` is ``i``
 
-Settings come from the environment, an empty one counts as absent: ``SIMULATOR_HOST`` (``*``: every address of this
-host, IPv4 and IPv6), ``_PORT``, ``_RATE`` (posts per second), ``_SEED``, ``_EPOCH`` (seconds since 1970 UTC) and
-``_STOP_AFTER`` (the last post's number, 0: there is none).
-Exit status: 0 after SIGTERM or SIGINT, 1 when it can't listen, 2 for a bad setting.
+ID identifies the numbering: 8 hexadecimal digits, a hash of epoch, rate and seed. With another one of these, a number
+belongs to another post or to another time.
+
+``GET /healthz`` on the same port answers in JSON. Any other request is refused with the reason in plain text: with 410
+for another ID, else with 400 or 404. A client that stops reading is not disconnected: the simulator waits for it.
+
+Settings are environment variables; an empty one counts as absent:
+
+``SIMULATOR_HOST``: ``*`` for every address of this host, IPv4 and IPv6
+``SIMULATOR_PORT``, ``SIMULATOR_SEED``
+``SIMULATOR_RATE``: posts per second
+``SIMULATOR_EPOCH``: seconds since 1970 UTC
+``SIMULATOR_STOP_AFTER``: number of the last post, 0 for none
+
+Exit status: 0 after SIGTERM or SIGINT, 1 when it cannot listen, 2 for a bad setting.
 """
 
 import asyncio
@@ -36,22 +44,23 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
-if not __package__:  # started as a file: Python looks for modules next to it, not in the folder above
+if not __package__:  # started as a file: then sys.path has the file's folder, not the one above
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from simulator.listening import addresses
-from simulator.posts import Numbering, feed_id, post_text
+from simulator.posts import PostSchedule, feed_id, post_text
 
 log = logging.getLogger("simulator")
 
-BATCH = 256  # posts per write; what waits for a client that doesn't read is at most WRITE_LIMIT and one batch
+BATCH = 256  # posts per write; at most WRITE_LIMIT and one batch are buffered for a client that does not read
 WRITE_LIMIT = 2**16  # bytes
-TICK = 0.01  # seconds; at high rates the posts of one tick are sent together
-LONGEST_SLEEP = 1.0  # seconds; so that a clock that was set forward is noticed
-CLOSE_SECONDS = 1.0  # for the clients to answer the closing handshake
+TICK = 0.01  # seconds; at high rates, the posts of one tick are sent together
+MAX_SLEEP = 1.0  # seconds; a clock that was set forward is noticed after at most this time
+CLOSE_SECONDS = 1.0  # how long clients may take to answer the closing handshake
 
+# Settings that are numbers. name: (type, minimum, maximum)
 LIMITS: Mapping[str, tuple[type[int] | type[float], float, float]] = {
-    "port": (int, 0, 65535),  # 0: a free port, which the log names
+    "port": (int, 0, 65535),  # 0: any free port; the log says which
     "rate": (float, 0.01, 100_000),
     "seed": (int, 0, 2**63 - 1),
     "epoch": (float, 0, 4102444800),  # 2100-01-01T00:00:00Z
@@ -61,32 +70,32 @@ encode_json_string = json.JSONEncoder(ensure_ascii=False).encode
 
 
 class BadRequest(ValueError):  # noqa: N818 - HTTP's own name for it
-    """The request is for nothing that is served; the message is the reason in plain text."""
+    """The request is refused; the message is the reason in plain text."""
 
     status = 400
 
 
 class NotFound(BadRequest):
-    """The path is none that is served."""
+    """There is nothing at this path."""
 
     status = 404
 
 
 class OtherNumbering(BadRequest):
-    """The position that is asked for belongs to another numbering."""
+    """The requested position belongs to another numbering."""
 
     status = 410
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What the environment can set; the units are in the module's docstring, the ranges in ``LIMITS``."""
+    """The settings. The module's docstring has the units, ``LIMITS`` the ranges."""
 
     host: str = "localhost"
     port: int = 5555
     rate: float = 20.0
     seed: int = 1
-    epoch: float = 1767225600.0  # 2026-01-01T00:00:00Z; fixed, so that a restarted simulator goes on where time is
+    epoch: float = 1767225600.0  # 2026-01-01T00:00:00Z; fixed, so that a restarted simulator continues its numbering
     stop_after: int = 0
 
     @classmethod
@@ -105,22 +114,19 @@ class Settings:
 
     @property
     def feed(self) -> str:
-        """The name of the numbering."""
+        """The ID of the numbering."""
         return feed_id(self.epoch, self.rate, self.seed)
 
 
 @dataclass(frozen=True)
 class StreamRequest:
-    """What a client asked for: posts after ``since`` (None: from now on) with number % ``shards`` == ``shard``.
+    """What a client requests: the posts after ``since`` with number % ``shards`` == ``shard``."""
 
-    ``feed``: the numbering to which ``since`` belongs, or None when the client does not say.
-    """
-
-    since: int | None = None
+    since: int | None = None  # None: from now on
     as_json: bool = False
     shard: int = 0
     shards: int = 1
-    feed: str | None = None
+    feed: str | None = None  # ID of the numbering to which ``since`` belongs; None when the client does not name it
 
 
 def parse_request(path: str) -> StreamRequest:
@@ -150,9 +156,10 @@ def parse_request(path: str) -> StreamRequest:
 async def send_texts(connection: ServerConnection, texts: Sequence[bytes]) -> None:
     """Send each of ``texts`` (UTF-8) as a text frame, all in one write, and wait while the client is behind.
 
-    Raises ``ConnectionClosed``. A replay of JSON posts on one core: 250,000 frames/s like this, 110,000 with a write
-    for each frame, 75,000 with ``connection.send``. So this does once per batch what ``send`` does for each frame;
-    of it, ``send_context`` (checks the state before, waits for the write buffer after) is no documented API.
+    Raises ``ConnectionClosed``. This does once per batch what ``connection.send`` does for each frame. Measured with a
+    replay of JSON posts on one core: 250,000 frames/s like this, 110,000 with a write for each frame, 75,000 with
+    ``send``. ``send_context`` checks the connection's state before and waits for the write buffer after; it is not a
+    documented API.
     """
     async with connection.send_context():
         for text in texts:
@@ -161,15 +168,15 @@ async def send_texts(connection: ServerConnection, texts: Sequence[bytes]) -> No
 
 
 class Simulator:
-    """The server, from ``async with Simulator(settings) as simulator:`` on; leaving closes all connections (1001).
+    """The server, as a context manager: it serves inside ``async with`` and closes all connections (1001) at the end.
 
-    ``clock`` returns seconds since 1970 UTC. Entering raises ``OSError`` when it can't listen.
+    ``clock`` returns seconds since 1970 UTC. Entering raises ``OSError`` when it cannot listen.
     """
 
     def __init__(self, settings: Settings, clock: Callable[[], float] = time.time) -> None:
         self._settings = settings
         self._clock = clock
-        self._numbering = Numbering(settings.epoch, settings.rate)
+        self._schedule = PostSchedule(settings.epoch, settings.rate)
         self._json_end = f', "feed": "{settings.feed}"}}'  # of each frame
         self._clients: set[ServerConnection] = set()
         self._sent = 0
@@ -178,7 +185,7 @@ class Simulator:
     async def __aenter__(self) -> Self:
         self._server = await serve(
             self._serve_client,
-            cast(str, addresses(self._settings.host)),  # typed as one, but handed on to create_server: any number
+            cast(str, addresses(self._settings.host)),  # typed as one host, but create_server takes any number
             self._settings.port,
             process_request=self._process_request,
             compression=None,
@@ -192,7 +199,7 @@ class Simulator:
     async def __aexit__(self, *exc_info: object) -> None:
         self._server.close()
         closed = asyncio.create_task(self._server.wait_closed())
-        # A client that doesn't read gets no closing handshake through, and the library would wait for it without end.
+        # The closing handshake cannot reach a client that does not read: the library would wait for it indefinitely.
         await asyncio.wait([closed], timeout=CLOSE_SECONDS)
         for connection in self._clients:
             connection.transport.abort()
@@ -200,16 +207,16 @@ class Simulator:
 
     @property
     def port(self) -> int:
-        """The port it listens on, of use when the settings say 0."""
+        """The port it listens on, also when the setting is 0."""
         return cast(int, self._server.sockets[0].getsockname()[1])
 
     def newest(self) -> int:
-        """Return the number of the newest post at this moment."""
-        newest = self._numbering.newest(self._clock())
+        """Return the number of the newest post now."""
+        newest = self._schedule.newest(self._clock())
         return min(newest, self._settings.stop_after or newest)
 
     def _process_request(self, connection: ServerConnection, request: Request) -> Response | None:
-        """Answer what is no request for a stream; None lets the WebSocket handshake go on."""
+        """Answer /healthz and refused requests; None lets the WebSocket handshake proceed."""
         path = request.path.partition("?")[0]
         if path == "/healthz":
             response = connection.respond(200, json.dumps(self._health()) + "\n")
@@ -223,13 +230,13 @@ class Simulator:
         return None
 
     def _check(self, request: StreamRequest) -> None:
-        """Raise ``BadRequest`` when this simulator can't go on after the position that is asked for."""
+        """Raise ``BadRequest`` when this simulator cannot resume from the requested position."""
         since, feed, newest = request.since, request.feed, self.newest()
         if feed is not None and feed != self._settings.feed:
-            why = "its epoch, rate or seed is another one"
+            why = "its epoch, rate or seed differs"
             raise OtherNumbering(f"feed={feed!r} is not this numbering, {self._settings.feed}: {why}")
-        # With the right feed all up to `since` was served by a clock that is ahead of this one: the client waits.
-        # Without, it may be another numbering: the client would wait, and miss what is sent meanwhile.
+        # A position above the newest post. With the right ID, a simulator with a faster clock has served it: wait.
+        # Without an ID it may belong to another numbering: the client would wait and miss the posts until then.
         if feed is None and since is not None and since > newest:
             raise BadRequest(f"since={since} is above the newest post, {newest}: the numbering went back")
 
@@ -245,7 +252,7 @@ class Simulator:
         try:
             async with asyncio.TaskGroup() as tasks:
                 sender = tasks.create_task(self._send_posts(connection, parse_request(path)))
-                # A client has nothing to say, but pongs and its close are only noticed by one who reads.
+                # What a client sends is ignored, but its pongs and its close are noticed only by reading.
                 with contextlib.suppress(ConnectionClosed):
                     async for _ in connection:
                         pass
@@ -255,7 +262,7 @@ class Simulator:
             log.info("client %s closed with %s", connection.remote_address, connection.close_code)
 
     async def _send_posts(self, connection: ServerConnection, request: StreamRequest) -> None:
-        """Send the posts asked for, until the connection is closed or there will be no more."""
+        """Send the requested posts until the connection is closed or the last post is sent."""
         since = self.newest() if request.since is None else request.since
         number = since + 1 + (request.shard - since - 1) % request.shards  # the shard's first number above since
         last = self._settings.stop_after or math.inf
@@ -268,21 +275,21 @@ class Simulator:
                     self._sent += len(numbers)
                     self._last_send = self._clock()
                 if len(numbers) == BATCH:
-                    await asyncio.sleep(0)  # there may be more at once, but the other clients get their turn
+                    await asyncio.sleep(0)  # there may be more to send; let the other clients have their turn
                 else:
-                    due = (self._numbering.timestamp_ms(number) + 1) / 1000  # + 1: timestamps are rounded down
-                    await asyncio.sleep(min(max(TICK, due - self._clock()), LONGEST_SLEEP))
+                    due = (self._schedule.timestamp_ms(number) + 1) / 1000  # + 1: timestamps are rounded down
+                    await asyncio.sleep(min(max(TICK, due - self._clock()), MAX_SLEEP))
 
     def _encode(self, n: int, as_json: bool) -> bytes:
         text = post_text(self._settings.seed, n)
         if as_json:
-            timestamp = self._numbering.timestamp_ms(n)
+            timestamp = self._schedule.timestamp_ms(n)
             text = f'{{"seq": {n}, "timestamp": {timestamp}, "text": {encode_json_string(text)}{self._json_end}'
         return text.encode()
 
 
 async def serve_until_signal(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT. Raises ``OSError`` when it can't listen."""
+    """Serve until SIGTERM or SIGINT. Raises ``OSError`` when it cannot listen."""
     stop = asyncio.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(signum, stop.set)
@@ -291,9 +298,9 @@ async def serve_until_signal(settings: Settings) -> None:
 
 
 def main() -> int:
-    """Return the exit status, see the module's docstring."""
+    """Return the exit status; the module's docstring lists them."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("websockets").setLevel(logging.WARNING)  # it would log every health check
+    logging.getLogger("websockets").setLevel(logging.WARNING)  # at INFO it logs every health check
     try:
         settings = Settings.from_environment(os.environ)
     except ValueError as error:

@@ -1,10 +1,16 @@
-"""A stand-in for https://www.worldometers.info/coronavirus/: its tables, invented counts, faults on demand.
+"""A stub of https://www.worldometers.info/coronavirus/: the same tables, invented counts, faults on demand.
 
-GET /coronavirus/ is the page, GET /healthz says that the server runs, GET and PUT /fault show and set, as text,
-what is wrong with the page: none, error (HTTP 503), slow (bytes trickle for a minute), layout (other table
-ids), without-new-recovered (as in early 2020), garbage (not HTML), huge (endless). Settings: environment
-variables WORLDOMETERS_HOST (*: every address of this host, IPv4 and IPv6), WORLDOMETERS_PORT (0: any free one),
-WORLDOMETERS_FAULT.
+GET /coronavirus/: the page
+GET /healthz: whether the server runs, and the fault, in JSON
+GET /fault, PUT /fault: read or set the fault of the page, as text:
+  none, error (HTTP 503), slow (ten characters a second for a minute), layout (other table ids),
+  without-new-recovered (no such column, as in early 2020), garbage (not HTML), huge (endless)
+
+Settings are environment variables:
+
+WORLDOMETERS_HOST: * for every address of this host, IPv4 and IPv6
+WORLDOMETERS_PORT: 0 for any free port
+WORLDOMETERS_FAULT: the fault at the start
 """
 
 import logging
@@ -21,7 +27,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-if not __package__:  # started as a file: Python looks for modules next to it, not in the folder above
+if not __package__:  # started as a file: then sys.path has the file's folder, not the one above
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from simulator.listening import EVERY, every_address
@@ -29,75 +35,90 @@ from simulator.listening import EVERY, every_address
 PAGE_PATH = "/coronavirus/"
 FAULTS = ("none", "error", "slow", "layout", "without-new-recovered", "garbage", "huge")
 DAY = 86_400  # seconds
-START = 1_591_142_400  # 2020-06-03 00:00 GMT, when the totals below were reached
+START = 1_591_142_400  # 2020-06-03 00:00 GMT: the totals below are of this time
 HEADERS = (
-    *("#", "Country,<br />Other", "Total<br />Cases", "New<br />Cases", "Total<br />Deaths", "New<br />Deaths"),
-    *("Total<br />Recovered", "New<br />Recovered", "Active<br />Cases", "Serious,<br />Critical"),
-    *("Tot&nbsp;Cases/<br />1M pop", "Tests/<br />\n<nobr>1M pop</nobr>\n", "Continent"),
+    "#",
+    "Country,<br />Other",
+    "Total<br />Cases",
+    "New<br />Cases",
+    "Total<br />Deaths",
+    "New<br />Deaths",
+    "Total<br />Recovered",
+    "New<br />Recovered",
+    "Active<br />Cases",
+    "Serious,<br />Critical",
+    "Tot&nbsp;Cases/<br />1M pop",
+    "Tests/<br />\n<nobr>1M pop</nobr>\n",
+    "Continent",
 )
 log = logging.getLogger("worldometers_stub")
 
 
-class Place(NamedTuple):
+class Region(NamedTuple):
+    """A row of the table: a country, or what the page lists beside them."""
+
     name: str
     continent: str
-    totals: tuple[int, int, int]  # cases, deaths, recovered (0: it does not report them)
-    daily: tuple[int, int, int] = (0, 0, 0)
+    totals: tuple[int, int, int]  # cases, deaths, recovered at START; recovered 0: the region does not report them
+    daily: tuple[int, int, int] = (0, 0, 0)  # by how much each total grows in a day
 
 
-PLACES = (
-    Place("USA", "North America", (1_880_000, 108_000, 646_000), (21_000, 900, 19_800)),
-    Place("Brazil", "South America", (556_000, 31_200, 240_000), (20_000, 1_000, 18_600)),
-    Place("Russia", "Europe", (423_000, 5_000, 187_000), (8_600, 170, 8_200)),
-    Place("Spain", "Europe", (287_000, 27_100, 0), (400, 2, 0)),
-    Place("UK", "Europe", (278_000, 39_400, 0), (1_700, 250, 0)),
-    Place("Italy", "Europe", (233_000, 33_500, 160_000), (330, 60, 260)),
-    Place("India", "Asia", (207_000, 5_800, 100_000), (9_500, 260, 8_900)),
-    Place("Iran", "Asia", (157_000, 7_900, 123_000), (3_000, 70, 2_800)),
-    Place("Mexico", "North America", (97_000, 10_600, 70_000), (4_000, 420, 3_300)),
-    Place("South Africa", "Africa", (35_800, 755, 18_300), (1_900, 50, 1_700)),
-    Place("New Zealand", "Oceania", (1_504, 22, 1_481)),
-    Place("Diamond Princess", "", (712, 13, 651)),  # a ship: its continent has no name on the real page either
+REGIONS = (
+    Region("USA", "North America", (1_880_000, 108_000, 646_000), (21_000, 900, 19_800)),
+    Region("Brazil", "South America", (556_000, 31_200, 240_000), (20_000, 1_000, 18_600)),
+    Region("Russia", "Europe", (423_000, 5_000, 187_000), (8_600, 170, 8_200)),
+    Region("Spain", "Europe", (287_000, 27_100, 0), (400, 2, 0)),
+    Region("UK", "Europe", (278_000, 39_400, 0), (1_700, 250, 0)),
+    Region("Italy", "Europe", (233_000, 33_500, 160_000), (330, 60, 260)),
+    Region("India", "Asia", (207_000, 5_800, 100_000), (9_500, 260, 8_900)),
+    Region("Iran", "Asia", (157_000, 7_900, 123_000), (3_000, 70, 2_800)),
+    Region("Mexico", "North America", (97_000, 10_600, 70_000), (4_000, 420, 3_300)),
+    Region("South Africa", "Africa", (35_800, 755, 18_300), (1_900, 50, 1_700)),
+    Region("New Zealand", "Oceania", (1_504, 22, 1_481)),
+    Region("Diamond Princess", "", (712, 13, 651)),  # a ship: its continent has no name on the real page either
 )
-GROUPS = {place.continent: [p for p in PLACES if p.continent == place.continent] for place in PLACES}
+CONTINENTS = {region.continent: [p for p in REGIONS if p.continent == region.continent] for region in REGIONS}
 
 
-def _totals(places: Sequence[Place], at: float) -> list[int]:
-    """Sums of cases, deaths, recovered, active, critical at a time in seconds since 1970."""
+def _totals(regions: Sequence[Region], at: float) -> list[int]:
+    """Sums of cases, deaths, recovered, active, critical at a time in seconds since 1970 UTC."""
     days = max(0.0, at - START) / DAY
-    rows = [[t + int(d * days) for t, d in zip(p.totals, p.daily, strict=True)] for p in places]
+    rows = [[t + int(d * days) for t, d in zip(p.totals, p.daily, strict=True)] for p in regions]
     cases, deaths, recovered = map(sum, zip(*rows, strict=True))
     return [cases, deaths, recovered, cases - deaths - recovered, sum((c - d - r) // 60 for c, d, r in rows)]
 
 
-def _counts(places: Sequence[Place], since: float, until: float) -> list[str]:
-    """The eight counts of a row; *new* is from `since` to `until`, and blank if nothing is."""
-    totals = _totals(places, until)
+def _counts(regions: Sequence[Region], since: float, until: float) -> list[str]:
+    """The eight counts of a row. *New* counts from `since` to `until`; a cell without any is blank."""
+    totals = _totals(regions, until)
     total = [f"{count:,}" for count in totals]
-    new = [f"{b - a:+,}" if b > a else "" for a, b in zip(_totals(places, since), totals, strict=True)]
+    new = [f"{b - a:+,}" if b > a else "" for a, b in zip(_totals(regions, since), totals, strict=True)]
     if totals[2] == 0:
         total[2] = new[2] = total[3] = "N/A"
     return [total[0], new[0], total[1] + " ", new[1], total[2], new[2], total[3], total[4]]
 
 
 def _table(table_id: str, headers: Sequence[str], since: float, until: float) -> str:
-    """Continents come first, then the world, the places, and the sums again, in rows like the real ones."""
+    """The rows in the real page's order: continents, the world, the regions, and the sums again."""
 
-    def row(css_class: str, name: str, places: Sequence[Place], continent: str, number: str = "") -> str:
-        cells = dict(zip(HEADERS, [number, name, *_counts(places, since, until), "", "", continent], strict=True))
+    def row(css_class: str, name: str, regions: Sequence[Region], continent: str, number: str = "") -> str:
+        cells = dict(zip(HEADERS, [number, name, *_counts(regions, since, until), "", "", continent], strict=True))
         return "\n".join([f'<tr class="{css_class}">', *(f"<td>{cells[h]}</td>" for h in headers), "</tr>\n"])
 
-    rows = [row("total_row_world", f"\n<nobr>{name}</nobr>\n", GROUPS[name], name) for name in GROUPS]
-    rows.append(row("total_row_world", "World", PLACES, "All"))
-    rows += [row("", f'<a href="#">{p.name}</a>', [p], p.continent, str(i)) for i, p in enumerate(PLACES, 1)]
-    rows += [row("total_row", "Total:", GROUPS[name], name) for name in GROUPS]
-    rows.append(row("total_row", "Total:", PLACES, "All"))
+    rows = [row("total_row_world", f"\n<nobr>{name}</nobr>\n", CONTINENTS[name], name) for name in CONTINENTS]
+    rows.append(row("total_row_world", "World", REGIONS, "All"))
+    rows += [row("", f'<a href="#">{p.name}</a>', [p], p.continent, str(i)) for i, p in enumerate(REGIONS, 1)]
+    rows += [row("total_row", "Total:", CONTINENTS[name], name) for name in CONTINENTS]
+    rows.append(row("total_row", "Total:", REGIONS, "All"))
     head = "".join(f'<th width="30">{header}</th>\n' for header in headers)
     return f'<table id="{table_id}">\n<thead><tr>\n{head}</tr></thead>\n<tbody>{"".join(rows)}</tbody>\n</table>\n'
 
 
 def render_page(now: float, *, layout: str = "current") -> str:
-    """The page at `now`, in seconds since 1970; *new* is since midnight GMT; `layout` may be a fault of the table."""
+    """The page at `now`, in seconds since 1970 UTC; *new* counts since midnight GMT.
+
+    layout: a fault of the table (`layout`, `without-new-recovered`); any other text gives the usual table.
+    """
     table_id = "covid_countries" if layout == "layout" else "main_table_countries"
     headers = [h for h in HEADERS if layout != "without-new-recovered" or h != "New<br />Recovered"]
     midnight = now - now % DAY
@@ -128,7 +149,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         path, fault = urlsplit(self.path).path, self.server.fault
         if path == PAGE_PATH:
-            with suppress(ConnectionError, TimeoutError):  # how slow and huge pages end
+            with suppress(ConnectionError, TimeoutError):  # the client ends slow and huge pages
                 self._send_page(fault)
         elif path == "/healthz":
             self._send(200, f'{{"status": "ok", "fault": "{fault}"}}', "application/json")
@@ -166,11 +187,11 @@ class _Handler(BaseHTTPRequestHandler):
     def _send(self, status: int, text: str, content_type: str = "text/plain") -> None:
         self.send_response(status)
         self.send_header("Content-Type", f"{content_type}; charset=utf-8")
-        self.end_headers()  # no length is given, so more may follow until the connection ends
+        self.end_headers()  # without Content-Length, more may follow until the connection ends
         self.wfile.write(text.encode())
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:  # noqa: ARG002
-        # A query may hold somebody's token.
+        # A query may contain a secret.
         self.log_message('"%s" %s', self.requestline.partition("?")[0], str(code))
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
@@ -178,7 +199,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def read_settings(environ: Mapping[str, str]) -> tuple[str, int, str]:
-    """Host, port, fault. Raises ValueError that names the setting, its value and what is allowed."""
+    """Return host, port and fault. Raises ValueError, which names the setting, its value and what is allowed."""
     host = environ.get("WORLDOMETERS_HOST", "127.0.0.1")
     port = environ.get("WORLDOMETERS_PORT", "5556")
     fault = environ.get("WORLDOMETERS_FAULT", "none")
@@ -192,7 +213,7 @@ def read_settings(environ: Mapping[str, str]) -> tuple[str, int, str]:
 
 
 def main(environ: Mapping[str, str] = os.environ) -> int:
-    """Serve until SIGTERM or SIGINT (exit status 0); 1 if the port cannot be had, 2 for a bad setting."""
+    """Serve until SIGTERM or SIGINT. Exit status: 0, or 1 when it cannot listen, 2 for a bad setting."""
     logging.basicConfig(level=logging.INFO, format="%(name)s %(levelname)s %(message)s")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     signal.signal(signal.SIGINT, lambda *_: sys.exit(0))

@@ -368,7 +368,7 @@ def test_second_release_in_another_namespace_with_its_state_in_a_bucket(release:
         second.remove_now(other.pod(FAULTS["JobManager of the collector"]))
 
         # A transaction becomes visible partition by partition: only what is older than the newest is complete.
-        after, newest = (FEED.numbering.newest(killed_at + seconds) for seconds in (5, FEED.window_seconds))
+        after, newest = (FEED.schedule.newest(killed_at + seconds) for seconds in (5, FEED.window_seconds))
 
         def read_on() -> list[int]:
             found = numbers(second.posts(TWEETS_TOPIC))

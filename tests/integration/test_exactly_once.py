@@ -113,11 +113,11 @@ def test_no_post_is_lost_or_doubled_when_it_is_killed(pipeline: Pipeline, part: 
 
 def test_a_quiet_stream_closes_its_last_window_within_seconds(pipeline: Pipeline) -> None:
     stack = pipeline.stack
-    last = FEED.numbering.newest(time.time()) + 300
+    last = FEED.schedule.newest(time.time()) + 300
     stack.simulator.stop()
     stack.simulator.environment = {**stack.simulator.environment, "SIMULATOR_STOP_AFTER": str(last)}
     stack.simulator.start()
-    window_end = FEED.numbering.timestamp_ms(last) // 1000 // WINDOW_SECONDS * WINDOW_SECONDS + WINDOW_SECONDS
+    window_end = FEED.schedule.timestamp_ms(last) // 1000 // WINDOW_SECONDS * WINDOW_SECONDS + WINDOW_SECONDS
     await_value(lambda: pipeline.documents_end() >= iso(window_end), "the last window", window_end - time.time() + 15)
     delay = time.time() - window_end
     pipeline.assert_exact(final=last)

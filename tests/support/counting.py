@@ -7,7 +7,7 @@ from typing import Any
 
 from jobs.cleaning import clean
 from jobs.documents import iso, unix
-from simulator.posts import Numbering, post_text
+from simulator.posts import PostSchedule, post_text
 from simulator.twitter_stream_simulator import Settings
 
 SIMULATOR = Settings()
@@ -21,16 +21,16 @@ class Feed:
     window_seconds: int
 
     @property
-    def numbering(self) -> Numbering:
-        return Numbering(SIMULATOR.epoch, self.rate)
+    def schedule(self) -> PostSchedule:
+        return PostSchedule(SIMULATOR.epoch, self.rate)
 
     def numbers_of_window(self, end: str, first: int, final: int | None = None) -> tuple[int, int]:
         """First and last number whose timestamp lies in the window, none before `first` and none after `final`."""
-        numbering = self.numbering
+        schedule = self.schedule
         begin_ms, end_ms = (unix(end) - self.window_seconds) * 1000, unix(end) * 1000
-        low, high = numbering.newest(begin_ms / 1000) - 2, numbering.newest(end_ms / 1000) + 2
+        low, high = schedule.newest(begin_ms / 1000) - 2, schedule.newest(end_ms / 1000) + 2
         high = high if final is None else min(high, final)
-        inside = [n for n in range(max(first, low), high + 1) if begin_ms <= numbering.timestamp_ms(n) < end_ms]
+        inside = [n for n in range(max(first, low), high + 1) if begin_ms <= schedule.timestamp_ms(n) < end_ms]
         return inside[0], inside[-1]
 
     def complete_end(self, ends: Iterable[str]) -> str:

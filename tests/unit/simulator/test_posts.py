@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simulator import posts
-from simulator.posts import Numbering, feed_id, post_text
+from simulator.posts import PostSchedule, feed_id, post_text
 
 ROOT = Path(__file__).parents[3]
 SAMPLE = [post_text(1, n) for n in range(1, 20_001)]
@@ -112,7 +112,7 @@ RATES = st.floats(0.01, 100_000)
 
 @given(EPOCHS, RATES, st.floats(0, 4102444800))
 def test_newest_is_the_rate_times_the_time_since_the_epoch(epoch: float, rate: float, now: float) -> None:
-    newest = Numbering(epoch, rate).newest(now)
+    newest = PostSchedule(epoch, rate).newest(now)
     if now <= epoch:
         assert newest == 0
     else:
@@ -122,39 +122,39 @@ def test_newest_is_the_rate_times_the_time_since_the_epoch(epoch: float, rate: f
 
 @given(EPOCHS, RATES, st.integers(1, 10**12), st.integers(-2, 2))
 def test_a_post_is_newest_from_its_timestamp_on(epoch: float, rate: float, n: int, ulps: int) -> None:
-    numbering = Numbering(epoch, rate)
+    schedule = PostSchedule(epoch, rate)
     now = epoch + n / rate  # about the moment of post n, where rounding decides
     for _ in range(abs(ulps)):
         now = math.nextafter(now, math.copysign(math.inf, ulps))
-    newest = numbering.newest(now)
-    assert newest == 0 or numbering.timestamp_ms(newest) <= Fraction(now) * 1000
-    assert numbering.timestamp_ms(newest + 1) + 1 > Fraction(now) * 1000
+    newest = schedule.newest(now)
+    assert newest == 0 or schedule.timestamp_ms(newest) <= Fraction(now) * 1000
+    assert schedule.timestamp_ms(newest + 1) + 1 > Fraction(now) * 1000
 
 
 @given(EPOCHS, RATES, st.integers(1, 10**15), st.integers(0, 10**6))
 def test_timestamps_never_fall(epoch: float, rate: float, n: int, more: int) -> None:
-    numbering = Numbering(epoch, rate)
-    assert numbering.timestamp_ms(n) <= numbering.timestamp_ms(n + more)
+    schedule = PostSchedule(epoch, rate)
+    assert schedule.timestamp_ms(n) <= schedule.timestamp_ms(n + more)
 
 
 def test_timestamps_are_whole_milliseconds_rounded_down() -> None:
-    assert [Numbering(1000.0, 3.0).timestamp_ms(n) for n in (1, 2, 3)] == [1_000_333, 1_000_666, 1_001_000]
+    assert [PostSchedule(1000.0, 3.0).timestamp_ms(n) for n in (1, 2, 3)] == [1_000_333, 1_000_666, 1_001_000]
 
 
 def test_timestamps_are_exact_where_floats_would_round_up() -> None:
     rate = 99_991
     n = pow(1000, -1, rate) * (rate - 1) % rate  # 1000 * n / rate lies 1 / rate below a whole number
     assert 1000 * n % rate == rate - 1
-    assert Numbering(1767225600.0, rate).timestamp_ms(n) == 1767225600_000 + 1000 * n // rate
+    assert PostSchedule(1767225600.0, rate).timestamp_ms(n) == 1767225600_000 + 1000 * n // rate
 
 
 @pytest.mark.parametrize(
     ("rate", "n", "seconds"), [(0.1, 1, 10), (0.7, 7, 10), (1.1, 11, 10), (20.0, 12_345_678, 617_283.9)]
 )
 def test_a_decimal_rate_is_meant_as_it_is_written(rate: float, n: int, seconds: float) -> None:
-    numbering = Numbering(1767225600.0, rate)
-    assert numbering.timestamp_ms(n) == 1767225600_000 + round(seconds * 1000)
-    assert numbering.newest(1767225600 + seconds + 1e-6) == n
+    schedule = PostSchedule(1767225600.0, rate)
+    assert schedule.timestamp_ms(n) == 1767225600_000 + round(seconds * 1000)
+    assert schedule.newest(1767225600 + seconds + 1e-6) == n
 
 
 @given(EPOCHS, RATES, st.integers(0, 2**63 - 1))

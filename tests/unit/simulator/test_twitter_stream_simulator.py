@@ -23,7 +23,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
-from simulator.posts import Numbering, feed_id, post_text
+from simulator.posts import PostSchedule, feed_id, post_text
 from simulator.twitter_stream_simulator import BadRequest, Settings, Simulator, StreamRequest, parse_request
 
 ROOT = Path(__file__).parents[3]
@@ -125,7 +125,7 @@ def test_a_plain_client_gets_the_texts_from_now_on() -> None:
 def test_json_frames_have_number_timestamp_text_and_numbering() -> None:
     async def test() -> None:
         async with simulator(Clock(newest=400)) as running, stream(running.port, "?format=json&since=0") as client:
-            timestamp = Numbering(EPOCH, RATE).timestamp_ms
+            timestamp = PostSchedule(EPOCH, RATE).timestamp_ms
             for n, frame in enumerate(await receive(client, 400), start=1):
                 post = {"seq": n, "timestamp": timestamp(n), "text": post_text(1, n), "feed": FEED}
                 assert frame == json.dumps(post, ensure_ascii=False)
@@ -423,7 +423,7 @@ def test_healthz() -> None:
         ("/?until=7", 400, "unknown key 'until', there are only feed, format, since and shard"),
         (f"/?feed={FEED}", 400, "feed is only for since, which is missing"),
         (f"/?since=101&feed={FEED}&feed={FEED}", 400, "repeated key"),
-        ("/?since=1&feed=", 410, f"feed='' is not this numbering, {FEED}: its epoch, rate or seed is another one"),
+        ("/?since=1&feed=", 410, f"feed='' is not this numbering, {FEED}: its epoch, rate or seed differs"),
         ("/?since=1&feed=%0A", 410, "feed='\\n' is not this numbering"),
         (f"/?since=1&feed={FEED.upper()}", 410, "is not this numbering"),
         (f"/?since=1x&feed={FEED}", 400, "since='1x' must be an integer"),
@@ -599,9 +599,9 @@ def test_a_restarted_simulator_goes_on_where_time_is(start: Start) -> None:
         async with stream(after.port, f"?format=json&since={old[0]['seq'] - 1}") as client:
             new = [json.loads(frame) for frame in await receive(client, 500)]
         assert new[:10] == old
-        numbering = Numbering(Settings.epoch, 500)
+        schedule = PostSchedule(Settings.epoch, 500)
         for n, post in enumerate(new, start=old[0]["seq"]):
-            expected = {"seq": n, "timestamp": numbering.timestamp_ms(n), "text": post_text(9, n)}
+            expected = {"seq": n, "timestamp": schedule.timestamp_ms(n), "text": post_text(9, n)}
             assert post == {**expected, "feed": feed_id(Settings.epoch, 500, 9)}
 
     run(test())

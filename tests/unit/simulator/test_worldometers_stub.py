@@ -1,4 +1,4 @@
-"""The stand-in page from outside, and the real getter against it and against servers that misbehave worse."""
+"""The stub page from outside, and the real getter against it and against servers that misbehave worse."""
 
 import gzip
 import os
@@ -47,7 +47,7 @@ def serving(server: HTTPServer) -> Iterator[str]:
 
 
 @pytest.fixture
-def stand_in() -> Iterator[str]:
+def stub() -> Iterator[str]:
     with serving(PageServer("127.0.0.1", 0, clock=lambda: NOW)) as base:
         yield base
 
@@ -125,9 +125,9 @@ def test_page_has_the_cells_of_the_real_one() -> None:
     assert page.index("Europe") < page.index("World") < page.index("USA")
 
 
-def test_getter_and_cache_with_each_fault(stand_in: str) -> None:
+def test_getter_and_cache_with_each_fault(stub: str) -> None:
     """One fault after the other, without a restart: the reason is the fault's own, and the counters come back."""
-    getter, url = PageFetcher(deadline=0.5, max_bytes=1_000_000), f"{stand_in}/coronavirus/"
+    getter, url = PageFetcher(deadline=0.5, max_bytes=1_000_000), f"{stub}/coronavirus/"
     good = parse_counters(render_page(NOW))
     cache = CachedCounters(url, getter, refresh_seconds=0)
     for fault, error, reason in (
@@ -137,7 +137,7 @@ def test_getter_and_cache_with_each_fault(stand_in: str) -> None:
         ("layout", PageError, "page has no table main_table_countries_today"),
         ("garbage", PageError, "page has no table main_table_countries_today"),
     ):
-        assert set_fault(stand_in, fault).status_code == 200
+        assert set_fault(stub, fault).status_code == 200
         started = time.monotonic()
         with pytest.raises(error, match=reason):
             parse_counters(getter(url))
@@ -145,9 +145,9 @@ def test_getter_and_cache_with_each_fault(stand_in: str) -> None:
         failures = cache.failures
         cache.get()
         assert cache.failures == failures + 1
-        set_fault(stand_in, "none")
+        set_fault(stub, "none")
         assert cache.get() == good
-    set_fault(stand_in, "without-new-recovered")
+    set_fault(stub, "without-new-recovered")
     assert cache.get() == good._replace(new_recovered_count=None)
     wait_for_downloads()
 
@@ -240,14 +240,14 @@ def test_getter_without_a_server() -> None:
     assert CachedCounters("nonsense").get() is None
 
 
-def test_fault_and_health_of_the_stand_in(stand_in: str) -> None:
-    health = requests.get(f"{stand_in}/healthz", timeout=5)
+def test_fault_and_health_of_the_stub(stub: str) -> None:
+    health = requests.get(f"{stub}/healthz", timeout=5)
     assert (health.status_code, health.json()) == (200, {"status": "ok", "fault": "none"})
-    refused = set_fault(stand_in, "earthquake")
+    refused = set_fault(stub, "earthquake")
     assert (refused.status_code, refused.text) == (400, f"allowed are {', '.join(FAULTS)}")
-    assert (set_fault(stand_in, "huge\n").text, requests.get(f"{stand_in}/fault", timeout=5).text) == ("huge", "huge")
-    assert requests.put(f"{stand_in}/coronavirus/", data="none", timeout=5).status_code == 404
-    assert requests.get(f"{stand_in}/", timeout=5).status_code == 404
+    assert (set_fault(stub, "huge\n").text, requests.get(f"{stub}/fault", timeout=5).text) == ("huge", "huge")
+    assert requests.put(f"{stub}/coronavirus/", data="none", timeout=5).status_code == 404
+    assert requests.get(f"{stub}/", timeout=5).status_code == 404
 
 
 def test_settings() -> None:
