@@ -1,6 +1,6 @@
 """Deletes the documents whose window ended more than RETENTION_DAYS days ago. Other documents do not change.
 
-Settings: MONGODB_URI_FILE (a file with the address), MONGODB_CA_FILE (PEM, the CA of the server's certificate, optional),
+Settings: MONGODB_URI_FILE (a file with the address), MONGODB_CA_FILE (PEM: the server's CA, optional),
 MONGODB_DATABASE, MONGODB_COLLECTION, RETENTION_DAYS (an integer from 1). Exit status: 0, or 1 with an error in the log.
 """
 

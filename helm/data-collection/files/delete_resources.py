@@ -81,7 +81,7 @@ def delete(
     """Delete stage by stage; returns the remaining resources when the timeout is reached, else nothing."""
     start = clock()
     for stage in order:
-        paths = [f"/{stage.api}/namespaces/{namespace}/{resource}{selected(stage.labels)}" for resource in stage.resources]
+        paths = [f"/{stage.api}/namespaces/{namespace}/{name}{selected(stage.labels)}" for name in stage.resources]
         pods = [f"/api/v1/namespaces/{namespace}/pods{selected(stage.pods)}"] if stage.pods else []
         while left := delete_once(api, paths, pods):
             if clock() - start > timeout:
