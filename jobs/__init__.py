@@ -1,1 +1,1 @@
-"""The two Flink jobs and the pure modules they are made of; only `*_stream.py` imports pyflink."""
+"""The two Flink jobs and their modules. Only `*_stream.py` and `collect_function.py` import pyflink at run time."""

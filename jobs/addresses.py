@@ -1,6 +1,6 @@
-"""Addresses and names that settings may hold: what they look like, and which are taken. No I/O.
+"""Patterns and rules for addresses and names in settings. No I/O.
 
-The chart's schema has the same expressions, so they hold nothing that its engine (RE2) lacks.
+The chart's schema has the same expressions. So they use only what its engine (RE2) supports.
 """
 
 import contextlib
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 PORT = "(?:[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
 HOST = r"(?:\[[0-9a-fA-F:.]+\]|[^\]\[\s@/:?#,'\\]+)"
-# Behind the scheme. A user without a password is ignored by one client and refused by the other.
+# Without the scheme. A user without a password is not allowed: one client ignores it, the other rejects it.
 URL = rf"(?:[^\s@/:?#\\]+:[^\s@/?#\\]*@)?{HOST}(?::{PORT})?(?:[/?][^\s#]*)?"
 URL_ALLOWED = "[user:password@]host[:port][/path][?query] without blank or '#', with '@/?#' in a password as %40 etc."
 WEBSOCKET_ALLOWED = f"addresses that start with ws:// or wss://, separated by commas, each {URL_ALLOWED}"
@@ -18,34 +18,39 @@ PAGE_ALLOWED = f"an address that starts with http:// or https://, {URL_ALLOWED}"
 MONGODB_ALLOWED = "an address that starts with mongodb:// or mongodb+srv://"
 SERVERS = f"{HOST}:{PORT}(?:,{HOST}:{PORT})*"
 SERVERS_ALLOWED = "host:port[,host:port...], an IPv6 address in brackets, with ports from 1 to 65535"
-# Ends of names that only the cluster's own DNS knows. So are those without a dot.
+# Suffixes of names that only the cluster's DNS resolves. Names without a dot belong to it, too.
 CLUSTER = (".svc", ".cluster.local")
 
 
-class Name(NamedTuple):
-    """What a name matches as a whole, what it must not match as a whole, and both in words."""
+class NameRule(NamedTuple):
+    """A rule for names.
+
+    pattern: the complete name must match it.
+    forbidden: the complete name must not match it.
+    allowed: both as a text for error messages.
+    """
 
     pattern: str
     forbidden: str
     allowed: str
 
-    def takes(self, name: str) -> bool:
+    def allows(self, name: str) -> bool:
         return bool(re.fullmatch(self.pattern, name)) and not re.fullmatch(self.forbidden, name)
 
 
-# https://github.com/apache/kafka, org.apache.kafka.common.internals.Topic; `__` begins Kafka's own topics.
-TOPIC = Name(
+# https://github.com/apache/kafka, org.apache.kafka.common.internals.Topic; Kafka's own topics begin with `__`.
+TOPIC = NameRule(
     "[a-zA-Z0-9._-]{1,249}",
     r"\.{1,2}|__.*",
     "1 to 249 of the characters a-z, A-Z, 0-9, '.', '_', '-', not '.', not '..' and not with '__' first,",
 )
-# https://www.mongodb.com/docs/manual/reference/limits/#naming-restrictions; MongoDB's own databases are not for us.
-DATABASE = Name(
+# https://www.mongodb.com/docs/manual/reference/limits/#naming-restrictions; without MongoDB's own databases.
+DATABASE = NameRule(
     "[a-zA-Z0-9_-]{1,63}",
     "admin|local|config",
     "1 to 63 of the characters a-z, A-Z, 0-9, '_', '-', other than admin, local, config,",
 )
-COLLECTION = Name(
+COLLECTION = NameRule(
     r"[a-zA-Z0-9_-]+(?:\.[a-zA-Z0-9_-]+)*",
     r"system\..*|.{191,}",
     "1 to 190 of the characters a-z, A-Z, 0-9, '_', '-', '.', with no '.' at an end or beside another, not system.*,",
@@ -62,12 +67,12 @@ def page_address(text: str) -> str | None:
 
 
 def mongodb_address(text: str) -> str | None:
-    """The driver has the last word, where the aggregator is submitted."""
+    """Checks only the scheme. MongoDB's driver checks the rest when the aggregator is submitted."""
     return text if text.startswith(("mongodb://", "mongodb+srv://")) else None
 
 
 def uses_tls(uri: str) -> bool:
-    """Whether MongoDB's driver speaks TLS for this address. With mongodb+srv:// it does unless the address forbids it.
+    """Whether MongoDB's driver uses TLS for this address. For mongodb+srv:// TLS is on unless the address turns it off.
 
     https://www.mongodb.com/docs/manual/reference/connection-string-options/#tls-options
     """
@@ -77,23 +82,23 @@ def uses_tls(uri: str) -> bool:
 
 
 def with_write_concern(uri: str) -> str:
-    """The MongoDB address with which a write is acknowledged only when it survives a crash of the server.
+    """The MongoDB address with `w=majority&journal=true`: an acknowledged write survives a crash of the server.
 
-    Flink forgets a window once its write is acknowledged; by default that is before it is in the server's journal.
-    What the address says itself stays. https://www.mongodb.com/docs/manual/reference/write-concern/
+    Flink drops a window once its write is acknowledged. By default the server acknowledges before the write is in its
+    journal. Options that the address already has stay. https://www.mongodb.com/docs/manual/reference/write-concern/
     """
     base, _, query = uri.partition("?")
     if base.count("/") < 3:
         base += "/"
     given = {option.partition("=")[0].lower() for option in query.split("&")}
     if "w=0" in query.split("&"):
-        return uri  # its user wants no acknowledgement at all, with which no journal goes
+        return uri  # the user wants no acknowledgement; MongoDB allows no journal option with it
     wanted = [f"{name}={value}" for name, value in (("w", "majority"), ("journal", "true")) if name not in given]
     return f"{base}?{'&'.join([*filter(None, [query]), *wanted])}" if wanted else uri
 
 
 def bypasses_proxy(host: str) -> bool:
-    """Whether no proxy can lead to a host: it is this machine, or a Service of the cluster."""
+    """Whether a host is this machine or a Service of the cluster, which no proxy can reach."""
     with contextlib.suppress(ValueError):
         return ip_address(host).is_loopback
     return "." not in host or host.endswith(CLUSTER)

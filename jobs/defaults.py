@@ -1,4 +1,4 @@
-"""The names that the jobs, the local stack and the tests share, each written once."""
+"""Default names and numbers that the jobs, the local stack and the tests share."""
 
 TWEETS_TOPIC = "tweets"
 TWEETS_PARTITIONS = 4

@@ -1,4 +1,4 @@
-"""From frames to records: what the collector does with each frame, where it stands, and what it must report. No I/O."""
+"""Turns frames into records, keeps the state of the feed, and reports gaps. No I/O."""
 
 import itertools
 import json
@@ -35,9 +35,9 @@ __all__ = [
     "Record",
 ]
 
-# Kafka refuses a record over 1 MiB, which would fail the job again and again; what is larger is rejected here instead.
+# Kafka refuses a record over 1 MiB, and the job would fail repeatedly. So a larger record is rejected here.
 MAX_RECORD_BYTES = 900_000
-# How far the event time that a quiet feed is believed to have reached stays behind the clock.
+# While a feed is quiet, its event time stays this much behind the clock.
 HEARTBEAT_LAG_MS = 2_000
 BINARY = Rejection("a binary frame")
 
@@ -45,9 +45,10 @@ BINARY = Rejection("a binary frame")
 class FeedProcessor:
     """Turns the frames of one shard into records, in order.
 
-    clean: the cleaning function; progress: where to go on, from Flink's state or from the topic. The caller sets and
-    changes at any time: heartbeat_keys, a key for each partition of this shard; keys, by which posts are keyed in turn
-    (None: by their ids).
+    clean: the cleaning function.
+    progress: the state to resume from, of Flink or of the topic.
+    heartbeat_keys: a key for each partition of this shard. The caller may change it at any time.
+    keys: the keys of posts, used in turn; None: each post's id is its key. The caller may change it at any time.
     """
 
     def __init__(self, feed: Feed, shard: Shard, clean: Callable[[str], str], progress: FeedState) -> None:
@@ -58,7 +59,7 @@ class FeedProcessor:
         self._keys: Sequence[str] | None = None
         self._next_key: Iterator[str] | None = None
         self._clean = clean
-        # A position of another feed is never used; it is only reported, when the first frame comes.
+        # A position of another feed is never used. It is reported as a gap when the first frame arrives.
         known = progress.position is not None or progress.timestamp > 0
         self._foreign = progress if known and progress.source not in ("", feed.name) else None
         self._order = make_order(feed, shard, progress if self._foreign is None else FeedState())
@@ -66,7 +67,7 @@ class FeedProcessor:
         self._promised = 0
         self._promise(progress.promised)
         self._resume_rejected = False
-        # The clock as it was last seen, in ms since 1970 UTC.
+        # The last known time of the clock, ms since 1970 UTC.
         self._now = progress.promised
         self._prepare_fields(self._order.numbering)
 
@@ -88,21 +89,21 @@ class FeedProcessor:
 
     @property
     def resume_from(self) -> Position | None:
-        """The position that the feed is asked to go on after; None: live from now on."""
+        """The position from which the feed resumes; None: live from now on."""
         position = None if self._resume_rejected else self._order.position
         return None if position is None else Position(position, self._order.numbering)
 
     def on_subscribed(self, resumed: bool) -> None:
-        """The request that is now answered did, or did not, carry the position."""
+        """A request was sent. The next frames are its answer. resumed: the request had the position."""
         self._order.on_subscribed(resumed)
         self._resume_rejected = False
 
     def on_resume_rejected(self) -> None:
-        """The server cannot go on after the position: the next request is live, and its answer shows the gap."""
+        """The server cannot resume from the position. The next request is live, and its answer shows the gap."""
         self._resume_rejected = True
 
     def process(self, frames: Iterable[Frame]) -> Batch:
-        """The records of these frames. Malformed frames become rejections; nothing is raised."""
+        """The records of these frames. A malformed frame becomes a rejection. Never raises."""
         batch, frame = self._new_batch(), None
         order, parse = self._order, self.feed.parse
         for frame in frames:
@@ -112,7 +113,7 @@ class FeedProcessor:
             except UnicodeDecodeError as error:
                 outcome = Rejection(f"not UTF-8: {error.reason} at byte {error.start}")
             if isinstance(outcome, Post):
-                # The next number of the same numbering: nearly every frame of a contiguous feed.
+                # Fast path: the next number of the same numbering, as in nearly every frame of a contiguous feed.
                 if outcome.position == order.next and outcome.numbering == order.numbering:
                     self._publish(outcome, frame, batch)
                     order.position = order.next
@@ -131,9 +132,9 @@ class FeedProcessor:
         return self._with_marker(batch)
 
     def skip(self, reason: str, now_ms: int | None = None) -> Batch:
-        """Step over the next frame, which cannot be received, so that the feed is not asked for it again and again.
+        """Skip the next frame, which cannot be received. Otherwise the feed would send it after each reconnect.
 
-        now_ms: the clock, in ms since 1970 UTC; None: as it was last seen.
+        now_ms: the clock, ms since 1970 UTC; None: its last known time.
         """
         batch, order = self._new_batch(), self._order
         self._now = self._now if now_ms is None else now_ms
@@ -146,11 +147,13 @@ class FeedProcessor:
         return self._with_marker(batch)
 
     def heartbeat(self, now_ms: int, quiet_ms: int | None) -> list[Record]:
-        """One record for each of `heartbeat_keys` that moves event time on without being a post.
+        """A heartbeat for each of `heartbeat_keys`: a record that advances event time and is not a post.
 
-        now_ms: the clock, in ms since 1970 UTC. quiet_ms: for how long the feed, connected and alive, is known to have
-        sent nothing; None: nothing is known, as while it is disconnected. Every post that is still to come is newer
-        than the newest one seen, and than that plus the quiet time, less HEARTBEAT_LAG_MS.
+        Assumes that each later post is newer than the newest post so far + quiet_ms - HEARTBEAT_LAG_MS.
+
+        now_ms: the clock, ms since 1970 UTC.
+        quiet_ms: for how long the connected feed is known to have had nothing to send. None: unknown, for example
+            because it is disconnected; then event time does not advance.
         """
         self._now = now_ms
         if not self._newest and not self._promised:
@@ -160,7 +163,7 @@ class FeedProcessor:
         return self._heartbeats(now_ms) if self._promised else []
 
     def _place(self, event: Post | Ignored, frame: Frame, batch: Batch) -> None:
-        """A frame that is not simply the next one of its numbering."""
+        """Process a frame that is not the next one of its numbering."""
         for step in self._order.place(event, frame, self._newest):
             if isinstance(step, Accepted):
                 self._accept(step, batch)
@@ -169,7 +172,7 @@ class FeedProcessor:
             elif isinstance(step, Gap):
                 self._record_gap(step, self.feed.name, batch)
                 if step.numbering != self._order.numbering:
-                    # The newest record of all shall be one of the new numbering, see resume.py.
+                    # The record with the newest event time must have the new numbering, see resume.py.
                     self._promise(min(self._newest + 1, frame.received))
                     self._marker_due = True
             else:
@@ -203,11 +206,11 @@ class FeedProcessor:
             self._promise(stamp - OUT_OF_ORDER_MS)
             batch.posts += self._heartbeats(stamp)
         place = self._source if post.position is None else f'{self._numbered}{post.position}"'
-        # By hand, since json.dumps takes four times as long.
+        # Built as text, because json.dumps takes four times as long.
         value = (
             f'{{"id":{encode_basestring(post.id)},"text":{encode_basestring(text)},"timestamp":{stamp}{place}{own}}}'
         )
-        # Only a long record can be too large; a character has at most four bytes.
+        # A character has at most four bytes, so only a long record is encoded to measure it.
         if len(value) * 4 > MAX_RECORD_BYTES and len(value.encode()) > MAX_RECORD_BYTES:
             reason = f"the cleaned post is larger than {MAX_RECORD_BYTES} bytes"
             self._reject(reason, frame, token(post.position, post.numbering), batch)
@@ -216,7 +219,7 @@ class FeedProcessor:
         batch.posts.append(Record(post.id if self._next_key is None else next(self._next_key), value))
 
     def _corrected_stamp(self, stamp: int, received: int) -> int:
-        """The event time of a post whose own stamp is ahead of the clock, or far behind the promise."""
+        """The event time of a post whose own stamp is ahead of the clock, or far behind the newest heartbeat."""
         if stamp > received:
             self.counts.ahead += 1
             return received
@@ -224,7 +227,7 @@ class FeedProcessor:
         return min(self._promised, received)
 
     def _promise(self, timestamp: int) -> None:
-        """No older post follows, as far as is known. A promise is never taken back."""
+        """Set the event time below which no post is expected. It never decreases."""
         self._promised = max(self._promised, timestamp)
         self._oldest = self._promised - MAX_BEHIND_MS
         self._heartbeat_at = self._promised + HEARTBEAT_STEP_MS
@@ -238,7 +241,7 @@ class FeedProcessor:
         return heartbeat(key, min(self._promised, now), self.feed.name, position, shard)
 
     def _prepare_fields(self, numbering: str) -> None:
-        """Prepare what nearly all records have in common."""
+        """Prepare the JSON fields that nearly all records have in common."""
         self._source = f',"source":"{self.feed.name}"'
         self._numbered = f'{self._source},"position":"{numbering}{"/" if numbering else ""}'
 
@@ -253,7 +256,7 @@ class FeedProcessor:
             self._unmarked = len(batch.posts)
 
     def _record_gap(self, gap: Gap, source: str, batch: Batch) -> None:
-        """Write a gap down, for the audit and for people."""
+        """Append a gap to the rejections (for the audit) and to the errors (for the log), and count it."""
         self._unmarked = len(batch.posts)
         what = {name: getattr(gap, name) for name in ("numbering", "first", "last", "lost", "rejected")}
         reason = "rejected frames" if gap.lost == 0 else f"lost: {gap.why}"
@@ -266,13 +269,13 @@ class FeedProcessor:
         batch.errors.append(f"LOST: {extent(gap, self.feed, source)}: {gap.why}")
 
     def _new_batch(self) -> Batch:
-        # How many posts the batch held when a rejection, behind them, moved the position.
+        # The number of posts in the batch when the last rejection or gap advanced the position behind them.
         self._unmarked = -1
         self._marker_due = False
         return Batch()
 
     def _with_marker(self, batch: Batch) -> Batch:
-        """The batch, with a record at its end that holds the position where its last post does not."""
+        """The batch, with a heartbeat at its end if its last post does not hold the newest position."""
         due = self._marker_due or self._unmarked == len(batch.posts)
         if due and self._order.position is not None:
             if not self._promised:
@@ -283,14 +286,14 @@ class FeedProcessor:
 
 
 def make_order(feed: Feed, shard: Shard, progress: FeedState) -> Order:
-    """The policy for that feed, going on from `progress`."""
+    """The order policy of that feed, resumed from `progress`."""
     if feed.contiguous:
         return ContiguousOrder(shard, progress)
     return TimestampOrder(feed.replay_overlap, progress) if feed.resumable else NoOrder()
 
 
 def extent(gap: Gap, feed: Feed, source: str) -> str:
-    """A gap's positions in words."""
+    """The positions of a gap as a text for the log."""
     if gap.last is None:
         begin = "" if gap.first is None else f"from position {gap.first} on, "
         return f"{begin}an unknown part of the {source} feed"

@@ -1,4 +1,4 @@
-"""What a frame of each kind of feed means, and how a feed is asked to go on after a position. No I/O."""
+"""The feed types: how each frame is parsed, and the URL with which a feed resumes from a position. No I/O."""
 
 import json
 import re
@@ -7,16 +7,16 @@ from typing import NamedTuple, Protocol
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 decode = json.JSONDecoder().raw_decode
-# A stamp beyond the year 9999 cannot be told as an ISO 8601 date of four digits.
+# The end of the year 9999: an ISO 8601 year has four digits.
 MAX_TIMESTAMP = 253_402_300_799_999
 NUMBERING = re.compile("[A-Za-z0-9]{1,32}")
-# Printable ASCII without space. A tab would end the key on its way to Kafka.
+# Printable ASCII without space. A tab would end the key when records are passed to Flink.
 SAFE_ID = re.compile("[!-~]+")
 ABSENT = object()
 
 
 class Position(NamedTuple):
-    """Where a feed stands after a frame. It is valid only inside its numbering, "" where the feed has only one."""
+    """The position of a feed after a frame. A number is valid only in its numbering, "" if the feed has only one."""
 
     number: int
     numbering: str = ""
@@ -25,8 +25,9 @@ class Position(NamedTuple):
 class Post(NamedTuple):
     """One post.
 
-    timestamp: the feed's own stamp in ms since 1970 UTC; position: where the feed stands after it, or None;
-    numbering: the one to which the position belongs.
+    timestamp: the feed's own stamp, ms since 1970 UTC.
+    position: the position of the feed after this post; None if the feed has no positions.
+    numbering: the numbering of the position.
     """
 
     id: str
@@ -37,13 +38,13 @@ class Post(NamedTuple):
 
 
 class Ignored(NamedTuple):
-    """A sound frame that is no new post (a like, a deletion, a change of identity); only the position matters."""
+    """A valid frame that is not a new post (a like, a deletion, a change of identity). Only its position is used."""
 
     position: int
 
 
 class Rejection(NamedTuple):
-    """A frame that this kind of feed cannot have sent; reason: one line for people."""
+    """A frame that is malformed for this feed type. reason: one line for people."""
 
     reason: str
 
@@ -56,12 +57,12 @@ class Shard(NamedTuple):
 
 
 class Feed(Protocol):
-    """A kind of feed.
+    """A feed type.
 
     name: the `source` of its posts.
-    resumable: whether its posts have positions, so that it can be asked to go on after one.
-    contiguous: whether the positions are numbers without gaps, so that a gap means loss.
-    replay_overlap: how far before the last position it is asked to go on, in units of the position.
+    resumable: whether its posts have positions, so that it can resume from one.
+    contiguous: whether the positions are numbers without gaps, so that a missing number means a lost post.
+    replay_overlap: how far before the last position the feed resumes, in units of the position.
     """
 
     name: str
@@ -70,17 +71,19 @@ class Feed(Protocol):
     replay_overlap: int
 
     def url(self, base: str, position: Position | None, shard: Shard) -> str:
-        """The address that goes on after `position` (None: live from now on)."""
+        """The URL with which the feed resumes from `position`; None: live from now on."""
 
     def parse(self, text: str, received: int) -> Post | Ignored | Rejection:
-        """Read one text frame that arrived at `received` (ms since 1970 UTC). Never raises."""
+        """Parse one text frame. received: the time of arrival, ms since 1970 UTC. Never raises."""
 
 
 class SimulatorFeed:
     """The simulator's JSON frames, numbered without gaps.
 
-    `{"seq": 1, "timestamp": 1767225600000, "text": "...", "feed": "1a2b3c4d"}`; `feed` names the numbering and may be
-    absent.
+    `{"seq": 1, "timestamp": 1767225600000, "text": "...", "feed": "1a2b3c4d"}`
+    seq: the position.
+    timestamp: ms since 1970 UTC.
+    feed: name of the numbering; may be absent.
     """
 
     name = "simulator"
@@ -120,7 +123,7 @@ class SimulatorFeed:
         return Post(f"{self._prefix}{seq}", body, timestamp, seq, self._numbering)
 
     def _change_numbering(self, name: object) -> bool:
-        """Remember what the next frames' ids begin with: nearly all of them have the same numbering."""
+        """Keep the numbering and the prefix of the ids: nearly all frames have the same. False: `name` is invalid."""
         if name is not ABSENT and not (isinstance(name, str) and NUMBERING.fullmatch(name)):
             return False
         self._feed = name
@@ -130,7 +133,7 @@ class SimulatorFeed:
 
 
 class TextFeed:
-    """Plain frames, one post each. They have no position: what is sent while nobody listens is lost."""
+    """Plain text frames, one post each, without positions: posts sent while the collector is disconnected are lost."""
 
     name = "text"
     resumable = False
@@ -148,10 +151,10 @@ class TextFeed:
 
 
 class JetstreamFeed:
-    """Bluesky's Jetstream: one event a frame, of which only created posts count.
+    """Bluesky's Jetstream: one event per frame. Only events that create a post become posts.
 
-    The position is `time_us`, the moment in microseconds at which that server saw the event. Each server has its own
-    clock, so the feed is asked again from five seconds back (`cursor`), and what comes twice is dropped by id.
+    The position is `time_us`: microseconds since 1970 UTC at which the server saw the event. Each server has its own
+    clock. So the feed resumes five seconds before the position (`cursor`), and duplicates are dropped by id.
     Source: https://github.com/bluesky-social/jetstream
     """
 
@@ -182,7 +185,7 @@ class JetstreamFeed:
         if commit.get("operation") != "create" or commit.get("collection") != self.collection:
             return Ignored(time_us)
         record, rkey = commit.get("record"), commit.get("rkey")
-        # The AT protocol allows even fewer characters, https://atproto.com/specs/did and /record-key.
+        # The AT protocol allows fewer characters: https://atproto.com/specs/did and /record-key.
         if not (isinstance(did, str) and SAFE_ID.fullmatch(did) and isinstance(rkey, str) and SAFE_ID.fullmatch(rkey)):
             return Rejection("did or rkey is not a string of printable ASCII without space")
         if not isinstance(record, dict) or not isinstance(record.get("text"), str):
@@ -194,7 +197,7 @@ FEEDS = ("simulator", "text", "jetstream")
 
 
 def make_feed(kind: str, new_id: Callable[[], str]) -> Feed:
-    """The feed of that kind. new_id: gives a different ASCII string at each call, for feeds whose posts have no id."""
+    """A new feed. kind: one of FEEDS. new_id: returns a new ASCII string at each call, for posts without an id."""
     feeds: dict[str, Feed] = {
         "simulator": SimulatorFeed(),
         "text": TextFeed(new_id),
@@ -206,7 +209,7 @@ def make_feed(kind: str, new_id: Callable[[], str]) -> Feed:
 def read_object(text: str) -> dict[str, object] | Rejection:
     """The JSON object in `text`."""
     try:
-        # What `json.loads` does at heart, in two thirds of its time; it has the last word where white space is around.
+        # Two thirds of the time of `json.loads`, which parses the text only if white space surrounds the object.
         value, end = decode(text) if text.startswith("{") else (None, -1)
         if end != len(text):
             value = json.loads(text)
@@ -218,8 +221,8 @@ def read_object(text: str) -> dict[str, object] | Rejection:
 
 
 def with_query(url: str, query: dict[str, str]) -> str:
-    """`url` with these query parameters in place of its own of the same name."""
+    """`url` with these query parameters; they replace parameters of the same name."""
     parts = urlsplit(url)
     kept = [(name, value) for name, value in parse_qsl(parts.query, keep_blank_values=True) if name not in query]
-    # A shard's slash is left as it is: it is allowed in a query, and people read these addresses in logs.
+    # The slash of a shard is not escaped: it is allowed in a query, and people read these URLs in logs.
     return urlunsplit(parts._replace(path=parts.path or "/", query=urlencode([*kept, *query.items()], safe="/")))

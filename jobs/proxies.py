@@ -1,6 +1,6 @@
-"""Which proxy leads to an address: what the environment says, but none to this machine or to a Service of the cluster.
+"""Selects the proxy for a URL from the environment. This machine and Services of the cluster never use a proxy.
 
-The environment's variables are those of curl (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY) and SOCKS_PROXY.
+The variables are those of curl (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY) and SOCKS_PROXY.
 """
 
 from urllib.request import getproxies, proxy_bypass
@@ -12,9 +12,9 @@ from jobs.addresses import bypasses_proxy
 
 
 def websocket_proxy(url: str) -> str | None:
-    """The proxy through which a WebSocket is reached, None: it is reached directly. Raises websockets' InvalidURI."""
+    """The URL of the proxy for a WebSocket; None: connect directly. Raises websockets' InvalidURI."""
     uri = parse_uri(url)
     if bypasses_proxy(uri.host):
         return None
-    # websockets does not know curl's variable for all protocols.
+    # websockets does not read ALL_PROXY.
     return get_proxy(uri) or (None if proxy_bypass(f"{uri.host}:{uri.port}") else getproxies().get("all"))

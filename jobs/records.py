@@ -1,4 +1,4 @@
-"""What goes into the collection and what comes out of it: frames, progress, counts, and the JSON of records. No I/O."""
+"""The collector's data types (frames, state, counts, batches) and the JSON of its records. No I/O."""
 
 import json
 from dataclasses import dataclass, field
@@ -10,14 +10,14 @@ HEARTBEAT_PREFIX = "heartbeat-"
 
 
 class Record(NamedTuple):
-    """One Kafka record: its key and its value, JSON in one line."""
+    """One Kafka record. value: JSON in one line."""
 
     key: str
     value: str
 
 
 class Frame(NamedTuple):
-    """One WebSocket message as it came, at `received` (ms since 1970 UTC)."""
+    """One WebSocket message as it arrived. received: the time of arrival, ms since 1970 UTC."""
 
     data: bytes
     is_text: bool
@@ -25,12 +25,14 @@ class Frame(NamedTuple):
 
 
 class FeedState(NamedTuple):
-    """Where a shard of the feed stands: what Flink keeps in its state, as a plain tuple.
+    """The state of one shard of the feed. Flink keeps it in keyed state, as a plain tuple.
 
-    source: the name of the feed, "" before its first frame; numbering, position: of the last frame, None before the
-    first; timestamp: event time of the newest post in ms, 0 before the first; promised: event time of the newest
-    heartbeat in ms, 0 before the first; recent: (position, id) of what the feed may send twice, oldest first. In a
-    contiguous feed the id is a shard, as "1/3", whose numbers are known up to the position.
+    source: name of the feed, "" before the first frame.
+    numbering, position: of the last frame. position: None before the first one.
+    timestamp: event time of the newest post in ms, 0 before the first one.
+    promised: event time of the newest heartbeat in ms, 0 before the first one. No older post follows.
+    recent: (position, id) of the posts that the feed may send twice, oldest first. In a contiguous feed the id is a
+        shard, for example "1/3": the numbers of this shard up to the position are already collected.
     """
 
     source: str = ""
@@ -43,9 +45,17 @@ class FeedState(NamedTuple):
 
 @dataclass
 class Counts:
-    """Totals since this process started, each of them a Flink metric.
+    """Totals since the start of this process. Each field is a Flink metric.
 
-    ahead, behind: posts whose stamp was replaced; gap_seconds: the feed's time within all gaps.
+    posts: written to `tweets`.
+    emptied: posts without text after cleaning.
+    ignored: valid frames that are not new posts.
+    rejected: frames that became rejections, without emptied posts.
+    overlap: posts that the feed sent twice.
+    gaps: reported gaps with lost posts.
+    lost: positions in those gaps, as far as their number is known.
+    ahead, behind: posts whose stamp was replaced, because it was ahead of the clock or far behind the last heartbeat.
+    gap_seconds: the feed's time within all gaps.
     """
 
     posts: int = 0
@@ -62,7 +72,7 @@ class Counts:
 
 @dataclass
 class Batch:
-    """What came of a drain: records for `tweets` and for `tweets.rejected`, and error lines for the log."""
+    """Records for `tweets` and for `tweets.rejected`, and error lines for the log."""
 
     posts: list[Record] = field(default_factory=list)
     rejected: list[Record] = field(default_factory=list)
@@ -75,21 +85,21 @@ class Batch:
 
 
 def token(number: int | None, numbering: str) -> str | None:
-    """A position as records carry it: "1a2b3c4d/42", or "42" where the feed has only one numbering."""
+    """The position field of a record: "1a2b3c4d/42", or "42" if the feed has only one numbering."""
     if number is None:
         return None
     return f"{numbering}/{number}" if numbering else str(number)
 
 
 def heartbeat(key: str, timestamp: int, source: str, position: str | None, shard: str) -> Record:
-    """A record of `tweets` that is no post: it moves event time on and says where the shard stands."""
+    """A record of `tweets` that is not a post: it advances event time and holds the position of the shard."""
     place = "" if position is None else f'"position":"{position}",'
     value = f'{{"id":{encode_basestring(key)},"text":null,"timestamp":{timestamp},"source":"{source}",'
     return Record(key, f'{value}{place}"shard":"{shard}"}}')
 
 
 def rejection(reason: str, source: str, record: str, size: int, position: str | None) -> Record:
-    """A record of `tweets.rejected`; size: of what is shown in `record`, in bytes as it came."""
+    """A record of `tweets.rejected`. size: bytes of the original frame, of which `record` holds the first part."""
     shown = record[:MAX_REJECTED_CHARACTERS]
     value = {"reason": reason, "source": source, "record": shown, "bytes": size, "position": position}
     return Record(source, json.dumps(value))

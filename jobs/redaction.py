@@ -1,24 +1,24 @@
-"""What may be logged of an address, and of what a server or a client library says of it."""
+"""Hides secrets before URLs and the texts of servers and client libraries are logged."""
 
 import html
 import re
 from base64 import b64encode
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, unquote_plus, urlsplit
 
-# The query parameters that feeds.py sets or reads. The value of another one may be somebody's token.
+# The query parameters of the supported feeds. The value of any other parameter may be a token.
 LOGGABLE_QUERY_PARAMS = {"format", "since", "feed", "shard", "cursor", "wantedCollections"}
-# The same for the parts of a path: some servers take their token there.
+# Parts of a path that may be logged. Some servers take a token in the path.
 LOGGABLE_PATH_PARTS = {"", "api", "coronavirus", "feed", "stream", "subscribe", "v1", "v2", "v3", "ws"}
 HIDDEN = "***"
-SHORTEST_SECRET = 4  # characters; to hide shorter ones makes a text unreadable, and they protect nothing
-MAX_LOGGED = 300  # characters of a server's own text
+SHORTEST_SECRET = 4  # characters; hiding shorter ones would make a text unreadable, and they protect nothing
+MAX_LOGGED = 300  # characters of a server's text
 URL = re.compile(r"(?:wss?|https?|socks\w*)://[^\s'\"<>]+", re.IGNORECASE)
 
 
 def redact_url(url: str) -> str:
-    """The address as it may be logged.
+    """The URL for the log: without user and password.
 
-    Without user and password, with only the query parameters and the parts of the path that are known to be harmless.
+    Only LOGGABLE_QUERY_PARAMS and LOGGABLE_PATH_PARTS stay.
     """
     try:
         parts = urlsplit(url)
@@ -31,10 +31,10 @@ def redact_url(url: str) -> str:
 
 
 def redact_text(text: str, url: str) -> str:
-    """A text that came of a request to `url`, as it may be logged: one line, at most MAX_LOGGED characters.
+    """A text that resulted from a request to `url`, for the log: one line, at most MAX_LOGGED characters.
 
-    Servers quote in their answers what they were asked for. So the secrets of `url` are replaced, in the encodings in
-    which they are likely to come back, and every address in the text is shown as by `redact_url`.
+    Servers quote the request in their answers. So the secrets of `url` are replaced, in the encodings in which a server
+    is likely to return them, and each URL in the text is passed through `redact_url`.
     """
     try:
         secrets = _secrets(urlsplit(url))
@@ -48,7 +48,7 @@ def redact_text(text: str, url: str) -> str:
 
 
 def _secrets(parts: SplitResult) -> set[str]:
-    """What must not be logged of an address, as it is written there and in other encodings."""
+    """The secrets of a URL: as they are written there, and in other encodings."""
     login = parts.netloc.rpartition("@")[0]
     plain = unquote(login)
     basic = b64encode((plain if ":" in plain else f"{plain}:").encode()).decode()

@@ -1,4 +1,4 @@
-"""The jobs' settings: read once from the environment, checked, and handed on as one value."""
+"""The jobs' settings: read once from the environment, checked, and passed on as one value."""
 
 import contextlib
 import re
@@ -25,25 +25,31 @@ SECURITY_PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 MEBIBYTE = 1_048_576
 NAME = "[a-zA-Z0-9._-]{1,200}"
 NAME_ALLOWED = "1 to 200 of the characters a-z, A-Z, 0-9, '.', '_', '-'"
-# None of these characters means anything where Kafka's clients refer to the file.
+# None of these characters has a special meaning in the references to the file in the options of Kafka's clients.
 PATH = "(/[a-zA-Z0-9._-]+)+"
 PATH_ALLOWED = "an absolute path of the characters a-z, A-Z, 0-9, '.', '_', '-'"
 CERTIFICATE = "-----BEGIN CERTIFICATE-----"
 
 
 class SettingError(ValueError):
-    """A setting has a value that is not allowed; the text names the setting, the value and what is allowed.
+    """A setting has a value that is not allowed. The text names the setting, the value and what is allowed.
 
-    A value that may hold a secret is not shown."""
+    A value that may hold a secret is not shown.
+    """
 
 
 @dataclass(frozen=True)
 class Secret(Generic[T]):
-    """A setting that may hold a secret: its text, or the path of a file whose whole content is that text.
+    """A setting that may hold a secret: its text, or the path of a file that contains nothing but that text.
 
-    The content of a file is no field: the settings become part of Flink's job graph. So the file has to lie at the same
-    path wherever `read` is called. name: of the setting; parse: the value of a text, None when it is not allowed;
-    allowed: what is; text: None when there is a file.
+    The content of the file is not a field, because the settings become part of Flink's job graph. So the file must
+    exist at the same path wherever `read` is called.
+
+    name: name of the setting.
+    parse: converts the text to the value; returns None for a text that is not allowed.
+    allowed: what is allowed, for error messages.
+    text: None if there is a file.
+    file: absolute path; None if there is a text.
     """
 
     name: str
@@ -53,13 +59,13 @@ class Secret(Generic[T]):
     file: str | None = None
 
     def read(self) -> T:
-        """The value, of what the file holds now. Raises SettingError, which does not show it."""
+        """The value; a file is read again at each call. Raises SettingError, which does not show the value."""
         if self.file is None:
             text, shown = self.text or "", f"{self.name} (not shown)"
         else:
             text = read_text(f"{self.name}_FILE", self.file)
             shown = f"{self.name}_FILE={self.file!r} (content not shown)"
-        # U+FFFD stands for bytes that are no UTF-8.
+        # U+FFFD replaces bytes that are not UTF-8.
         value = self.parse(text) if text.isprintable() and "\ufffd" not in text else None
         if value is None:
             raise SettingError(f"{shown}: {self.allowed}, without a line break at the end, is allowed")
@@ -68,10 +74,13 @@ class Secret(Generic[T]):
 
 @dataclass(frozen=True)
 class KafkaSecurity:
-    """How Kafka's brokers are spoken to. username, password_file: for SCRAM-SHA-512, there exactly when the protocol
-    begins with SASL_; ca_file: PEM of who signs the brokers' certificates, None for whom the system trusts.
+    """How the clients connect to Kafka's brokers.
 
-    The password itself is no setting, since settings are part of the job graph."""
+    protocol: one of SECURITY_PROTOCOLS.
+    username, password_file: for SCRAM-SHA-512; set exactly when the protocol begins with SASL_. The password itself is
+        not a field, because settings become part of the job graph.
+    ca_file: PEM file with the CA of the brokers' certificates; None: the system trust store.
+    """
 
     protocol: str = "PLAINTEXT"
     username: str | None = None
@@ -81,13 +90,22 @@ class KafkaSecurity:
 
 @dataclass(frozen=True)
 class CollectorSettings:
-    """websocket_url: servers of one feed; websocket_ca_file: PEM of who signs the certificates of those with wss://,
-    None for whom the system trusts; id_prefix: what the transactional ids begin with;
-    max_frame_bytes: a larger frame is skipped and rejected; buffer_frames, buffer_bytes: how many frames, and how many
-    bytes of them, wait before the socket is read slower, the bytes also of the records that wait for Kafka;
-    max_silence_seconds: a server that sends nothing for longer is left, 0: never; resume_from_topic: whether a
-    collector without state goes on after the newest position in the topic, and not live; checkpoint_seconds: how often
-    what was collected is committed, and so how long a reader of the topic waits for it."""
+    """The settings of the collector.
+
+    websocket_url: the servers of one feed.
+    websocket_ca_file: PEM file with the CA of the wss:// servers' certificates; None: the system trust store.
+    feed: one of jobs.feeds.FEEDS.
+    bootstrap_servers, security: the connection to Kafka.
+    topic, rejected_topic: the topic of posts and the topic of rejections.
+    id_prefix: prefix of the transactional ids.
+    max_frame_bytes: a larger frame is skipped and rejected.
+    buffer_frames: so many frames are buffered before the socket is read more slowly.
+    buffer_bytes: the same in bytes. It also limits the bytes of the records that wait for Kafka.
+    max_silence_seconds: the reader leaves a server that sends nothing for longer; 0: never.
+    resume_from_topic: whether a collector without state resumes from the newest position in the topic. False: it
+        starts live.
+    checkpoint_seconds: checkpoint interval. Also the delay before records become visible to readers of the topic.
+    """
 
     websocket_url: Secret[tuple[str, ...]]
     websocket_ca_file: str | None
@@ -107,13 +125,25 @@ class CollectorSettings:
 
 @dataclass(frozen=True)
 class AggregatorSettings:
-    """id_prefix: what the transactional ids and consumer groups begin with;
-    window_seconds: length of a window; out_of_order_seconds: how much older than the newest post of its partition
-    a post may be and still count; allowed_lateness_seconds: for how long, in event time, a late post is still added to
-    its document; idle_seconds: after how long a partition without any record holds no window open, 0: never;
-    replay_from: where a job without state begins to rewrite documents, ISO 8601 or `earliest`, None: behind them;
-    max_document_bytes: a larger window becomes several documents;
-    refresh_seconds: how long counters are used before the page is asked again."""
+    """The settings of the aggregator.
+
+    bootstrap_servers, security: the connection to Kafka.
+    topic, rejected_topic: the topic of posts and the topic of rejections.
+    id_prefix: prefix of the transactional ids and of the consumer groups.
+    window_seconds: length of a window.
+    out_of_order_seconds: how much older than the newest post of its partition a post may be and still be in order.
+    allowed_lateness_seconds: for how long, in event time, a late post is still added to its document.
+    planned_posts_per_second: the rate for which the windows must fit into memory.
+    replay_from: from where a job without state rewrites documents: ISO 8601 or `earliest`. None: it starts after the
+        newest document.
+    idle_seconds: a partition without a record for so long holds no window open; 0: never idle.
+    checkpoint_seconds: checkpoint interval. Also the work that is repeated after a failure.
+    max_document_bytes: a larger window is split into several documents.
+    mongodb_uri, mongodb_ca_file: the connection to MongoDB. mongodb_ca_file: PEM file; None: the system trust store.
+    database, collection: where the documents are stored.
+    worldometers_url: the page of the counters.
+    refresh_seconds: for how long counters are used before the page is fetched again.
+    """
 
     bootstrap_servers: str
     security: KafkaSecurity
@@ -137,12 +167,12 @@ class AggregatorSettings:
 
     @property
     def mongodb_options(self) -> dict[str, Any]:
-        """What MongoDB's driver takes beside the address."""
+        """Keyword arguments of MongoDB's driver in addition to the address."""
         return {"tlsCAFile": self.mongodb_ca_file} if self.mongodb_ca_file else {}
 
 
 def read_collector_settings(environment: Mapping[str, str]) -> CollectorSettings:
-    """Raises SettingError; also for a file that cannot be used."""
+    """Raises SettingError, also for a file that cannot be used."""
     read = EnvReader(environment)
     topic, rejected_topic = read.topics()
     websocket_url = read.secret("WEBSOCKET_URL", "ws://localhost:5555", websocket_addresses, WEBSOCKET_ALLOWED)
@@ -162,9 +192,9 @@ def read_collector_settings(environment: Mapping[str, str]) -> CollectorSettings
         id_prefix=read.text("KAFKA_ID_PREFIX", "data-collection", NAME, NAME_ALLOWED),
         max_frame_bytes=read.integer("MAX_FRAME_BYTES", 262_144, 1_024, 524_288),
         buffer_frames=read.integer("BUFFER_FRAMES", 20_000, 100, 1_000_000),
-        # At least two of the largest frames that MAX_FRAME_BYTES can allow.
+        # The minimum holds two of the largest frames that MAX_FRAME_BYTES allows.
         buffer_bytes=read.integer("BUFFER_BYTES", 64 * MEBIBYTE, MEBIBYTE, 1_024 * MEBIBYTE),
-        # A feed of plain text may well be silent, and cannot be asked for what it sent meanwhile.
+        # A feed of plain text may be silent, and cannot replay what it sends during a reconnect.
         max_silence_seconds=read.integer("MAX_SILENCE_SECONDS", 0 if feed == "text" else 60, 0, 86_400),
         resume_from_topic=read.choice("START_FROM", "topic", ("topic", "live")) == "topic",
         checkpoint_seconds=read.integer("CHECKPOINT_SECONDS", 2, 1, 120),
@@ -172,7 +202,7 @@ def read_collector_settings(environment: Mapping[str, str]) -> CollectorSettings
 
 
 def read_aggregator_settings(environment: Mapping[str, str]) -> AggregatorSettings:
-    """Raises SettingError; also for a file that cannot be used."""
+    """Raises SettingError, also for a file that cannot be used."""
     read = EnvReader(environment)
     topic, rejected_topic = read.topics()
     mongodb_uri = read.secret("MONGODB_URI", "mongodb://localhost:27017", mongodb_address, MONGODB_ALLOWED)
@@ -202,7 +232,7 @@ def read_aggregator_settings(environment: Mapping[str, str]) -> AggregatorSettin
 
 
 class EnvReader:
-    """Reads single settings; an unset or empty variable means the default."""
+    """Reads single settings from the environment. An unset or empty variable means the default."""
 
     def __init__(self, variables: Mapping[str, str]) -> None:
         self._variables = variables
@@ -225,7 +255,7 @@ class EnvReader:
         return self._read(name, str(default), parse, f"a number from {low:g} to {high:g}")
 
     def moment(self, name: str, word: str) -> str | None:
-        """A time of the form 2026-11-24T08:00:00Z, or `word`; None when unset."""
+        """A time of the form 2026-11-24T08:00:00Z, or the literal `word`; None when unset."""
 
         def parse(value: str) -> str | None:
             with contextlib.suppress(ValueError):
@@ -236,14 +266,14 @@ class EnvReader:
         return self._read(name, "", parse, allowed) if self._variables.get(name) else None
 
     def text(self, name: str, default: str, pattern: str, allowed: str) -> str:
-        """What matches `pattern` as a whole."""
+        """A text that completely matches `pattern`."""
         return self._read(name, default, lambda value: value if re.fullmatch(pattern, value) else None, allowed)
 
-    def name(self, name: str, default: str, rule: addresses.Name) -> str:
-        return self._read(name, default, lambda value: value if rule.takes(value) else None, rule.allowed)
+    def name(self, name: str, default: str, rule: addresses.NameRule) -> str:
+        return self._read(name, default, lambda value: value if rule.allows(value) else None, rule.allowed)
 
     def topics(self) -> tuple[str, str]:
-        """The topic and the one for rejections, which must differ: a job would read its own rejections for ever."""
+        """The topics of posts and of rejections. They must differ: a job would read its own rejections indefinitely."""
         topic = self.name("KAFKA_TOPIC", TWEETS_TOPIC, addresses.TOPIC)
         rejected = self.name("KAFKA_REJECTED_TOPIC", REJECTED_TOPIC, addresses.TOPIC)
         if topic == rejected:
@@ -254,7 +284,7 @@ class EnvReader:
         return self.text(name, default, addresses.SERVERS, addresses.SERVERS_ALLOWED)
 
     def security(self) -> KafkaSecurity:
-        """The protocol with all that it needs, and with nothing that would be without effect."""
+        """The protocol with every setting that it needs. A setting that would have no effect is an error."""
         protocol = self.choice("KAFKA_SECURITY_PROTOCOL", "PLAINTEXT", SECURITY_PROTOCOLS)
         sasl, tls = protocol.startswith("SASL_"), protocol.endswith("SSL")
 
@@ -275,19 +305,22 @@ class EnvReader:
         )
 
     def secret(self, name: str, default: str, parse: Callable[[str], T | None], allowed: str) -> Secret[T]:
-        """A setting that may come by the file that `<name>_FILE` names; it has been read once."""
+        """A setting that `<name>` holds, or the file that `<name>_FILE` names. It is read once, to check it."""
         text, file = (self._variables.get(each) or None for each in (name, f"{name}_FILE"))
         if file and text:
             raise SettingError(f"{name}_FILE (not shown): together with {name} nothing is allowed")
         if file and not file.startswith("/"):
-            # Perhaps the secret itself stands there.
+            # The value may be the secret itself.
             raise SettingError(f"{name}_FILE (not shown): an absolute path is allowed")
         secret = Secret(name, parse, allowed, None if file else text or default, file)
         secret.read()
         return secret
 
     def certificates(self, name: str, condition: str, *, applies: bool) -> str | None:
-        """The path of a PEM file; None when unset. applies: whether `condition` holds: else the file has no effect."""
+        """The path of a PEM file; None when unset.
+
+        applies: whether `condition` holds. If not, the file would have no effect, which is an error.
+        """
         path = self._variables.get(name)
         if not path:
             return None
@@ -307,7 +340,7 @@ class EnvReader:
 
 
 def read_text(name: str, path: str) -> str:
-    """The content of the file that the setting `name` names, line breaks as they are. Raises SettingError."""
+    """The content of the file that the setting `name` names, with its line breaks. Raises SettingError."""
     try:
         return Path(path).read_bytes().decode(errors="replace")
     except OSError as error:
@@ -315,6 +348,6 @@ def read_text(name: str, path: str) -> str:
 
 
 def check_certificates(name: str, path: str) -> None:
-    """Raises SettingError for a file that is no PEM of a certificate."""
+    """Raises SettingError for a file that is not a PEM file with a certificate."""
     if CERTIFICATE not in read_text(name, path):
         raise SettingError(f"{name}={path!r}: a PEM file with a certificate is allowed")

@@ -1,4 +1,4 @@
-"""One WebSocket connection of a feed: its frames as they come, and what its end means."""
+"""One WebSocket connection to a feed: its raw frames, and what the end of the connection means for the next attempt."""
 
 import asyncio
 import contextlib
@@ -15,18 +15,18 @@ from websockets.frames import Frame as WireFrame
 from websockets.frames import Opcode
 from websockets.http11 import Response
 
-# Looked up once: an enumeration's members are slow to get at, and to hash.
+# Plain names, because attribute access and hashing of enum members are slow.
 TEXT, BINARY, CONTINUATION = Opcode.TEXT, Opcode.BINARY, Opcode.CONT
-# A server's possible answers to a request for a position that it does not have.
+# Statuses with which a server may answer a request for a position that it does not have.
 RESUME_REJECTED_STATUSES = {HTTPStatus.BAD_REQUEST, HTTPStatus.GONE, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE}
-MAX_WAIT = 300.0  # seconds; a server may say a day by mistake
+MAX_WAIT = 300.0  # seconds; a server may ask for a day by mistake
 
 
 class FrameConnection(ClientConnection):
-    """A connection whose data frames go straight to `receive`, with the transport that they came from.
+    """A connection that passes each data frame to `receive`, together with its transport.
 
-    `recv()` would cost each message an asyncio future and a queue, would close the connection at invalid UTF-8, and
-    gives text frames and binary ones as the same type once decoding is off.
+    `recv()` costs an asyncio future and a queue for each message and closes the connection at invalid UTF-8. Without
+    decoding, it returns text and binary frames as the same type.
     """
 
     def __init__(self, *args: Any, receive: Callable[[WireFrame, asyncio.Transport], None], **kwargs: Any) -> None:
@@ -43,22 +43,25 @@ class FrameConnection(ClientConnection):
 
 
 class Step(Enum):
-    """What a request is for.
+    """The purpose of a request.
 
-    A gateway may answer 400 to whatever it is asked. So a refused position is given up only when the same server
-    serves the request without it and then refuses it once more.
+    A gateway may answer 400 to every request. So a rejected position is given up only if the same server serves the
+    request without it and then rejects it again.
     """
 
-    RESUME = "goes on after the position"
-    PROBE = "asks without the position, for the handshake only"
-    CONFIRM = "asks with the position once more"
-    LIVE = "goes on without the position"
+    RESUME = "resumes from the position"
+    PROBE = "tests the handshake without the position"
+    CONFIRM = "tries the position again"
+    LIVE = "starts live, without the position"
 
 
 class Ending(NamedTuple):
     """How an attempt ended.
 
-    served: the handshake was; refused: perhaps because of the position; wait: seconds that the server asks to wait.
+    reason: one line for people.
+    served: the handshake succeeded.
+    refused: the server rejected the handshake, perhaps because of the position.
+    wait: seconds that the server asks to wait.
     """
 
     reason: str
@@ -68,7 +71,7 @@ class Ending(NamedTuple):
 
 
 def step_after(step: Step, ending: Ending) -> Step:
-    """What the next request is for; every outcome that says nothing about the position starts the check over."""
+    """The purpose of the next request. An ending that says nothing about the position starts the check again."""
     if step is Step.PROBE:
         return Step.CONFIRM if ending.served else Step.RESUME
     if not ending.refused:
@@ -77,24 +80,28 @@ def step_after(step: Step, ending: Ending) -> Step:
 
 
 def refusal(response: Response, resumed: bool, now: float) -> Ending:
-    """What this answer to a handshake means. resumed: a position was asked for; now: seconds since 1970 UTC."""
+    """The ending for an HTTP error in the handshake.
+
+    resumed: the request had a position.
+    now: seconds since 1970 UTC.
+    """
     reason = f"refused with HTTP {response.status_code}"
     body = bytes(response.body or b"").decode(errors="replace")
     wait = retry_after(response.headers, now)
-    if wait is not None:  # a server that is busy says nothing about the position
+    if wait is not None:  # the server is busy: its answer says nothing about the position
         return Ending(f"{reason}, Retry-After {wait:.0f} s, {body}", wait=wait)
     return Ending(f"{reason} {body}", refused=resumed and response.status_code in RESUME_REJECTED_STATUSES)
 
 
 def retry_after(headers: Headers, now: float) -> float | None:
-    """Seconds that a refusal asks to wait, from 0 to MAX_WAIT; None when it asks for nothing that can be read.
+    """Seconds of the `Retry-After` header, from 0 to MAX_WAIT; None without a valid header.
 
-    now: seconds since 1970 UTC, with which a date is compared.
+    now: seconds since 1970 UTC, for a header that holds a date.
     """
     for text in headers.get_all("Retry-After"):
         if text.isascii() and text.isdigit():
             return min(float(text), MAX_WAIT)
-        # Which one the parser raises depends on what is wrong with the date.
+        # The parser raises any of these for a bad date.
         with contextlib.suppress(ValueError, TypeError, IndexError, OverflowError):
             date = parsedate_to_datetime(text)
             date = date if date.tzinfo else date.replace(tzinfo=UTC)

@@ -1,4 +1,4 @@
-"""A thread that keeps one WebSocket connection of a feed and fills a bounded buffer with its frames."""
+"""A thread that keeps one WebSocket connection to a feed open and fills a bounded buffer with its frames."""
 
 import asyncio
 import contextlib
@@ -28,27 +28,27 @@ log = logging.getLogger(__name__)
 OPEN_SECONDS = 10.0
 PING_SECONDS = 1.0
 PONG_TIMEOUT_SECONDS = 15.0
-# As websockets' own limit: the protocol layer limits a message's bytes, but not how many empty parts it has.
+# Fragments of one message. websockets limits the bytes of a message, but not the number of its empty fragments.
 MAX_FRAGMENTS = 4_096
-# What a buffered event, or a part of a message, takes beside its data: the objects around it.
+# Memory of a buffered event, or of a fragment, in addition to its data: the Python objects.
 OVERHEAD_BYTES = 256
 
 
 @dataclass(frozen=True)
 class Subscribed:
-    """The feed is asked for its frames; what follows is its answer. resumed: whether the position was asked for."""
+    """A request was sent; the events behind this one are its answer. resumed: the request had a position."""
 
     resumed: bool
 
 
 @dataclass(frozen=True)
 class ResumeRejected:
-    """The server refuses the position, and serves the same request without it; the next request has no position."""
+    """The server rejects the position, but serves the same request without it. The next request has no position."""
 
 
 @dataclass(frozen=True)
 class TooLarge:
-    """The next message is larger than the client's limit, `limit` bytes, or has too many fragments."""
+    """The next message is larger than the client's limit of `limit` bytes, or has more than MAX_FRAGMENTS fragments."""
 
     limit: int
 
@@ -57,26 +57,29 @@ Event = Frame | Subscribed | ResumeRejected | TooLarge
 
 
 class Reader:
-    """Reads frames into a buffer: when that is full, the socket is not read until half of it is taken.
+    """Reads frames into a bounded buffer. While the buffer is full the socket is not read, until half is dequeued.
 
-    The buffer is full with `capacity` events, or when they hold `max_bytes` together with the parts of an unfinished
-    message. It then still takes in what one read of the socket, of at most 256 KiB, has brought.
+    The buffer is full with `capacity` events, or with `max_bytes` including the fragments of an unfinished message.
+    A full buffer still takes the rest of the last read of the socket, at most 256 KiB.
 
-    urls: the servers of the feed, asked in turn when one fails.
-    address: gives the address to ask for from a server's and from whether to ask for the position; called once the
-    buffer is handled. A request has a position when its address differs from the one without.
-    capacity, max_bytes: of the buffer, in frames and in bytes, with OVERHEAD_BYTES for each frame; max_frame: largest
-    frame in bytes; back_off: first and largest pause in s.
-    jitter: random numbers from 0 to 1, for the pauses.
-    max_silence: seconds without a frame after which a server is left although it answers pings; None: never.
-    clock: gives seconds since 1970 UTC. ca_file: PEM of who signs the servers' certificates, read for each attempt;
-    None: whom the system trusts.
+    urls: the servers of the feed. When one fails, the next one is tried.
+    build_url: returns the URL to request; arguments: the server's URL, and whether to request the position. It is
+        called when everything dequeued is acked. A request has a position if its URL differs from the one without.
+    capacity: frames in the buffer.
+    max_bytes: bytes in the buffer, including OVERHEAD_BYTES for each frame.
+    max_frame: largest frame in bytes.
+    back_off: first and largest pause between two attempts in seconds.
+    jitter: returns random numbers from 0 to 1, for the pauses.
+    max_silence: after so many seconds without a frame the connection is closed although the server answers pings.
+        None: never.
+    clock: returns seconds since 1970 UTC.
+    ca_file: PEM file with the CA of the servers' certificates, read for each attempt. None: the system trust store.
     """
 
     def __init__(
         self,
         urls: Sequence[str],
-        address: Callable[[str, bool], str],
+        build_url: Callable[[str, bool], str],
         *,
         capacity: int = 20_000,
         max_bytes: int = 67_108_864,
@@ -88,7 +91,7 @@ class Reader:
         ca_file: str | None = None,
     ) -> None:
         self._urls = urls
-        self._build_url = address
+        self._build_url = build_url
         self._capacity = capacity
         self._max_bytes = max_bytes
         self._max_frame = max_frame
@@ -97,14 +100,14 @@ class Reader:
         self._max_silence = max_silence
         self._clock = clock
         self._ca_file = ca_file
-        # Each event with the bytes of all events up to it, `_put` when it came.
+        # Each event with the value that `_enqueued` had after it.
         self._events: deque[tuple[int, Event]] = deque()
         # In bytes since the start. Each is written by one thread only; when they are equal, everything is in effect.
         self._enqueued = self._dequeued = self._acked = 0
         self._fragments: list[WireFrame] = []
         self._fragment_bytes = 0
         self._step = Step.RESUME
-        # The server to ask next, and for each the monotonic time before which it wants no request.
+        # Index of the next server, and for each server the monotonic time before which it wants no request.
         self._turn = 0
         self._free_at = [0.0] * len(urls)
         self._stopping = threading.Event()
@@ -114,10 +117,10 @@ class Reader:
         self._task: asyncio.Task[Any] | None = None
         self._thread = threading.Thread(target=self._main, name="websocket-reader", daemon=True)
         self.connected = False
-        # Attempts that have ended, and how many of them because the server had been silent for too long.
+        # Attempts that have ended, and those that ended because of `max_silence`.
         self.connects = 0
         self.silences = 0
-        # Monotonic time up to which the server is known to have sent everything it had.
+        # Monotonic time: the server has sent everything that it had until then.
         self.caught_up_at = time.monotonic()
         self.connected_at: float | None = None
 
@@ -125,7 +128,7 @@ class Reader:
         self._thread.start()
 
     def stop(self, seconds: float = 5) -> None:
-        """Close the connection properly and end the thread."""
+        """Close the connection with a handshake and end the thread."""
         self._stopping.set()
         if self._loop is not None and self._task is not None:
             with contextlib.suppress(RuntimeError):  # the loop has ended
@@ -136,9 +139,9 @@ class Reader:
         return self._thread.is_alive()
 
     def dequeue(self, most: int, most_bytes: int) -> list[Event]:
-        """Up to `most` events, oldest first; call `handled` when what they say is in effect.
+        """Return up to `most` events, oldest first. Call `ack` when they are processed.
 
-        The one with which they reach `most_bytes`, counted as in the buffer, is the last one.
+        The event with which the result reaches `most_bytes` (counted as in the buffer) is the last one.
         """
         events, taken = self._events, []
         position = self._dequeued
@@ -155,23 +158,23 @@ class Reader:
         return taken
 
     def _half_empty(self) -> bool:
-        # Without the parts of a message: they may be more than half, and only reading on completes them.
+        # Fragments do not count: they may fill more than half, and only more reads complete the message.
         return len(self._events) < self._capacity // 2 and self._enqueued - self._dequeued < self._max_bytes // 2
 
     def ack(self) -> None:
-        """Everything taken so far is in effect, the position included."""
+        """Everything dequeued so far is processed, including the position."""
         self._acked = self._dequeued
 
     def has_unacked(self) -> bool:
-        """Whether something came that is not yet in effect."""
+        """Whether an event was received that is not yet acked."""
         return self._acked != self._enqueued
 
     def _receive(self, frame: WireFrame, transport: asyncio.Transport) -> None:
-        """Append a data frame, and stop reading the socket while the buffer is full; on the reader's thread."""
+        """Append a data frame, and pause the socket when the buffer is full. Runs in the reader's thread."""
         opcode = frame.opcode
         if frame.fin and opcode is not CONTINUATION:
             data = bytes(frame.data)
-            # As `_append` does, without the cost of a call for each frame.
+            # The same as `_append`, without a call for each frame.
             put = self._enqueued = self._enqueued + len(data) + OVERHEAD_BYTES
             self._events.append((put, Frame(data, opcode is TEXT, int(self._clock() * 1000))))
         else:
@@ -221,7 +224,7 @@ class Reader:
             with contextlib.suppress(asyncio.CancelledError):  # by `stop`
                 asyncio.run(self._run())
         except Exception:
-            # The job's timer sees that the thread is gone and fails, so that Flink restarts it.
+            # The job's timer sees that the thread has ended, and fails. Then Flink restarts the job.
             log.exception("the WebSocket reader died")
             raise
 
@@ -230,7 +233,7 @@ class Reader:
         self._loop = asyncio.get_running_loop()
         pause = self._back_off[0]
         while not self._stopping.is_set():
-            # Only when all that came is handled is the position to go on from known.
+            # The position to resume from is known only when every event is acked.
             if self.has_unacked():
                 await asyncio.sleep(0.01)
                 continue
@@ -240,7 +243,7 @@ class Reader:
             if self._stopping.is_set():
                 return
             self.connects += 1
-            # A connection that held was no failure: the next attempt comes soon again.
+            # A connection that lasted resets the back-off.
             held = self.connected_at is not None and time.monotonic() - self.connected_at > self._back_off[1]
             pause = self._back_off[0] if held else pause
             self._plan(ending)
@@ -251,19 +254,19 @@ class Reader:
             pause = min(pause * 2, self._back_off[1])
 
     def _plan(self, ending: Ending) -> None:
-        """Decide on the next attempt: what it asks for, and which server."""
+        """Choose the step and the server of the next attempt."""
         self._step = step_after(self._step, ending)
         if self._step is Step.LIVE:
             self._append(ResumeRejected())
         now = time.monotonic()
         self._free_at[self._turn] = now + ending.wait
-        if self._step is Step.RESUME:  # the other steps are about the same server
+        if self._step is Step.RESUME:  # the other steps need the same server again
             in_turn = [(self._turn + number) % len(self._urls) for number in range(1, len(self._urls) + 1)]
-            # The first one that may be asked now, or the one that may be asked first.
+            # The next server that accepts a request now, or else the one that accepts one first.
             self._turn = min(in_turn, key=lambda number: max(now, self._free_at[number]))
 
     async def _attempt(self, url: str) -> Ending:
-        """Ask once, and read the answer until it ends; returns why it ended."""
+        """Connect once and read until the connection ends. Returns why it ended."""
         without = self._build_url(url, False)
         address = without if self._step in (Step.PROBE, Step.LIVE) else self._build_url(url, True)
         probe = self._step is Step.PROBE
@@ -275,7 +278,7 @@ class Reader:
             through = f" (through the proxy {redact_url(proxy)})" if proxy else ""
             async with self._connect(address, proxy, _ignore if probe else self._receive) as connection:
                 if probe:
-                    return Ending("it serves the request without the position", served=True)
+                    return Ending("the server serves the request without the position", served=True)
                 self.connected_at = time.monotonic()
                 self.connected = True
                 log.info("feed %s: connected%s", redact_url(address), through)
@@ -292,7 +295,7 @@ class Reader:
     def _connect(
         self, address: str, proxy: str | None, receive: Callable[[WireFrame, asyncio.Transport], None]
     ) -> connect:
-        # Without a context of ours, websockets makes one for wss:// that trusts whom the system trusts.
+        # For wss:// without an SSL context, websockets makes one with the system trust store.
         own = self._ca_file is not None and address.startswith("wss://")
         options: dict[str, Any] = {"ssl": ssl.create_default_context(cafile=self._ca_file)} if own else {}
         return connect(
@@ -308,14 +311,14 @@ class Reader:
         )
 
     async def _keepalive(self, connection: ClientConnection) -> str:
-        """Ping the server each second, since a frozen one looks like a quiet one; returns why the connection ended."""
+        """Ping the server every second: a frozen server looks like a quiet one. Returns why the connection ended."""
         heard, heard_at = self._heard(), time.monotonic()
         try:
             while not self._stopping.is_set():
                 sent = time.monotonic()
                 if not await self._await_pong(connection, await connection.ping()):
                     return f"no answer to a ping within {PONG_TIMEOUT_SECONDS:g} s"
-                # Frames come in order: all that the server sent before the pong is in the buffer.
+                # Frames arrive in order: everything that the server sent before the pong is in the buffer.
                 self.caught_up_at = sent
                 if self._paused is not None or heard != self._heard():
                     heard, heard_at = self._heard(), time.monotonic()
@@ -336,14 +339,17 @@ class Reader:
         return "stopped"
 
     async def _await_pong(self, connection: ClientConnection, pong: Awaitable[float]) -> bool:
-        """Wait for the pong, and on while something is heard or nothing can be; False: none came."""
+        """Wait for the pong. False: it did not arrive in time, although data could arrive and none did.
+
+        The wait starts again while data arrives, and while the full buffer keeps the pong from being read.
+        """
         while True:
             heard = self._heard()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(PONG_TIMEOUT_SECONDS):
                     await asyncio.shield(pong)
                 return True
-            if connection.protocol.close_sent is not None:  # the peer does not end it
+            if connection.protocol.close_sent is not None:  # the peer does not close the connection
                 connection.transport.abort()
                 await connection.wait_closed()
             elif self._paused is None and heard == self._heard():
@@ -351,7 +357,7 @@ class Reader:
                 return False
 
     def _heard(self) -> tuple[int, int, int]:
-        """Differs from an earlier one when data came meanwhile, or could not come: the buffer was full."""
+        """A value that changes when data arrives, and when reading was paused because the buffer was full."""
         return self._enqueued, len(self._fragments), self._pauses
 
     async def _sleep(self, seconds: float) -> None:
@@ -361,4 +367,4 @@ class Reader:
 
 
 def _ignore(frame: WireFrame, transport: asyncio.Transport) -> None:
-    """The frames of a request that is made for its handshake."""
+    """Drop the frames of a request that only tests the handshake."""
