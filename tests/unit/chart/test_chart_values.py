@@ -30,7 +30,7 @@ LARGEST_NUMBER = 2**53 - 1  # Helm's numbers are doubles, which hold no larger i
 
 
 class Recorder(dict[str, str]):
-    """An empty environment that remembers what it was asked for."""
+    """An empty environment that records the names that are read."""
 
     def __init__(self) -> None:
         super().__init__()

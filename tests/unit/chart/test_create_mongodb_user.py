@@ -1,4 +1,4 @@
-"""The application's user is made, or brought up to date, once the database answers."""
+"""The application's user is created or updated as soon as MongoDB answers."""
 
 from pathlib import Path
 
@@ -30,18 +30,18 @@ def test_a_user_is_created() -> None:
     assert database.commands == [("createUser", "app", RIGHTS)]
 
 
-def test_a_user_that_is_there_gets_password_and_roles_anew() -> None:
+def test_an_existing_user_gets_the_password_and_roles_again() -> None:
     database = Database(script.USER_EXISTS)
     assert script.ensure_user(database.command, "app", "secret", "twitter_db") == "updated"
     assert database.commands[-1] == ("updateUser", "app", RIGHTS)
 
 
-def test_another_refusal_is_no_reason_to_go_on() -> None:
+def test_any_other_refusal_is_an_error() -> None:
     with pytest.raises(OperationFailure):
         script.ensure_user(Database(13).command, "app", "secret", "twitter_db")
 
 
-def test_a_database_that_is_still_starting_is_waited_for(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_script_waits_for_a_starting_mongodb(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     answers = iter([AutoReconnect("refused, and more"), OperationFailure("no such user", 18), None])
 
@@ -65,7 +65,7 @@ def test_the_wait_ends_with_the_reason() -> None:
         script.await_answer(ping, "mongodb:27017", clock=lambda: next(times), sleep=lambda _: None)
 
 
-def test_passwords_are_read_from_files_and_never_told(
+def test_passwords_are_read_from_files_and_never_logged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     for name in ("root-username", "root-password", "username", "password"):

@@ -1,4 +1,4 @@
-"""The chart's script that deletes old documents: the cut-off, and what it asks of the database."""
+"""The chart's script that deletes old documents: the cut-off, and its query."""
 
 import datetime
 import logging
@@ -84,7 +84,7 @@ def test_no_days_are_refused() -> None:
         script.cut_off(NOW, 0)
 
 
-def test_only_older_documents_go(environment: dict[str, str], caplog: pytest.LogCaptureFixture) -> None:
+def test_only_older_documents_are_deleted(environment: dict[str, str], caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     kept: list[Any] = ["2026-02-27T00:00:05Z", "2026-03-01T00:00:00Z", 5]
     database = Database(["2025-12-31T23:59:59Z", "2026-02-27T00:00:04Z", *kept])
@@ -95,7 +95,7 @@ def test_only_older_documents_go(environment: dict[str, str], caplog: pytest.Log
     assert "2 documents of windows that ended before 2026-02-27T00:00:05Z deleted" in caplog.text
 
 
-def test_the_authority_is_handed_to_the_driver(environment: dict[str, str]) -> None:
+def test_the_driver_gets_the_ca(environment: dict[str, str]) -> None:
     database = Database([])
     assert run(environment, database) == run({**environment, "MONGODB_CA_FILE": "/ca.crt"}, database) == 0
     without, with_it = database.options
@@ -103,15 +103,15 @@ def test_the_authority_is_handed_to_the_driver(environment: dict[str, str]) -> N
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "expected"),
     [
         (ServerSelectionTimeoutError("user:PLANTED@database"), "ServerSelectionTimeoutError"),
         (OperationFailure("x", details={"errmsg": "not authorized"}), "MongoDB refuses: not authorized"),
     ],
 )
-def test_a_database_that_fails_is_told_without_its_address(
-    environment: dict[str, str], caplog: pytest.LogCaptureFixture, error: Exception, told: str
+def test_an_error_of_mongodb_is_logged_without_its_address(
+    environment: dict[str, str], caplog: pytest.LogCaptureFixture, error: Exception, expected: str
 ) -> None:
     assert run(environment, Database([], error)) == 1
-    assert told in caplog.text
+    assert expected in caplog.text
     assert "PLANTED" not in caplog.text

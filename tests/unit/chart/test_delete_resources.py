@@ -1,4 +1,4 @@
-"""Before a release goes: its resources are deleted in order, and waited for."""
+"""Before a release is uninstalled, its custom resources are deleted in order, and the script waits for each."""
 
 import io
 import json
@@ -21,7 +21,7 @@ OF_JOBS = (
 
 
 class Cluster:
-    """Kinds and their objects, which go away when they have been looked at so many times after their deletion."""
+    """Objects by resource type. They disappear after `looks` requests that follow their deletion."""
 
     def __init__(self, looks: int = 1, **objects: list[str]) -> None:
         self.objects, self.looks = objects, looks
@@ -53,7 +53,7 @@ def delete(cluster: Cluster, seconds: float = 1.0) -> list[str]:
     return list(script.delete(cluster, "ns", order, 240, clock=lambda: now, sleep=sleep))
 
 
-def test_the_jobs_go_then_the_brokers_then_the_topics() -> None:
+def test_the_jobs_are_deleted_before_the_brokers_and_these_before_the_topics() -> None:
     cluster = Cluster(flinkdeployments=["collector"], pods=["broker"], kafkatopics=["tweets"])
     assert delete(cluster) == []
     deleted = [kind for method, kind, _ in cluster.calls if method == "DELETE"]
@@ -75,7 +75,7 @@ def test_only_this_releases_resources_are_deleted() -> None:
     assert "pods" not in {kind for method, kind, _ in cluster.calls if method == "DELETE"}
 
 
-def test_pods_of_the_jobs_and_of_the_brokers_are_waited_for() -> None:
+def test_the_script_waits_for_the_pods_of_jobs_and_brokers() -> None:
     cluster = Cluster()
     delete(cluster)
     assert [labels for _, kind, labels in cluster.calls if kind == "pods"] == [
@@ -90,7 +90,7 @@ def test_an_error_of_the_api_is_tried_again() -> None:
     assert delete(cluster) == []
 
 
-def test_what_is_left_at_the_limit_is_told() -> None:
+def test_remaining_resources_are_reported_at_the_timeout() -> None:
     cluster = Cluster(looks=1_000, flinkdeployments=["collector", "aggregator"])
     assert delete(cluster, seconds=100) == ["flinkdeployments/collector", "flinkdeployments/aggregator"]
     assert "kafkas" not in {kind for _, kind, _ in cluster.calls}
@@ -118,7 +118,7 @@ def answer_with(monkeypatch: pytest.MonkeyPatch, status: int, body: object) -> l
 
 
 @pytest.mark.usefixtures("account")
-def test_the_api_is_asked_as_the_pods_account(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_api_is_called_with_the_pods_service_account(monkeypatch: pytest.MonkeyPatch) -> None:
     requests = answer_with(monkeypatch, 200, {"items": [{"metadata": {"name": "collector"}}]})
     api = script.connect({"KUBERNETES_SERVICE_HOST": "fd00::1", "KUBERNETES_SERVICE_PORT": "443"})
     assert api("GET", "/apis/x/namespaces/ns/flinkdeployments?labelSelector=a%2Fb") == ["flinkdeployments/collector"]
@@ -127,7 +127,7 @@ def test_the_api_is_asked_as_the_pods_account(monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.usefixtures("account")
-def test_one_object_is_told_like_a_list(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_object_is_reported_like_a_list(monkeypatch: pytest.MonkeyPatch) -> None:
     answer_with(monkeypatch, 200, {"kind": "Pod", "metadata": {"name": "demo-test"}})
     api = script.connect({"KUBERNETES_SERVICE_HOST": "10.0.0.1", "KUBERNETES_SERVICE_PORT": "443"})
     assert api("GET", "/api/v1/namespaces/ns/pods/demo-test?labelSelector=a") == ["pods/demo-test"]
@@ -135,14 +135,14 @@ def test_one_object_is_told_like_a_list(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.mark.usefixtures("account")
-def test_a_kind_that_the_cluster_does_not_know_has_no_objects(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_resource_type_has_no_objects(monkeypatch: pytest.MonkeyPatch) -> None:
     answer_with(monkeypatch, 404, {"kind": "Status"})
     api = script.connect({"KUBERNETES_SERVICE_HOST": "10.0.0.1", "KUBERNETES_SERVICE_PORT": "443"})
     assert api("DELETE", "/apis/x/namespaces/ns/kafkas") == []
 
 
 @pytest.mark.usefixtures("account")
-def test_a_refusal_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refusal_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     answer_with(monkeypatch, 403, {"message": "kafkas is forbidden"})
     api = script.connect({"KUBERNETES_SERVICE_HOST": "10.0.0.1", "KUBERNETES_SERVICE_PORT": "443"})
     with pytest.raises(OSError, match=r"403 .*kafkas is forbidden"):
