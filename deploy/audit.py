@@ -1,6 +1,6 @@
-"""`make audit`: whether every post is accounted for, on the running demo, else on the cluster's release.
+"""`make audit`: checks that every post is accounted for, on the running demo, else on the cluster's release.
 
-Exit status: 0 when everything balances, 1 when it does not, 2 when that cannot be found out.
+Exit status: 0 when everything balances, 1 when it does not, 2 when the audit cannot run.
 """
 
 import json
@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 
 from deploy import pods
 from deploy.chart import copy_without_dependencies
-from deploy.cluster import Cluster, ClusterError, Object, connect, load
+from deploy.cluster import Cluster, ClusterError, Object, build_and_load_images, connect
 from deploy.release import NAMESPACE, RELEASE, Release
 from images.build import REPOSITORY, BuildError, image
 from jobs.audit import __main__ as run_audit
@@ -29,10 +29,10 @@ CODE = "/opt/flink/usrlib"
 AGGREGATOR = f"{RELEASE}-aggregator"
 TEMPLATE = "templates/aggregator/flinkdeployment.yaml"
 MAIN_CONTAINER = "flink-main-container"
-# Of the job's volumes only these: its state may lie on a volume that one node alone can mount.
+# Only these volumes of the job are mounted: the volume with its state may be one that only a single node can mount.
 VOLUMES = ("kafka", "mongodb")
 WORK = REPOSITORY / ".state" / "audit"
-HANDED_ON = ("AUDIT_WAIT_SECONDS",)
+PASSED_ON = ("AUDIT_WAIT_SECONDS",)  # settings of the user that the pod gets
 
 
 def main() -> int:
@@ -52,13 +52,13 @@ def main() -> int:
 
 
 def on_cluster(cluster: Cluster, environment: Mapping[str, str]) -> int:
-    """The audit in a pod beside the release; returns its status. Raises ClusterError or BuildError."""
+    """Run the audit in a pod beside the release; returns its exit status. Raises ClusterError or BuildError."""
     Release(cluster).require_installed()
     deployment = aggregator(cluster)
     flink = image(REPOSITORY / "images" / "flink")
-    handed_on = {name: environment[name] for name in HANDED_ON if environment.get(name)}
-    handed_on["MONGODB_RETENTION_DAYS"] = str(retention_days(cluster))
-    pod = audit_pod(deployment, load(cluster, [flink])[flink.name], handed_on)
+    passed_on = {name: environment[name] for name in PASSED_ON if environment.get(name)}
+    passed_on["MONGODB_RETENTION_DAYS"] = str(retention_days(cluster))
+    pod = audit_pod(deployment, build_and_load_images(cluster, [flink])[flink.name], passed_on)
     remove(cluster)
     cluster.apply([pod], NAMESPACE)
     try:
@@ -67,7 +67,7 @@ def on_cluster(cluster: Cluster, environment: Mapping[str, str]) -> int:
         command += ["python", "-m", "jobs.audit"]
         return subprocess.run(command, env=dict(cluster.environment), stdin=subprocess.DEVNULL, check=False).returncode
     finally:
-        remove(cluster)  # and with it a command that Ctrl-C has left running there
+        remove(cluster)  # also ends an audit that Ctrl-C has left running in the pod
 
 
 def remove(cluster: Cluster) -> None:
@@ -76,7 +76,7 @@ def remove(cluster: Cluster) -> None:
 
 
 def aggregator(cluster: Cluster) -> Object:
-    """The aggregator's FlinkDeployment, as it is in the cluster, else as the chart renders it. Raises ClusterError."""
+    """The aggregator's FlinkDeployment from the cluster, else as the chart renders it. Raises ClusterError."""
     if "flinkdeployments" in cluster.run("api-resources", "--api-group=flink.apache.org", "-o", "name"):
         found = cluster.get("flinkdeployment", AGGREGATOR, NAMESPACE)
         if found is not None:
@@ -85,34 +85,36 @@ def aggregator(cluster: Cluster) -> Object:
 
 
 def retention_days(cluster: Cluster) -> int:
-    """After how many days the release deletes documents, 0: never. Raises ClusterError."""
+    """After how many days the release deletes documents; 0 means never. Raises ClusterError."""
     where = ("--kube-context", cluster.target.context, "--namespace", NAMESPACE)
-    told = cluster.program("helm", "get", "values", RELEASE, "--all", "--output", "json", *where)
-    # A release of an earlier chart does not know the value.
-    return int(json.loads(told)["mongodb"].get("retentionDays", 0))
+    values = cluster.program("helm", "get", "values", RELEASE, "--all", "--output", "json", *where)
+    # A release of an earlier chart does not have the value.
+    return int(json.loads(values)["mongodb"].get("retentionDays", 0))
 
 
 def rendered(cluster: Cluster) -> Object:
-    """With the values of the release; no chart that it depends on is needed for that."""
+    """The aggregator's FlinkDeployment, rendered with the release's values; the chart's dependencies are not needed."""
     shutil.rmtree(WORK, ignore_errors=True)
     chart, values = copy_without_dependencies(WORK), WORK / "values.yaml"
     version = json.loads(cluster.run("version", "-o", "json"))["serverVersion"]["gitVersion"]
     where = ("--kube-context", cluster.target.context, "--namespace", NAMESPACE)
     values.write_text(cluster.program("helm", "get", "values", RELEASE, "--output", "yaml", *where))
     options = ("--values", str(values), "--set", "aggregator.enabled=true", "--show-only", TEMPLATE)
-    told = cluster.program("helm", "template", RELEASE, str(chart), "--kube-version", version, *options, *where)
-    return next(each for each in YAML(typ="safe").load_all(told) if each)
+    manifests = cluster.program("helm", "template", RELEASE, str(chart), "--kube-version", version, *options, *where)
+    return next(each for each in YAML(typ="safe").load_all(manifests) if each)
 
 
 def audit_pod(deployment: Object, reference: str, environment: Mapping[str, str]) -> Object:
-    """An idle pod with the aggregator's settings and the files that these name.
+    """A sleeping pod with the aggregator's settings and the files that these name.
 
-    deployment: the aggregator's FlinkDeployment; environment: settings over those of the aggregator.
+    deployment: the aggregator's FlinkDeployment
+    reference: the image
+    environment: settings that replace the aggregator's
     """
     spec = deployment["spec"]
     template = spec["podTemplate"]["spec"]
     pod = pods.idle_pod(POD, reference, memory=MEMORY)
-    # With these labels the chart's NetworkPolicies let it speak to Kafka and to the database.
+    # By these labels the chart's NetworkPolicies allow connections to Kafka and to the database.
     pod["metadata"]["labels"] = {
         "app.kubernetes.io/name": "data-collection",
         "app.kubernetes.io/instance": RELEASE,

@@ -1,4 +1,4 @@
-"""The Helm chart as something to install: with its dependencies, or with empty charts in their place."""
+"""The Helm chart, and a copy of it that needs no dependencies."""
 
 import shutil
 from pathlib import Path
@@ -11,9 +11,9 @@ CHART = REPOSITORY / "helm" / "data-collection"
 
 
 def copy_without_dependencies(target: Path) -> Path:
-    """A copy of the chart in the folder `target`, with an empty chart for each dependency, and its path.
+    """Copy the chart into the folder `target`, with an empty chart for each dependency; returns the copy's path.
 
-    Helm renders no chart whose dependencies are not beside it, not even when they are switched off.
+    Helm refuses to render a chart while a dependency is missing, even a disabled one.
     """
     copy = target / CHART.name
     shutil.copytree(CHART, copy, ignore=shutil.ignore_patterns("charts"), dirs_exist_ok=True)
@@ -22,6 +22,6 @@ def copy_without_dependencies(target: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         text = f"apiVersion: v2\nname: {dependency['name']}\nversion: {dependency['version']}\n"
         (folder / "Chart.yaml").write_text(text)
-        # Each copy is as old as the chart: who watches it sees no change where there is none.
+        # Keep the modification time: skaffold watches the files and must not see a change where there is none.
         shutil.copystat(CHART / "Chart.yaml", folder / "Chart.yaml")
     return copy

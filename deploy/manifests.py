@@ -1,4 +1,4 @@
-"""Renders the plain manifests of `k8s/` from the chart: ``python -m deploy.manifests``."""
+"""Renders the manifests in `k8s/` from the chart: ``python -m deploy.manifests``."""
 
 import sys
 import tempfile
@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from deploy.chart import copy_without_dependencies
-from deploy.cluster import ClusterError, run_program, tools
+from deploy.cluster import ClusterError, env_with_tools, run_program
 from deploy.release import JOBS, RELEASE
 from images.build import REPOSITORY
 
 FOLDER = REPOSITORY / "k8s"
-KUBERNETES = "1.30.0"  # the oldest that the chart takes: what is rendered depends on none newer
+KUBERNETES = "1.30.0"  # the oldest version that the chart supports, so that the manifests need no newer one
 HEADER = """\
 # Rendered from helm/data-collection with its default values by `make manifests`: change the chart, not this file.
 # It needs what the chart installs beside the jobs, as a release named data-collection in the same namespace.
@@ -19,7 +19,7 @@ HEADER = """\
 
 
 def render(job: str, environment: Mapping[str, str]) -> str:
-    """The job's FlinkDeployment as the chart's default values make it. Raises ClusterError."""
+    """The job's FlinkDeployment with the chart's default values, as YAML. Raises ClusterError."""
     with tempfile.TemporaryDirectory() as folder:
         chart = copy_without_dependencies(Path(folder))
         show = ("--show-only", f"templates/{job}/flinkdeployment.yaml")
@@ -30,7 +30,7 @@ def render(job: str, environment: Mapping[str, str]) -> str:
 def main() -> int:
     try:
         for job in JOBS:
-            (FOLDER / f"{job}.yaml").write_text(render(job, tools()))
+            (FOLDER / f"{job}.yaml").write_text(render(job, env_with_tools()))
     except ClusterError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1

@@ -1,15 +1,15 @@
-"""Builds Kubernetes objects: pods as PodSecurity `restricted` wants them, and a namespace with it."""
+"""Builds pods that the Pod Security Standard `restricted` admits, and a namespace that enforces it."""
 
 from collections.abc import Mapping, Sequence
 
 from deploy.cluster import Object
 
-OURS = "data-collection.namespace"  # label of the namespaces that this project made and may delete
+MANAGED_NAMESPACE_LABEL = "data-collection.namespace"  # on namespaces that this project created and may delete
 
 
 def namespace(name: str) -> Object:
-    """A namespace in which no pod runs that breaks PodSecurity `restricted`."""
-    labels = {OURS: "true", "pod-security.kubernetes.io/enforce": "restricted"}
+    """A namespace that enforces the Pod Security Standard `restricted`."""
+    labels = {MANAGED_NAMESPACE_LABEL: "true", "pod-security.kubernetes.io/enforce": "restricted"}
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
 
 
@@ -25,7 +25,12 @@ def pod(
     account: str | None = None,
     memory: str = "256Mi",
 ) -> Object:
-    """A pod with a read-only root and an empty /tmp; `health`: the path that answers on `port` once it is Ready."""
+    """A pod with one container, a read-only root file system and an empty /tmp.
+
+    health: path of the readiness probe on `port`
+    account: ServiceAccount; without one, no token is mounted
+    memory: request and limit
+    """
     container: Object = {
         "name": name,
         "image": image,
@@ -50,7 +55,7 @@ def pod(
         "spec": {
             "automountServiceAccountToken": account is not None,
             **({"serviceAccountName": account} if account else {}),
-            # A Service's name would become variables such as SIMULATOR_PORT, which are settings.
+            # The link of the Service `simulator` would be the variable SIMULATOR_PORT, which is a setting.
             "enableServiceLinks": False,
             "terminationGracePeriodSeconds": 60,
             "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
@@ -61,7 +66,7 @@ def pod(
 
 
 def idle_pod(name: str, image: str, memory: str = "256Mi") -> Object:
-    """A pod that does nothing, for commands to run in."""
+    """A pod that sleeps, for commands to be executed in."""
     idle = pod(name, image, command=("sleep", "infinity"), memory=memory)
     idle["spec"]["terminationGracePeriodSeconds"] = 0
     return idle

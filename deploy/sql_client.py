@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 from deploy import pods
-from deploy.cluster import Cluster, ClusterError, connect, load
+from deploy.cluster import Cluster, ClusterError, build_and_load_images, connect
 from deploy.release import NAMESPACE, RELEASE, Release
 from images.build import REPOSITORY, BuildError, image
 from jobs.settings import SettingError
@@ -33,11 +33,11 @@ def main() -> int:
 
 
 def on_cluster(cluster: Cluster, query: str) -> int:
-    """The client in a pod beside the release; returns its status. Raises ClusterError or BuildError."""
+    """Run the client in a pod beside the release; returns its exit status. Raises ClusterError or BuildError."""
     Release(cluster).require_installed()
     flink = image(REPOSITORY / "images" / "flink")
-    pod = pods.idle_pod(POD, load(cluster, [flink])[flink.name], memory="1500Mi")
-    # With these labels the chart's NetworkPolicies let it speak to the database.
+    pod = pods.idle_pod(POD, build_and_load_images(cluster, [flink])[flink.name], memory="1500Mi")
+    # By these labels the chart's NetworkPolicies allow connections to the database.
     pod["metadata"]["labels"] = {
         "app.kubernetes.io/name": "data-collection",
         "app.kubernetes.io/instance": RELEASE,
@@ -57,15 +57,15 @@ def on_cluster(cluster: Cluster, query: str) -> int:
 
 
 def database_uri(cluster: Cluster, namespace: str) -> str:
-    """The application user's address of the release's database."""
+    """The URI of the release's database with the application user's login. Raises ClusterError."""
     secret = cluster.get("secret", f"{RELEASE}-mongodb", namespace)
     if secret is None:
-        raise ClusterError(f"there is no Secret {RELEASE}-mongodb: an external MongoDB is asked at its own address")
+        raise ClusterError(f"Secret {RELEASE}-mongodb does not exist: query an external MongoDB at its own address")
     return base64.b64decode(secret["data"]["uri"]).decode()
 
 
 def write_in_pod(cluster: Cluster, path: str, statements: list[str]) -> None:
-    """Through standard input: an address with a password belongs in no list of processes."""
+    """Write statements to a file in the pod, through standard input: an argument with a password is visible in `ps`."""
     cluster.execute(POD, NAMESPACE, "sh", "-c", f"umask 077; cat > {path}", stdin=script(statements))
 
 

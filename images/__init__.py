@@ -1,1 +1,1 @@
-"""The container images, a folder each; `build.py` builds them with whichever engine the machine has."""
+"""The container images, one folder for each; `build.py` builds them with Docker, Podman or buildah."""

@@ -1,8 +1,8 @@
 """Builds the container images: ``python -m images.build [--push REGISTRY | --push-as REFERENCE] [FOLDER...]``.
 
-An image is built when no image of the same content is there: the tag ``VERSION-CONTENT`` ends with a hash of all that
-its Dockerfile copies; the tag ``VERSION`` names the newest. Docker, Podman or buildah does the work, the first that
-answers. Exit status: 0, or 1 with a reason.
+An image is built only when there is none of the same content. It has two tags: ``VERSION-CONTENT``, where CONTENT is a
+hash of the Dockerfile and of all files that it copies, and ``VERSION``, which the newest image has. The engine is the
+first of Docker, Podman and buildah that answers. Exit status: 0, or 1 with a reason.
 """
 
 import argparse
@@ -19,29 +19,29 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 LOGS = REPOSITORY / ".state" / "images"
-REGISTRY = "docker.io"  # of the images' names as long as no other is given; nothing is pushed there
+REGISTRY = "docker.io"  # in the images' names when no other registry is given; nothing is pushed there
 PROJECT = "data-collection"
 BASE = "docker.io/library/debian:bookworm-slim"
 BUILD_SECONDS = 1800
 PROGRESS_SECONDS = 15
-MOVE_SECONDS = 600
+TRANSFER_SECONDS = 600  # for a push, a pull or a save
 MANIFEST_TYPES = "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json"
 
 Run = Callable[[Sequence[str]], int]
 
 
 class BuildError(RuntimeError):
-    """An image cannot be built; the text is for the user."""
+    """An image cannot be built, pushed or saved. The text is for the user."""
 
 
 @dataclass(frozen=True)
 class Engine:
-    """A program that builds images, and the commands in which the three differ."""
+    """A program that builds images, and the commands that differ between the three."""
 
     name: str
-    answers: tuple[str, ...]
+    answers: tuple[str, ...]  # exits with 0 when the engine can be used
     build: tuple[str, ...]
-    inspect: tuple[str, ...]
+    inspect: tuple[str, ...]  # exits with 0 when the image exists
 
 
 ENGINES = (
@@ -55,7 +55,7 @@ ENGINES = (
     Engine(
         "buildah",
         ("buildah", "info"),
-        # Without a daemon there is no network of containers to be had: the steps use the machine's own.
+        # Without a daemon there is no container network: the build steps use the host's.
         ("buildah", "build", "--layers", "--network=host"),
         ("buildah", "inspect", "--type=image"),
     ),
@@ -64,23 +64,24 @@ ENGINES = (
 
 @dataclass(frozen=True)
 class Image:
-    """One image: its folder with the Dockerfile, the name without registry, and its two tags."""
+    """One image of the project."""
 
-    folder: Path
-    name: str
-    version: str
-    content: str
+    folder: Path  # with the Dockerfile
+    name: str  # without registry and tag
+    version: str  # of the project
+    content: str  # hash, see `content_hash`
 
     def reference(self, registry: str = REGISTRY) -> str:
-        """The name that stands for exactly this content, whoever built it."""
+        """The reference of exactly this content, on every machine."""
         return f"{registry}/{self.name}:{self.version}-{self.content}"
 
     def references(self, registry: str = REGISTRY) -> list[str]:
+        """Both references: with VERSION-CONTENT and with VERSION."""
         return [self.reference(registry), f"{registry}/{self.name}:{self.version}"]
 
 
-def copied(dockerfile: str) -> list[str]:
-    """The paths in the build context that a Dockerfile copies, in its order; copies between stages don't count."""
+def copied_paths(dockerfile: str) -> list[str]:
+    """The paths in the build context that a Dockerfile copies, in its order, without copies between stages."""
     joined = re.sub(r"\\\n", " ", dockerfile)
     paths = []
     for line in joined.splitlines():
@@ -92,13 +93,13 @@ def copied(dockerfile: str) -> list[str]:
     return paths
 
 
-def content(dockerfile: Path, version: str, context: Path = REPOSITORY) -> str:
-    """Twelve hex digits of a hash over the Dockerfile, the version and every file that it copies.
+def content_hash(dockerfile: Path, version: str, context: Path = REPOSITORY) -> str:
+    """Twelve hexadecimal digits: a hash of the Dockerfile, the version and every file that the Dockerfile copies.
 
     Raises BuildError when a copied path does not exist.
     """
     digest = hashlib.sha256()
-    for path in [dockerfile, *_files(context, copied(dockerfile.read_text()))]:
+    for path in [dockerfile, *_files(context, copied_paths(dockerfile.read_text()))]:
         executable = path.stat().st_mode & 0o100
         data = hashlib.sha256(path.read_bytes()).hexdigest()
         digest.update(f"{path.relative_to(context).as_posix()} {executable} {data}\n".encode())
@@ -120,9 +121,9 @@ def project_version() -> str:
 
 
 def image(folder: Path, prefix: str = "") -> Image:
-    """The image of a folder; its name is the project's, a slash, `prefix` and the folder's name."""
+    """The image of a folder; its name is data-collection/, `prefix` and the folder's name."""
     version = project_version()
-    return Image(folder, f"{PROJECT}/{prefix}{folder.name}", version, content(folder / "Dockerfile", version))
+    return Image(folder, f"{PROJECT}/{prefix}{folder.name}", version, content_hash(folder / "Dockerfile", version))
 
 
 def project_images() -> list[Image]:
@@ -130,15 +131,15 @@ def project_images() -> list[Image]:
 
 
 def choose_engine(run: Run) -> Engine:
-    """The first engine that answers; an installed Docker whose daemon is down does not."""
+    """The first engine that answers: not a Docker whose daemon is down. Raises BuildError."""
     for engine in ENGINES:
         if run(engine.answers) == 0:
             return engine
     raise BuildError("neither docker, podman nor buildah answers: start Docker, or install buildah and run as root")
 
 
-def silently(command: Sequence[str]) -> int:
-    """The exit status; 127 when there is no such program."""
+def exit_status(command: Sequence[str]) -> int:
+    """Run a command without its output; returns its exit status, or 127 when the program does not exist."""
     try:
         return subprocess.run(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False
@@ -148,13 +149,17 @@ def silently(command: Sequence[str]) -> int:
 
 
 def ensure_base(engine: Engine, say: Callable[[str], None] = print) -> None:
-    """Where buildah can pull the base image from no registry, make it from Debian's packages. Raises BuildError.
+    """Build the base image from Debian's packages when buildah cannot pull it. Raises BuildError.
 
-    An engine with a daemon pulls by itself, and says so when it cannot.
+    Docker and Podman pull it themselves, and their output says when they cannot.
     """
-    if engine.name != "buildah" or silently([*engine.inspect, BASE]) == 0 or silently(["buildah", "pull", BASE]) == 0:
+    if (
+        engine.name != "buildah"
+        or exit_status([*engine.inspect, BASE]) == 0
+        or exit_status(["buildah", "pull", BASE]) == 0
+    ):
         return
-    say(f"no registry answers for {BASE}: making it from Debian's packages")
+    say(f"{BASE} cannot be pulled: building it from Debian's packages")
     scripts = REPOSITORY / "dev" / "cluster"
     _run(str(scripts / "build.sh"), "packages", "base", seconds=BUILD_SECONDS)
     archive = _run("bash", "-c", '. "$0/settings.sh"; echo "$IMAGES/base.tar"', str(scripts)).strip()
@@ -162,8 +167,8 @@ def ensure_base(engine: Engine, say: Callable[[str], None] = print) -> None:
 
 
 def build(engine: Engine, image: Image, say: Callable[[str], None] = print) -> None:
-    """Build the image unless its content is there already. Raises BuildError, with the log's place."""
-    if silently([*engine.inspect, image.reference()]) == 0:
+    """Build the image unless one of the same content exists. Raises BuildError, with the path of the log."""
+    if exit_status([*engine.inspect, image.reference()]) == 0:
         say(f"{image.name}: up to date ({image.version}-{image.content})")
         return
     ensure_base(engine, say)
@@ -198,13 +203,13 @@ def build(engine: Engine, image: Image, say: Callable[[str], None] = print) -> N
 
 
 def last_step(log: str) -> str:
-    """What the engine is at, from its output so far."""
+    """The last build step in an engine's output."""
     steps = re.findall(r"^(?:.*STEP \d+.*|#\d+ \[.*)$", log, re.MULTILINE)
     return steps[-1][:100] if steps else "starting"
 
 
 def push(engine: Engine, image: Image, registry: str, say: Callable[[str], None] = print) -> None:
-    """Push the image's content into a registry, unless it is there already. Raises BuildError."""
+    """Push the image to a registry unless the registry has its content. Raises BuildError."""
     if in_registry(image, registry):
         say(f"{image.name}: in {registry} already")
     else:
@@ -212,20 +217,20 @@ def push(engine: Engine, image: Image, registry: str, say: Callable[[str], None]
 
 
 def push_as(engine: Engine, image: Image, target: str, say: Callable[[str], None] = print) -> None:
-    """Push the image under the name `target`, without TLS into a registry on this machine. Raises BuildError."""
+    """Push the image as `target`, without TLS to a registry on this machine. Raises BuildError."""
     start = time.monotonic()
-    # Docker itself trusts a registry on the loopback interface.
-    trusting = ["--tls-verify=false"] if engine.name != "docker" and target.startswith("localhost") else []
+    # Docker needs no flag for a registry on the loopback interface.
+    flags = ["--tls-verify=false"] if engine.name != "docker" and target.startswith("localhost") else []
     if engine.name == "buildah":
-        _run("buildah", "push", "--quiet", *trusting, image.reference(), f"docker://{target}")
+        _run("buildah", "push", "--quiet", *flags, image.reference(), f"docker://{target}")
     else:
         _run(engine.name, "tag", image.reference(), target)
-        _run(engine.name, "push", *trusting, target)
+        _run(engine.name, "push", *flags, target)
     say(f"{image.name}: in {target.partition('/')[0]} after {time.monotonic() - start:.0f} s")
 
 
 def in_registry(image: Image, registry: str) -> bool:
-    """Whether a registry on this machine has the image's content; one elsewhere is not asked."""
+    """Whether a registry on this machine has the image's content. A registry elsewhere is not asked: False."""
     if not registry.startswith("localhost"):
         return False
     url = f"http://{registry}/v2/{image.name}/manifests/{image.version}-{image.content}"
@@ -238,7 +243,7 @@ def in_registry(image: Image, registry: str) -> bool:
 
 
 def save(engine: Engine, image: Image) -> Path:
-    """The image as an archive, which the caller deletes. Raises BuildError."""
+    """Save the image as an archive, which the caller deletes; returns its path. Raises BuildError."""
     archive = LOGS / f"{image.folder.name}-{image.content}.tar"
     archive.parent.mkdir(parents=True, exist_ok=True)
     archive.unlink(missing_ok=True)
@@ -250,12 +255,12 @@ def save(engine: Engine, image: Image) -> Path:
 
 
 def remove(engine: Engine, image: Image) -> None:
-    """Delete the image's tags; one that is not there is fine."""
+    """Delete the image's tags, where they exist."""
     for reference in image.references():
-        silently([engine.name, "rmi", reference])
+        exit_status([engine.name, "rmi", reference])
 
 
-def _run(*command: str, seconds: float = MOVE_SECONDS) -> str:
+def _run(*command: str, seconds: float = TRANSFER_SECONDS) -> str:
     try:
         result = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=seconds
@@ -270,26 +275,26 @@ def _run(*command: str, seconds: float = MOVE_SECONDS) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="images.build", description="Build the container images.")
     parser.add_argument(
-        "--push", metavar="REGISTRY", help="also push them there, for example to localhost:5000 or host/team"
+        "--push", metavar="REGISTRY", help="also push the images there, for example to localhost:5000 or host/team"
     )
-    parser.add_argument("--push-as", metavar="REFERENCE", help="also push the one that is named, under this name")
-    parser.add_argument("names", nargs="*", help="folders of images/, all of them when none is named")
+    parser.add_argument("--push-as", metavar="REFERENCE", help="also push the one named image under this name")
+    parser.add_argument("names", nargs="*", help="folders of images/; without any, all of them")
     arguments = parser.parse_args()
     try:
         images = project_images()
         known = [each.folder.name for each in images]
         if wrong := [name for name in arguments.names if name not in known]:
-            raise BuildError(f"there is no image {', '.join(wrong)}: there are {', '.join(known)}")
+            raise BuildError(f"there is no image {', '.join(wrong)}: the images are {', '.join(known)}")
         if arguments.push_as and len(arguments.names) != 1:
             raise BuildError("--push-as pushes one image: name it")
-        engine = choose_engine(silently)
+        engine = choose_engine(exit_status)
         print(f"building with {engine.name}")
         for each in images:
             if not arguments.names or each.folder.name in arguments.names:
                 build(engine, each)
                 if arguments.push:
                     push(engine, each, arguments.push)
-                    push_as(engine, each, each.references(arguments.push)[1])  # the tag for which the chart asks
+                    push_as(engine, each, each.references(arguments.push)[1])  # the tag that the chart uses
                 if arguments.push_as:
                     push_as(engine, each, arguments.push_as)
     except BuildError as error:

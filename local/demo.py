@@ -109,7 +109,7 @@ def watch(
             seen.update(document["hash"] for document in fresh)
             newest_at = time.monotonic()
             screen.windows(found, fresh)
-        revive(stack, restarts, screen)
+        restart_dead(stack, restarts, screen)
         if time.monotonic() - newest_at > settings.window_seconds + PATIENCE_SECONDS:
             raise StackError(
                 f"no document came for {time.monotonic() - newest_at:.0f} s; the jobs' state is shown at "
@@ -117,7 +117,7 @@ def watch(
             )
 
 
-def revive(stack: Stack, restarts: "Counter[str]", screen: view.Screen) -> None:
+def restart_dead(stack: Stack, restarts: "Counter[str]", screen: view.Screen) -> None:
     """Start again each program that has died. Raises StackError when one keeps dying, or when the JobManager did."""
     if not stack.flink.jobmanager.alive():
         raise StackError(f"the JobManager died, and with it the jobs (log: {stack.flink.jobmanager.log})")

@@ -122,7 +122,7 @@ def owned_processes(owner: Path) -> list[psutil.Process]:
     return found
 
 
-def sweep(owner: Path, seconds: float = 10) -> int:
+def kill_leftovers(owner: Path, seconds: float = 10) -> int:
     """Kill what an earlier stack with this state folder left running; returns the number of processes."""
     leftovers = owned_processes(owner)
     for process in leftovers:

@@ -19,7 +19,7 @@ from local import preflight
 from local.broker import Broker, create_topics
 from local.flink import Flink
 from local.jars import fetch_jars
-from local.process import Program, StackError, sweep, wait_until
+from local.process import Program, StackError, kill_leftovers, wait_until
 from local.settings import REPOSITORY, Settings
 from local.store import Store
 
@@ -74,9 +74,9 @@ class Stack:
         """Claim the state folder, sweep what a killed stack left in it, and check what the start needs.
 
         Raises StackError."""
-        own(self.settings.state)
-        self._exit.enter_context(claimed(self.settings))
-        sweep(self.settings.state)
+        claim_state_folder(self.settings.state)
+        self._exit.enter_context(state_lock(self.settings))
+        kill_leftovers(self.settings.state)
         preflight.check(self.settings)
         shutil.rmtree(self.settings.run, ignore_errors=True)
         self.settings.logs.mkdir(parents=True)
@@ -88,7 +88,7 @@ class Stack:
         with ThreadPoolExecutor() as pool:
             for stop in (self.flink.stop, *(p.stop for p in (self.simulator, self.worldometers, *self._stores()))):
                 pool.submit(stop)
-        sweep(self.settings.state)
+        kill_leftovers(self.settings.state)
         self._exit.close()
 
     def _stores(self) -> list[Program]:
@@ -130,7 +130,7 @@ class Stack:
                 self.abort()
                 # Its steps fail when their programs are gone; until then they may start more.
                 while left:
-                    sweep(self.settings.state)
+                    kill_leftovers(self.settings.state)
                     _, left = wait(left, timeout=POLL_SECONDS)
                 raise
 
@@ -231,7 +231,7 @@ def answers(url: str) -> bool:
         return False
 
 
-def own(state: Path) -> None:
+def claim_state_folder(state: Path) -> None:
     """Make the state folder and mark it as the stack's, which replaces what is in it.
 
     Raises StackError when somebody else's files would be replaced."""
@@ -248,7 +248,7 @@ def own(state: Path) -> None:
 
 
 @contextlib.contextmanager
-def claimed(settings: Settings) -> Iterator[None]:
+def state_lock(settings: Settings) -> Iterator[None]:
     """Hold the state folder alone: two stacks would sweep each other's processes. Raises StackError."""
     with (settings.state / "lock").open("w") as lock:
         try:

@@ -1,3 +1,3 @@
 #!/bin/sh
-# Flink on Kubernetes starts every pod with this path (its kubernetes.entry.path) and the command as arguments.
+# Flink on Kubernetes starts every pod with this path (its option kubernetes.entry.path) and the command as arguments.
 exec "$@"

@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 from deploy import stubs
-from deploy.cluster import NODE_SCRIPTS, UP_SECONDS, ClusterError, connect, load, tools
+from deploy.cluster import NODE_SCRIPTS, UP_SECONDS, ClusterError, build_and_load_images, connect, env_with_tools
 from images.build import BuildError, project_images
 
 TOOLS = ("kubectl", "helm", "helm4", "helm-unittest", "promtool")
@@ -14,10 +14,10 @@ TOOLS = ("kubectl", "helm", "helm4", "helm-unittest", "promtool")
 def main() -> int:
     try:
         cluster = connect()
-        path = tools()["PATH"]
+        path = env_with_tools()["PATH"]
         if missing := [tool for tool in TOOLS if shutil.which(tool, path=path) is None]:
             subprocess.run([NODE_SCRIPTS / "build.sh", *missing], check=True, timeout=UP_SECONDS)
-        load(cluster, [*project_images(), *stubs.images()])
+        build_and_load_images(cluster, [*project_images(), *stubs.images()])
     except (BuildError, ClusterError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 1

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from deploy import pods, stubs
-from deploy.cluster import Cluster, ClusterError, Object, connect, load
+from deploy.cluster import Cluster, ClusterError, Object, build_and_load_images, connect
 from images.build import project_images
 from tests.support.waiting import await_value
 
@@ -82,8 +82,8 @@ def cluster() -> Cluster:
 
 @pytest.fixture(scope="session")
 def images(cluster: Cluster) -> dict[str, str]:
-    """Every image of the project and every stand-in, in the cluster's reach."""
-    return load(cluster, [*project_images(), *stubs.images()])
+    """Every image of the project and of the stubs, loaded into the cluster: {name: reference there}."""
+    return build_and_load_images(cluster, [*project_images(), *stubs.images()])
 
 
 @pytest.fixture(scope="session")
@@ -107,7 +107,7 @@ def remove_namespace(cluster: Cluster, name: str) -> None:
     found = cluster.get("namespace", name, "default")
     if found is None:
         return
-    assert pods.OURS in found["metadata"].get("labels", {}), (
+    assert pods.MANAGED_NAMESPACE_LABEL in found["metadata"].get("labels", {}), (
         f"namespace {name} is not of the tests: rename or delete it"
     )
     for kinds in KINDS:

@@ -22,7 +22,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from deploy.chart import CHART, copy_without_dependencies
-from deploy.cluster import run_program, tools
+from deploy.cluster import env_with_tools, run_program
 
 SERVED = (Path(__file__).parent / "metrics.prom").read_text()
 NAME, NAMESPACE = "demo-data-collection", "streaming"
@@ -452,7 +452,7 @@ def rules_of(folder: Path, *settings: str) -> dict[str, Any]:
         *show,
         *values,
     )
-    rules: dict[str, Any] = YAML(typ="safe").load(run_program(command, tools()))["spec"]
+    rules: dict[str, Any] = YAML(typ="safe").load(run_program(command, env_with_tools()))["spec"]
     (folder / "rules.yaml").write_text(json.dumps(rules))
     return rules
 
@@ -492,7 +492,7 @@ def run_rules(folder: Path, system: System, checks: Iterable[Check], minutes: fl
 
 
 def promtool(*arguments: str) -> str:
-    return run_program(("promtool", *arguments), tools(), seconds=120)
+    return run_program(("promtool", *arguments), env_with_tools(), seconds=120)
 
 
 def every_step(begins: float, ends: float) -> list[float]:

@@ -19,7 +19,7 @@ import pytest
 from deploy import pods, stubs
 from deploy.chart import copy_without_dependencies
 from deploy.cluster import Cluster, ClusterError, Object
-from deploy.release import JOBS, PROFILE, RELEASE, image_settings, settled
+from deploy.release import JOBS, LIGHT_VALUES, RELEASE, image_settings, is_stable
 from deploy.sql_client import database_uri
 from jobs.defaults import COLLECTION, DATABASE, REJECTED_TOPIC, TWEETS_TOPIC
 from jobs.documents import iso
@@ -57,7 +57,7 @@ class Release:
     def upgrade(self, *settings: str) -> None:
         """Install or upgrade with the images of this working tree. The feed's address holds a token, in a Secret."""
         self.secret("feed", url=FEED_ADDRESS)
-        values = (*PROFILE, *stubs.values(self.place.images), *image_settings(self.place.images))
+        values = (*LIGHT_VALUES, *stubs.values(self.place.images), *image_settings(self.place.images))
         own = ("--set", "metrics.enabled=true,collector.existingSecret=feed")
         more = (*own, *settings, "--wait", "--timeout=5m")
         self.helm("upgrade", "--install", RELEASE, str(self.chart), *values, *more)
@@ -77,7 +77,7 @@ class Release:
         return int(found["metadata"]["generation"])
 
     def settled(self, name: str) -> bool:
-        return settled({"status": self.job(name)})
+        return is_stable({"status": self.job(name)})
 
     def await_settled(self, seconds: float = RUNNING_SECONDS) -> None:
         def settled() -> bool:

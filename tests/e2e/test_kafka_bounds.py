@@ -13,7 +13,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from deploy.chart import CHART, copy_without_dependencies
-from deploy.cluster import Object, run_program, tools
+from deploy.cluster import Object, env_with_tools, run_program
 
 MIB = 1 << 20
 UNITS = {"Mi": MIB, "Gi": 1 << 30, "G": 10**9}
@@ -65,7 +65,7 @@ def chart(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def rendered(chart: Path, values: str, settings: Mapping[str, object]) -> list[Object]:
     options = [part for name, value in settings.items() for part in ("--set", f"{name}={value}")]
     command = ("helm", "template", "demo", str(chart), "--values", str(CHART / values), "--kube-version", "1.34.0")
-    return [each for each in YAML(typ="safe").load_all(run_program([*command, *options], tools())) if each]
+    return [each for each in YAML(typ="safe").load_all(run_program([*command, *options], env_with_tools())) if each]
 
 
 def of_kind(objects: list[Object], kind: str) -> list[dict[str, Any]]:

@@ -20,7 +20,7 @@ import pytest
 from deploy import stubs
 from deploy.chart import copy_without_dependencies
 from deploy.cluster import ClusterError
-from deploy.release import PROFILE, image_settings, ready, settled
+from deploy.release import LIGHT_VALUES, image_settings, is_stable, ready
 from tests.e2e.conftest import Place
 from tests.support.counting import assert_complete, numbers
 from tests.support.waiting import await_value
@@ -33,7 +33,8 @@ SIMULATOR, WATCHDOG, COLLECTOR = f"{NAME}-simulator", f"{NAME}-watchdog", f"{NAM
 TOPICS = ("flow", "flow.rejected")
 RATE = 20
 SETTINGS = (
-    *("aggregator.enabled=false", "worldometersStub.enabled=false", "mongodb.mode=external", "mongodb.existingSecret=none"),
+    *("aggregator.enabled=false", "worldometersStub.enabled=false"),
+    *("mongodb.mode=external", "mongodb.existingSecret=none"),
     *(f"kafka.topics.tweets.name={TOPICS[0]}", f"kafka.topics.rejected.name={TOPICS[1]}"),
     f"simulator.settings.SIMULATOR_RATE={RATE}",
 )
@@ -84,7 +85,7 @@ class Flow:
     def upgrade(self, *settings: str) -> None:
         """Install or upgrade, with these values over those of before, and wait until all is Ready."""
         self.settings = (*self.settings, *settings)
-        values = (*PROFILE, *stubs.values(self.place.images), *image_settings(self.place.images))
+        values = (*LIGHT_VALUES, *stubs.values(self.place.images), *image_settings(self.place.images))
         given = [part for setting in (*SETTINGS, *self.settings) for part in ("--set", setting)]
         self.helm("upgrade", "--install", RELEASE, str(self.chart), *values, *given, "--wait", "--timeout=5m")
 
@@ -92,7 +93,7 @@ class Flow:
         self.upgrade(*(f"watchdog.settings.{name}={value}" for name, value in settings.items()))
 
     def running(self) -> bool:
-        return settled(self.place.cluster.get("flinkdeployment", COLLECTOR, self.place.namespace))
+        return is_stable(self.place.cluster.get("flinkdeployment", COLLECTOR, self.place.namespace))
 
     def pods(self, component: str) -> list[dict[str, Any]]:
         """Those that are not being deleted."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from local.process import owned_processes, sweep
+from local.process import kill_leftovers, owned_processes
 from local.settings import REPOSITORY, Settings
 from tests.integration.conftest import free_ports, variables
 from tests.support.waiting import await_value
@@ -48,7 +48,7 @@ def test_it_cleans_up_after_a_killed_one_shows_documents_and_leaves_nothing(tmp_
         assert output.count(" posts  cases ") == 2, output
         assert owned_processes(tmp_path) == []
     finally:
-        sweep(tmp_path)
+        kill_leftovers(tmp_path)
 
 
 @pytest.mark.parametrize("parts", [1, 3, 5])
@@ -62,7 +62,7 @@ def test_ctrl_c_stops_it_all(tmp_path: Path, parts: int) -> None:
         assert running.returncode != 0
         assert owned_processes(tmp_path) == []
     finally:
-        sweep(tmp_path)
+        kill_leftovers(tmp_path)
 
 
 @pytest.mark.parametrize(

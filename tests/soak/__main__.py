@@ -30,7 +30,7 @@ from jobs.documents import iso
 from jobs.settings import SettingError
 from local.broker import read_topic
 from local.demo import interrupt
-from local.process import StackError, sweep, wait_until
+from local.process import StackError, kill_leftovers, wait_until
 from local.settings import read_settings
 from local.stack import Stack
 from tests.soak.faults import BROKER, PARTS, SIMULATOR, STORE, TASKMANAGER, WORKERS, Fault, schedule
@@ -109,7 +109,7 @@ def soak(stack: Stack, settings: SoakSettings) -> Result:
             catch_up(stack, injection, observation)
         except BaseException:
             stop.set()
-            sweep(stack.settings.state)  # what a fault waits for ends
+            kill_leftovers(stack.settings.state)  # what a fault waits for ends
             raise
         finally:
             write_samples(stack, observation.samples)

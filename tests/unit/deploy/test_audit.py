@@ -59,7 +59,7 @@ class Kubectl:
     mongodb: dict[str, int] = field(default_factory=dict)
     target: Any = field(default_factory=lambda: SimpleNamespace(context="here"))
     environment: dict[str, str] = field(default_factory=dict)
-    told: list[str] = field(default_factory=list)
+    programs: list[str] = field(default_factory=list)
     pods: list[Object] = field(default_factory=list)
 
     def run(self, *arguments: str) -> str:
@@ -70,7 +70,7 @@ class Kubectl:
         return self.found if kind == "flinkdeployment" else next(iter(self.pods), None)
 
     def program(self, *command: str, **_: float) -> str:
-        self.told.append(" ".join(command[:2]))
+        self.programs.append(" ".join(command[:2]))
         if command[1] == "get" and "--all" in command:
             return json.dumps({"mongodb": self.mongodb})
         if command[1] == "get":
@@ -105,10 +105,10 @@ def test_on_a_cluster_its_status_is_the_pods(monkeypatch: pytest.MonkeyPatch, tm
         ran.append(command)
         return SimpleNamespace(returncode=1)
 
-    monkeypatch.setattr(audit, "load", lambda _, images: {each.name: "x" for each in images})
+    monkeypatch.setattr(audit, "build_and_load_images", lambda _, images: {each.name: "x" for each in images})
     monkeypatch.setattr(audit, "WORK", tmp_path)
     monkeypatch.setattr("subprocess.run", run)
     assert audit.on_cluster(cast("Cluster", kubectl), {}) == 1
     assert ran[0][:4] == ["kubectl", "--context", "here", "exec"]
     assert kubectl.pods == []
-    assert ("helm template" in kubectl.told) is not found
+    assert ("helm template" in kubectl.programs) is not found

@@ -1,8 +1,8 @@
-"""Which cluster is used, and that none is touched unasked."""
+"""Which cluster is selected, and that no other cluster is used without its name."""
 
 import pytest
 
-from deploy.cluster import Cluster, ClusterError, Target, choose
+from deploy.cluster import Cluster, ClusterError, Target, select_target
 
 CONTEXTS = ["kind-dev", "minikube", "production"]
 
@@ -19,18 +19,18 @@ CONTEXTS = ["kind-dev", "minikube", "production"]
         ("kind-dev", "", "localhost:5001", Target("kind-dev", "localhost:5001")),
     ],
 )
-def test_choose(named: str, current: str, registry: str, target: Target | None) -> None:
-    assert choose(named, current, CONTEXTS, registry) == target
+def test_select_target(named: str, current: str, registry: str, target: Target | None) -> None:
+    assert select_target(named, current, CONTEXTS, registry) == target
 
 
 def test_an_unknown_context_is_refused() -> None:
     with pytest.raises(ClusterError, match=r"CONTEXT='staging': the kubeconfig has no such context .*production"):
-        choose("staging", "kind-dev", CONTEXTS, "")
+        select_target("staging", "kind-dev", CONTEXTS, "")
 
 
 def test_a_remote_cluster_needs_a_registry() -> None:
-    with pytest.raises(ClusterError, match=r"say from which registry .*IMAGE_REGISTRY="):
-        choose("production", "", CONTEXTS, "")
+    with pytest.raises(ClusterError, match=r"set the registry from which .*IMAGE_REGISTRY="):
+        select_target("production", "", CONTEXTS, "")
 
 
 def test_name_of_a_kind_cluster() -> None:

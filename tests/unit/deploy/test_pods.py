@@ -1,4 +1,4 @@
-"""The objects that the project builds itself hold what PodSecurity `restricted` asks for."""
+"""The objects that the project builds meet the Pod Security Standard `restricted`."""
 
 from deploy import pods
 
@@ -38,4 +38,4 @@ def test_service_finds_the_pod() -> None:
 def test_namespace() -> None:
     labels = pods.namespace("n")["metadata"]["labels"]
     assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
-    assert pods.OURS in labels
+    assert pods.MANAGED_NAMESPACE_LABEL in labels

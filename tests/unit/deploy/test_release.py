@@ -1,4 +1,4 @@
-"""How a release is told about its images, and how its state is read."""
+"""The values for a release's images, and how its state is read."""
 
 from pathlib import Path
 from typing import Any
@@ -6,18 +6,18 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from deploy.release import PROFILE, image_settings, ready, separated, settled, told
+from deploy.release import LIGHT_VALUES, image_settings, is_stable, ready, split_documents, status_line
 
 
 @pytest.mark.parametrize("between", ["", "---\n", "# a comment\n", "---\n# a comment\n"])
-def test_separated(between: str) -> None:
+def test_split_documents(between: str) -> None:
     kind = "apiVersion: v1\nspec:\n  apiVersion: {type: string}\n"
-    documents = YAML(typ="safe").load_all(separated(f"{between}{kind}{between}{kind}"))
+    documents = YAML(typ="safe").load_all(split_documents(f"{between}{kind}{between}{kind}"))
     assert [each["apiVersion"] for each in documents if each] == ["v1", "v1"]
 
 
-def test_nothing_is_separated_into_nothing() -> None:
-    assert separated("") == ""
+def test_nothing_is_split_into_nothing() -> None:
+    assert split_documents("") == ""
 
 
 def test_image_settings() -> None:
@@ -40,19 +40,19 @@ def test_image_settings() -> None:
         ({}, False),
     ],
 )
-def test_settled(status: dict[str, Any], expected: bool) -> None:
-    assert settled({"status": status}) is expected
+def test_is_stable(status: dict[str, Any], expected: bool) -> None:
+    assert is_stable({"status": status}) is expected
 
 
-def test_a_job_that_is_not_there_is_not_settled() -> None:
-    assert not settled(None)
-    assert told(None) == ""
+def test_a_job_that_does_not_exist_is_not_stable() -> None:
+    assert not is_stable(None)
+    assert status_line(None) == ""
 
 
-def test_told_names_the_error() -> None:
+def test_the_status_line_has_the_error() -> None:
     status = {"jobManagerDeploymentStatus": "ERROR", "jobStatus": {"state": "FAILED"}, "error": "x" * 1000}
-    assert told({"status": status}).startswith("ERROR, FAILED, xxx")
-    assert len(told({"status": status})) < 350
+    assert status_line({"status": status}).startswith("ERROR, FAILED, xxx")
+    assert len(status_line({"status": status})) < 350
 
 
 @pytest.mark.parametrize(
@@ -71,5 +71,5 @@ def test_ready(kind: str, status: dict[str, Any], expected: bool) -> None:
     assert ready({"kind": kind, "spec": {"replicas": 1}, "status": status}) is expected
 
 
-def test_profile_is_there() -> None:
-    assert Path(PROFILE[1]).is_file()
+def test_the_light_values_exist() -> None:
+    assert Path(LIGHT_VALUES[1]).is_file()

@@ -1,4 +1,4 @@
-"""The manifests of the stand-ins, with the images that the cluster has."""
+"""The manifests of the stubs, with the images' references in the cluster."""
 
 import pytest
 

@@ -13,8 +13,8 @@ from images.build import (
     BuildError,
     Image,
     choose_engine,
-    content,
-    copied,
+    content_hash,
+    copied_paths,
     in_registry,
     last_step,
     main,
@@ -51,7 +51,7 @@ def test_first_engine_that_answers(there: tuple[str, ...], chosen: str) -> None:
     assert choose_engine(answering(*there)).name == chosen  # type: ignore[arg-type]
 
 
-def test_docker_whose_daemon_is_down_is_passed_over() -> None:
+def test_docker_whose_daemon_is_down_is_skipped() -> None:
     assert choose_engine(lambda command: int(command[0] == "docker")).name == "podman"
 
 
@@ -61,7 +61,7 @@ def test_no_engine() -> None:
 
 
 def test_copied() -> None:
-    assert copied(DOCKERFILE) == ["one.sh", "two/", "a", "b", "jobs"]
+    assert copied_paths(DOCKERFILE) == ["one.sh", "two/", "a", "b", "jobs"]
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def context(tmp_path: Path) -> Path:
 
 
 def digest(context: Path) -> str:
-    return content(context / "Dockerfile", "1", context)
+    return content_hash(context / "Dockerfile", "1", context)
 
 
 def test_content_is_the_same_for_the_same_files(context: Path) -> None:
@@ -106,7 +106,7 @@ def test_content_changes_with_what_is_copied(context: Path, change: str) -> None
 
 
 def test_content_changes_with_the_version(context: Path) -> None:
-    assert content(context / "Dockerfile", "2", context) != digest(context)
+    assert content_hash(context / "Dockerfile", "2", context) != digest(context)
 
 
 def test_a_copied_path_that_is_missing_is_named(context: Path) -> None:
@@ -176,7 +176,7 @@ def test_push_as(monkeypatch: pytest.MonkeyPatch, engine: str, target: str, comm
     assert run == [command.format(image=image.reference(), target=target) for command in commands]
 
 
-def test_what_is_pushed_has_the_tag_for_which_the_chart_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_pushed_has_the_tag_that_the_chart_uses(monkeypatch: pytest.MonkeyPatch) -> None:
     run: list[str] = []
     monkeypatch.setattr(build, "_run", lambda *command: run.append(command[-1]))
     monkeypatch.setattr(build, "build", lambda *_: None)

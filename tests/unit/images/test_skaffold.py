@@ -1,4 +1,4 @@
-"""skaffold.yaml and k8s/ name what is there: the images, the chart and its values, the release, the services."""
+"""skaffold.yaml and k8s/ name things that exist: the images, the chart and its values, the release, the services."""
 
 import json
 import re
@@ -10,9 +10,9 @@ from ruamel.yaml import YAML
 
 from deploy import pods
 from deploy.chart import CHART
-from deploy.release import JOBS, NAMESPACE, PROFILE, RELEASE
+from deploy.release import JOBS, LIGHT_VALUES, NAMESPACE, RELEASE
 from deploy.stubs import FOR_SKAFFOLD, VALUES
-from images.build import PROJECT, REPOSITORY, copied
+from images.build import PROJECT, REPOSITORY, copied_paths
 
 FIRST, MAIN = YAML(typ="safe").load_all(REPOSITORY / "skaffold.yaml")
 BUILDAH = MAIN["profiles"][0]
@@ -49,7 +49,7 @@ def test_what_a_dockerfile_copies_is_watched(artifact: dict[str, Any]) -> None:
     folder = artifact["image"].removeprefix(f"{PROJECT}/")
     assert artifact["custom"]["buildCommand"].endswith(f' --push-as "$IMAGE" {folder}')
     own = f"images/{folder}"
-    sources = {path for path in copied((REPOSITORY / own / "Dockerfile").read_text()) if not path.startswith(own)}
+    sources = {path for path in copied_paths((REPOSITORY / own / "Dockerfile").read_text()) if not path.startswith(own)}
     watched = [Path(path) for path in artifact["custom"]["dependencies"]["paths"]]
     assert Path(own) in watched
     assert all(any(Path(path).is_relative_to(each) for each in watched) for path in sources)
@@ -59,8 +59,8 @@ def test_what_a_dockerfile_copies_is_watched(artifact: dict[str, Any]) -> None:
 def test_the_release_is_that_of_the_make_targets() -> None:
     assert (HELM_RELEASE["name"], HELM_RELEASE["namespace"]) == (RELEASE, NAMESPACE)
     assert REPOSITORY / HELM_RELEASE["chartPath"] == CHART
-    assert [str(REPOSITORY / file) for file in HELM_RELEASE["valuesFiles"]] == [PROFILE[1]]
-    assert Path(PROFILE[1]).is_file()
+    assert [str(REPOSITORY / file) for file in HELM_RELEASE["valuesFiles"]] == [LIGHT_VALUES[1]]
+    assert Path(LIGHT_VALUES[1]).is_file()
 
 
 def test_the_namespace_is_that_of_the_make_targets() -> None:
@@ -85,7 +85,7 @@ def test_a_tag_may_have_a_digest() -> None:
     assert not re.fullmatch(pattern, "a@")
 
 
-def test_the_buildah_profile_installs_what_the_stand_ins_leave() -> None:
+def test_the_buildah_profile_installs_the_chart_beside_the_stubs() -> None:
     patched = [REPOSITORY / patch["value"] for patch in BUILDAH["patches"] if isinstance(patch["value"], str)]
     assert patched == [FOR_SKAFFOLD / CHART.name, VALUES, FOR_SKAFFOLD / "values.yaml"]
 

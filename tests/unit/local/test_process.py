@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from local.process import Program, StackError, owned_environment, owned_processes, sweep, wait_until
+from local.process import Program, StackError, kill_leftovers, owned_environment, owned_processes, wait_until
 from tests.support.waiting import await_value
 
 SLEEPER = "import time; print('up', flush=True); time.sleep(600)"
@@ -19,7 +19,7 @@ PARENT = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {SLEE
 @pytest.fixture
 def owner(tmp_path: Path) -> Iterator[Path]:
     yield tmp_path
-    sweep(tmp_path)
+    kill_leftovers(tmp_path)
 
 
 def program(owner: Path, code: str) -> Program:
@@ -48,7 +48,7 @@ def test_kill_ends_only_the_program_itself(owner: Path) -> None:
 
 def test_sweep_finds_what_another_stack_of_the_same_folder_left_and_nothing_else(owner: Path, tmp_path: Path) -> None:
     left, other = program(owner, PARENT), program(tmp_path / "other", SLEEPER)
-    assert sweep(owner) == 2
+    assert kill_leftovers(owner) == 2
     assert not psutil.pid_exists(left.pid) or not left.alive()
     assert other.alive()
     other.stop()

@@ -8,7 +8,7 @@ import pytest
 from jobs.settings import read_aggregator_settings
 from local.process import StackError
 from local.settings import Settings
-from local.stack import Stack, own, write_secret
+from local.stack import Stack, claim_state_folder, write_secret
 from tests.integration.conftest import free_ports
 
 URI = "mongodb://me:s3cret@host"
@@ -38,7 +38,7 @@ def test_a_state_folder_with_files_of_somebody_else_is_refused_and_left_as_it_is
 
 def test_a_state_folder_is_taken_when_nothing_in_it_would_be_replaced(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
-    own(tmp_path)
+    claim_state_folder(tmp_path)
     (tmp_path / "run").mkdir()
-    own(tmp_path)  # its own by now
+    claim_state_folder(tmp_path)  # its own by now
     assert (tmp_path / "notes.txt").read_text() == "mine"
