@@ -2,19 +2,19 @@
 
 from collections.abc import Iterator, Sequence
 
-# What an element of a BSON array needs at most beside its UTF-8 text: type, index, length, two zeros.
+# The most bytes of an element of a BSON array in addition to its UTF-8 text: type, index, length, two zeros.
 # Source: https://bsonspec.org/spec.html
 ELEMENT_BYTES = 16
-# What a character needs at most.
+# The most bytes of a character.
 UTF_8_BYTES = 4
 
 
 def split(texts: Sequence[str], max_bytes: int) -> Iterator[tuple[int, list[str]]]:
     """Yield (number, texts) of chunks whose texts need at most `max_bytes` in a document, numbered from 0.
 
-    Texts that fit into one chunk keep their order. Else they are sorted, so that the same window is cut at the same
-    places whatever order its posts came in: a replay then replaces every chunk. A single text over the limit is a chunk
-    of its own.
+    Texts that fit into one chunk keep their order. Otherwise they are sorted: then the same window is always split at
+    the same places, whatever the order of its posts, and a replay replaces every chunk. A single text over the limit is
+    a chunk of its own.
     """
     at_most = sum(map(len, texts)) * UTF_8_BYTES + len(texts) * ELEMENT_BYTES
     if at_most <= max_bytes or sum(map(needed_bytes, texts)) <= max_bytes:

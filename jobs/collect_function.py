@@ -1,4 +1,4 @@
-"""The Flink function of the collector: it drains each shard's WebSocket and keeps its position in keyed state."""
+"""The Flink function of the collector: emits the batches of each shard and keeps its position in keyed state."""
 
 import gc
 import logging
@@ -22,23 +22,25 @@ from jobs.transactional_ids import TransactionalIds
 
 log = logging.getLogger(__name__)
 
-# A timer emits batches for at most this time, even when more are queued: checkpoint barriers wait for it.
+# A timer emits batches for at most this time, even if more are queued: checkpoint barriers wait for it.
 DRAIN_SECONDS = 0.1
 TIMER_INTERVAL_MS = 10
-# Python's garbage collector searches for cycles after this number of new objects, instead of 700. Frames and records
-# have no cycles, but each search visits everything in the buffer, which took a seventh of the worker's time.
+# Python's garbage collector searches for cycles after so many new objects, instead of 700. Frames and records have no
+# cycles, but each search visits everything in the buffer. That took a seventh of the worker's time.
 CYCLE_SEARCH_OBJECTS = 20_000
 
-# Each record is its key, a tab and its value. Neither contains a tab, and a nested row costs Python twice as much.
+# Each record is its key, a tab and its value. Neither contains a tab. A nested row would cost Python twice as much.
 RECORDS = Types.LIST(Types.STRING())
 BATCHES = Types.ROW_NAMED(["topic", "records"], [Types.STRING(), RECORDS])
 
 
 class CollectFunction(KeyedProcessFunction):  # type: ignore[misc]
-    """Drains one shard's WebSocket on a timer, and keeps its position in keyed state.
+    """Emits the batches of each shard on a timer, and keeps the shard's position in keyed state.
 
-    An endless source function would starve checkpoints: PyFlink 1.20 lets Python run only when a row or a timer comes.
-    partitions: their number when the job was submitted.
+    An endless source function would starve checkpoints: PyFlink 1.20 runs Python only for a row or a timer.
+
+    shards: by Flink key.
+    partitions: the number of partitions of the topic when the job was submitted.
     """
 
     def __init__(
@@ -53,7 +55,7 @@ class CollectFunction(KeyedProcessFunction):  # type: ignore[misc]
         self._state = runtime_context.get_state(ValueStateDescriptor("progress", Types.PICKLED_BYTE_ARRAY()))
         self._metrics = runtime_context.get_metrics_group()
         self._workers: dict[int, ShardWorker] = {}
-        gc.freeze()  # what is loaded by now stays, and need not be visited again
+        gc.freeze()  # the collector no longer visits the objects that exist now: they stay anyway
         gc.set_threshold(CYCLE_SEARCH_OBJECTS)
 
     def process_element(self, value: Row, ctx: KeyedProcessFunction.Context) -> None:  # noqa: ARG002
@@ -62,7 +64,7 @@ class CollectFunction(KeyedProcessFunction):  # type: ignore[misc]
             shard, settings = self._shards[key], self._settings
             password = read_files(settings.security)
             state = self._state.value()
-            if state is None:  # there is nothing of an earlier run that this one could commit
+            if state is None:  # without state, this run cannot commit transactions of an earlier run
                 abort_transactions_patiently(settings, password, self._transactions)
             restored = restored_progress(state, shard)
             progress = restored or first_progress(settings, shard, password)
@@ -76,7 +78,7 @@ class CollectFunction(KeyedProcessFunction):  # type: ignore[misc]
     def on_timer(self, timestamp: int, ctx: KeyedProcessFunction.OnTimerContext) -> Iterator[Row]:
         worker = self._workers.get(ctx.get_current_key())
         if worker is None or timestamp != worker.next_timer:
-            return  # a timer of the state: the next tick opens the connection and starts the only chain of timers
+            return  # a timer of restored state; the next tick opens the connection and starts the only chain of timers
         end = time.monotonic() + DRAIN_SECONDS
         progress = None
         while (taken := worker.next_batch()) is not None:
@@ -100,33 +102,34 @@ class CollectFunction(KeyedProcessFunction):  # type: ignore[misc]
 
 
 def restored_progress(state: tuple[Any, ...] | None, shard: Shard) -> FeedState | None:
-    """What Flink's state says; None without state. Raises RuntimeError when it belongs to another parallelism."""
+    """The FeedState in Flink's state; None without one. Raises RuntimeError for a state of another parallelism."""
     if state is None:
         return None
     of, *progress = state
     if of != shard.of:
         raise RuntimeError(
-            f"the state was written by {of} shards, now there are {shard.of}: go on with {of}, or without state"
+            f"the state was written by {of} shards, now there are {shard.of}: "
+            f"set the parallelism to {of}, or start without state"
         )
     if len(progress) != len(FeedState._fields):
-        log.warning("the state is of an earlier version of the collector: going on where the topic ends")
+        log.warning("the state is of an earlier version of the collector: resuming from the end of the topic")
         return None
     return FeedState(*progress)
 
 
 def first_progress(settings: CollectorSettings, shard: Shard, password: str) -> FeedState:
-    """Where a collector without state begins: after the newest position that the topic holds."""
+    """The FeedState of a collector without state: it resumes from the newest position in the topic."""
     feed = make_feed(settings.feed, str)
     if not feed.resumable:
         return FeedState()
-    # What a feed may send twice has to be known: ids of twice its overlap (microseconds).
+    # The ids of posts that the feed may send twice: those within twice its overlap (microseconds).
     look_back_ms = 2 * feed.replay_overlap // 1000
     values = newest_values_patiently(settings, password, look_back_ms)
     return progress_from(values, feed, shard) or FeedState()
 
 
 def as_rows(batch: Batch, settings: CollectorSettings) -> Iterator[Row]:
-    """A row for each topic that gets records."""
+    """One row for each topic that gets records."""
     for topic, records in ((settings.topic, batch.posts), (settings.rejected_topic, batch.rejected)):
         if records:
             yield Row(topic, ["\t".join(record) for record in records])

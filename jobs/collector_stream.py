@@ -17,10 +17,10 @@ from jobs.kafka_topic import count_partitions_patiently
 from jobs.settings import CollectorSettings, read_collector_settings
 from jobs.transactional_ids import TransactionalIds
 
-MAX_PARALLELISM = 128  # of key groups: Flink's own default, set here because the shards' keys depend on it
+MAX_PARALLELISM = 128  # key groups: Flink's default, set here because the shards' keys depend on it
 OPTIONS = {
     "pipeline.name": "collector_stream",
-    # Records leave Python at once, and a checkpoint barrier never waits for a bundle to fill.
+    # Records leave Python at once, and a checkpoint barrier never waits until a bundle is full.
     "python.fn-execution.bundle.size": "1",
     # No operator here keeps a row after it has emitted it.
     "pipeline.object-reuse": "true",
@@ -54,7 +54,7 @@ def main() -> None:
 
 
 def sql_values(settings: CollectorSettings, shards: int, transactions: str) -> dict[str, object]:
-    """What the placeholders of collector.sql stand for. transactions: the prefix of the transactional ids."""
+    """The values of the placeholders in collector.sql. transactions: prefix of the transactional ids."""
     return {
         "ticks_per_second": str(2 * shards),
         "last_shard": str(shards - 1),
@@ -66,7 +66,7 @@ def sql_values(settings: CollectorSettings, shards: int, transactions: str) -> d
 
 
 def shard_keys(count: int) -> list[int]:
-    """A key for each shard, chosen so that each shard runs in a subtask of its own."""
+    """A Flink key for each shard, chosen so that each shard runs in a subtask of its own."""
     assignment = get_gateway().jvm.org.apache.flink.runtime.state.KeyGroupRangeAssignment
     keys: dict[int, int] = {}
     for key in itertools.count():

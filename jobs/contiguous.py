@@ -1,4 +1,4 @@
-"""The order of a feed whose posts are numbered without gaps: a gap means loss. No I/O."""
+"""The order policy of a feed whose posts are numbered without gaps: a missing number means a lost post. No I/O."""
 
 from typing import NamedTuple
 
@@ -8,7 +8,7 @@ from jobs.records import FeedState, Frame
 
 
 class Held(NamedTuple):
-    """A frame with an unexpected number. rejected: how many frames were rejected between the last one and this."""
+    """A frame with an unexpected number. rejected: frames that were rejected between the last accepted one and this."""
 
     post: Post
     at: Position
@@ -17,7 +17,7 @@ class Held(NamedTuple):
 
 
 class EarlierShard(NamedTuple):
-    """A shard of an earlier division: its numbers, those modulo `of` that are `number`, are known up to `position`."""
+    """A shard of an earlier parallelism: its numbers (modulo `of` they are `number`) are known up to `position`."""
 
     position: int
     number: int
@@ -30,8 +30,9 @@ class EarlierShard(NamedTuple):
 class ContiguousOrder:
     """The order of one shard's numbers.
 
-    A single number may be wrong. So a frame with an unexpected number is held until the next one shows which of both
-    is right; and what was accepted without a successor is unproven: a lower number behind it shows that it was wrong.
+    A single number may be wrong. So a frame with an unexpected number is held until the next frame shows which of the
+    two is right. A number that was accepted without a successor is unproven: a lower number behind it shows that it was
+    wrong.
     """
 
     def __init__(self, shard: Shard, progress: FeedState) -> None:
@@ -56,7 +57,7 @@ class ContiguousOrder:
         return tuple((shard.position, f"{shard.number}/{shard.of}") for shard in self._earlier)
 
     def on_subscribed(self, resumed: bool) -> None:
-        if self._held is not None:  # it is sent again, and then it is to be believed
+        if self._held is not None:  # the feed sends it again; its second occurrence is accepted
             self._suspect = self._held.at
         self._held = None
         self._rejected = 0
@@ -66,7 +67,7 @@ class ContiguousOrder:
 
     def place(self, event: Post | Ignored, frame: Frame, newest: int) -> list[Step]:
         if not isinstance(event, Post) or event.position is None:
-            return []  # no contiguous feed sends any
+            return []  # a contiguous feed sends no such event
         at = Position(event.position, event.numbering)
         steps: list[Step] = []
         if at.number % self._shard.of != self._shard.number:
@@ -84,7 +85,7 @@ class ContiguousOrder:
         self.next = NO_NUMBER
 
     def skip(self, why: str) -> int | None:  # noqa: ARG002
-        """Its number is the next one, unless nobody can know which that is."""
+        """Skip the next number. None: the number is unknown, or another shard has collected it already."""
         if self.position is None or self._held is not None or self._live:
             return None
         number = self.position = self._following(self.position)
@@ -96,7 +97,7 @@ class ContiguousOrder:
         pass
 
     def _settle(self) -> None:
-        """Let the next number through without a thought, unless there is something to think about."""
+        """Set `next`: the number of the fast path, or NO_NUMBER while anything has to be checked."""
         last = self.position
         if last is not None and self._earlier:
             self._earlier = [shard for shard in self._earlier if shard.position > last]
@@ -108,7 +109,7 @@ class ContiguousOrder:
         return last + 1 + (self._shard.number - last - 1) % self.step
 
     def _resolve(self, held: Held, at: Position, frame: Frame, known: bool, steps: list[Step]) -> bool:
-        """Decide on the held frame now that another one has come; False when that one says nothing about it."""
+        """Accept or reject the held frame after the next one. False: the next one says nothing about the held frame."""
         if known or (at == held.at and frame.data == held.frame.data):
             self._drop(at, steps)
             return False
@@ -117,7 +118,7 @@ class ContiguousOrder:
         goes_on |= backwards and at.numbering == self.numbering and not self._is_behind(at)
         self._held = None
         if at.numbering == held.at.numbering and at.number > held.at.number and not goes_on:
-            # It counts as having come now: the clock may have been set back meanwhile.
+            # Its time of arrival becomes now, because the clock may have been set back.
             held_frame = held.frame._replace(received=frame.received)
             steps += self._gap(held.post, held.at, held_frame, held.rejected)
             self._accept(held.post, held.at, held_frame, steps)
@@ -129,7 +130,7 @@ class ContiguousOrder:
         return True
 
     def _judge(self, post: Post, at: Position, frame: Frame, known: bool, steps: list[Step]) -> None:
-        """Accept the frame, drop it as known, or hold it."""
+        """Accept the frame, drop it as a duplicate, or hold it."""
         believed = at == self._suspect
         continues = at.numbering == self.numbering and not self._is_behind(at)
         if self.position is None:
@@ -148,7 +149,7 @@ class ContiguousOrder:
             self._rejected = 0
 
     def _drop(self, at: Position, steps: list[Step]) -> None:
-        """A frame that was sent before; what was rejected in front of it was so, too."""
+        """Drop a duplicate. The frames that were rejected before it were duplicates, too."""
         self._rejected = 0
         steps.append(Duplicate(at.number))
 
@@ -167,16 +168,16 @@ class ContiguousOrder:
         return any(shard.knows(number) for shard in self._earlier)
 
     def _goes_back(self, post: Post, frame: Frame, newest: int) -> bool:
-        """Whether a low number may be a new post's, and not one that is sent again.
+        """Whether a low number belongs to a new post and not to a duplicate.
 
-        An unproven position was wrong when a lower number comes. A feed whose numberings have no names can begin a
-        new one: in a live answer a new stamp shows it, where the same post from a slower clock has an old one.
+        A lower number shows that an unproven position was wrong. A feed whose numberings have no names can begin a new
+        numbering. In a live answer a newer stamp shows that: a duplicate from a slower clock has an old stamp.
         """
         renumbered = self._live and not self.numbering and newest < post.timestamp <= frame.received
         return post.position != self.position and (self._unproven or renumbered)
 
     def _missing(self, number: int) -> int:
-        """How many of the shard's numbers between the last one and `number` are not known."""
+        """How many of the shard's numbers between the last one and `number` are missing."""
         first = self._following(self.position or 0)
         missing = (number - first) // self.step
         if self._earlier:
@@ -185,7 +186,7 @@ class ContiguousOrder:
         return missing
 
     def _gap(self, post: Post, at: Position, frame: Frame, rejected: int) -> list[Step]:
-        """The gap in front of that frame, if there is one."""
+        """The gap before that frame, if there is one."""
         first, until = (self.position or 0) + 1, min(post.timestamp, frame.received)
         if at.numbering != self.numbering:
             why = f"the feed has another numbering now, {at.numbering or 'without a name'}"

@@ -1,4 +1,4 @@
-"""The documents of a window, and what their keys say about it. No I/O."""
+"""The MongoDB documents of a window, and their keys. No I/O."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -14,25 +14,28 @@ MAX_WINDOW_SECONDS = 3_600
 
 
 def iso(seconds: float) -> str:
-    """Seconds since 1970 UTC as ISO 8601, whole seconds, as the documents have it: `2026-11-24T08:00:00Z`."""
+    """Seconds since 1970 UTC as ISO 8601 in whole seconds, the format of the documents: `2026-11-24T08:00:00Z`."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def unix(timestamp: str) -> int:
-    """Seconds since 1970 UTC of such a timestamp. Raises ValueError."""
+    """Seconds since 1970 UTC of a timestamp in the format of `iso`. Raises ValueError."""
     return int(datetime.strptime(timestamp, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC).timestamp())
 
 
 def document_key(topic: str, start: str, end: str, chunk: int) -> str:
-    """The `hash` of a document: SHA-256 in hex. start, end: of the window, ISO 8601."""
+    """The `hash` of a document: SHA-256 in hex of topic, window and chunk. start, end: of the window, ISO 8601."""
     return hashlib.sha256(f"{topic}/{start}/{end}/{chunk}".encode()).hexdigest()
 
 
 def window_documents(
     topic: str, start: str, end: str, texts: Sequence[str], counters: Counters | None, max_bytes: int
 ) -> list[dict[str, Any]]:
-    """The documents of one window, with the columns of twitter_table.sql: one, or several chunks where its texts need
-    more than `max_bytes` in one. start, end: of the window, ISO 8601. The counters are NULL where there are none."""
+    """The documents of one window, with the columns of twitter_table.sql.
+
+    One document, or several chunks if the texts need more than `max_bytes`. start, end: of the window, ISO 8601.
+    Without counters, their columns are NULL.
+    """
     values = counters or Counters(*[None] * len(Counters._fields))
     columns = {name: None if value is None else Int64(value) for name, value in values._asdict().items()}
     return [
@@ -42,9 +45,10 @@ def window_documents(
 
 
 def window_seconds_of(key: str, topic: str, end: str, numbers: Iterable[int] = range(8)) -> int | None:
-    """The length of the window to which a document belongs, found by trying; None when it is no document of the topic.
+    """The length in seconds of the window to which a document belongs; None if it is not a document of the topic.
 
-    Raises ValueError when `end` is no such timestamp.
+    Tries each length up to MAX_WINDOW_SECONDS. numbers: the chunks to try. Raises ValueError if `end` is not a timestamp
+    in the format of `iso`.
     """
     end_seconds = unix(end)
     for seconds in range(1, MAX_WINDOW_SECONDS + 1):

@@ -209,7 +209,7 @@ def make_feed(kind: str, new_id: Callable[[], str]) -> Feed:
 def read_object(text: str) -> dict[str, object] | Rejection:
     """The JSON object in `text`."""
     try:
-        # Two thirds of the time of `json.loads`, which parses the text only if white space surrounds the object.
+        # Takes two thirds of the time of `json.loads`, which handles all other texts, such as surrounding white space.
         value, end = decode(text) if text.startswith("{") else (None, -1)
         if end != len(text):
             value = json.loads(text)

@@ -1,4 +1,4 @@
-"""What both jobs' entry points do: fail in one clear line, define their tables, submit their inserts as one job."""
+"""The steps that both jobs' entry points share: setting errors, tables, and the submission of the inserts."""
 
 import contextlib
 import sys
@@ -12,19 +12,18 @@ if TYPE_CHECKING:
     from pyflink.table import StreamTableEnvironment
 
 
-# Kafka aborts a transaction that is open for longer. It is the most that a broker allows by default
-# (transaction.max.timeout.ms).
+# Kafka aborts a transaction that is open for longer. This is the broker's default maximum (transaction.max.timeout.ms).
 TRANSACTION_TIMEOUT_MS = 900_000
 
 
 def new_run() -> str:
-    """A name for this submission of a job."""
+    """A new random name for this submission of a job."""
     return uuid.uuid4().hex[:8]
 
 
 @contextlib.contextmanager
 def exit_on_setting_error() -> Iterator[None]:
-    """Turn a wrong setting into one line and exit status 2."""
+    """On a SettingError, write one line to stderr and exit with status 2."""
     try:
         yield
     except SettingError as error:
@@ -33,7 +32,7 @@ def exit_on_setting_error() -> Iterator[None]:
 
 
 def create_tables(tables: "StreamTableEnvironment", statements: Sequence[str]) -> None:
-    """Run what defines tables and views, in order."""
+    """Execute all statements except the inserts, in order."""
     for statement in statements:
         if not is_insert(statement):
             tables.execute_sql(statement)

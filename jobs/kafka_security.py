@@ -1,6 +1,7 @@
-"""What Kafka's clients are told about security: Flink's tables only where the password lies, kafka-python the password.
+"""The security options of Kafka's clients. Imports no client and no Flink.
 
-No client and no Flink here."""
+Flink's tables get a reference to the file of the password, kafka-python gets the password itself.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,11 @@ PROVIDER = "org.apache.kafka.common.config.provider.DirectoryConfigProvider"
 
 
 def connector_options(bootstrap_servers: str, security: KafkaSecurity) -> dict[str, str]:
-    """The options of each table in Kafka. Whoever sees a job sees these, so they only refer to the password: each Java
-    client reads the file itself, wherever it is started (KIP-421)."""
+    """The options of each Flink table in Kafka.
+
+    Everyone who can see a job can see them. So they only refer to the password: each Java client reads the file where
+    it runs (KIP-421).
+    """
     options = {"bootstrap.servers": bootstrap_servers, "security.protocol": security.protocol}
     if security.ca_file:
         options |= {"ssl.truststore.type": "PEM", "ssl.truststore.location": security.ca_file}
@@ -31,7 +35,7 @@ def connector_options(bootstrap_servers: str, security: KafkaSecurity) -> dict[s
 
 
 def client_options(security: KafkaSecurity, password: str) -> dict[str, Any]:
-    """The same for a client of kafka-python."""
+    """The options of a kafka-python client, without the brokers' addresses."""
     options: dict[str, Any] = {"security_protocol": security.protocol, "ssl_cafile": security.ca_file}
     if security.username:
         options |= {
@@ -43,13 +47,13 @@ def client_options(security: KafkaSecurity, password: str) -> dict[str, Any]:
 
 
 def read_files(security: KafkaSecurity) -> str:
-    """The password, "" where none is needed. Raises SettingError for a file that Kafka's clients could not use."""
+    """The password, "" if none is needed. Raises SettingError for a file that Kafka's clients cannot use."""
     if security.ca_file:
         check_certificates("KAFKA_CA_FILE", security.ca_file)
     if not security.password_file:
         return ""
     password = read_text("KAFKA_PASSWORD_FILE", security.password_file)
-    # The Java clients put the file's whole content between the quotes in `sasl.jaas.config`.
+    # The Java clients insert the complete content of the file between the quotes in `sasl.jaas.config`.
     if not password or not all(" " <= character <= "~" and character not in '"\\' for character in password):
         allowed = 'printable ASCII characters other than " and \\, without a line break at the end'
         raise SettingError(

@@ -1,4 +1,4 @@
-"""What the jobs ask Kafka about the topic of posts: its partitions, and the records at their ends."""
+"""Reads the number of partitions of the topic of posts, and the newest records in them."""
 
 import contextlib
 import logging
@@ -18,26 +18,26 @@ from jobs.settings import AggregatorSettings, CollectorSettings
 log = logging.getLogger(__name__)
 
 BOOTSTRAP_TIMEOUT_MS = 30_000
-# A broker that refuses a password closes the connection, and every other time kafka-python sees no more than that.
+# A broker that rejects a password closes the connection. In every other attempt kafka-python sees only that.
 RECONNECT_BACKOFF_MS = 500
-# How many offsets of each partition's end are read first. Every transaction ends with an offset that holds no record.
+# Offsets before the end of each partition that are read first. The last offset of a transaction holds no record.
 END_OFFSETS = 64
-# An open transaction of a dead collector hides what is behind it: without progress for so long, the end is reached.
+# An open transaction of a dead collector hides the records behind it. Without progress for so long, reading ends.
 STALLED_SECONDS = 3.0
 PARTITIONS_SECONDS = 1.0
 
 
 class NotReadyError(Exception):
-    """Kafka or the topic is not there for this user; the text says what is awaited and which settings name it."""
+    """Kafka or the topic is not available to this user. The text names what is missing, and its settings."""
 
 
 def count_partitions_patiently(
     settings: CollectorSettings | AggregatorSettings, sleep: Callable[[float], None] = time.sleep
 ) -> int:
-    """The number of partitions, however long Kafka, the topic or the user is not there; each failure is logged.
+    """The number of partitions. Waits until Kafka, the topic and the user are available, and logs each failure.
 
-    A job that gives up here is FAILED for good, although Kafka may only be restarting. Raises SettingError for a file
-    of the settings that cannot be used.
+    A job that fails here stays FAILED, although Kafka may only be restarting. Raises SettingError for a file that
+    cannot be used.
     """
     return patiently(
         lambda: count_partitions(settings, read_files(settings.security)),
@@ -70,8 +70,10 @@ def count_partitions(settings: CollectorSettings | AggregatorSettings, password:
 
 
 def newest_values(settings: CollectorSettings, password: str, look_back_ms: int) -> list[bytes]:
-    """The values of the committed records at the end of each partition: at least the newest record, and all that Kafka
-    got within `look_back_ms` before it. Raises KafkaError."""
+    """The values of the committed records at the end of each partition. Raises KafkaError.
+
+    They are at least the newest record, and all records that Kafka got within `look_back_ms` before it.
+    """
     with contextlib.closing(consumer(settings, password, isolation_level="read_committed")) as client:
         numbers = client.partitions_for_topic(settings.topic) or ()
         return [
@@ -107,16 +109,16 @@ def read_from(client: KafkaConsumer, partition: TopicPartition, start: int, end:
 
 
 def newest_values_patiently(settings: CollectorSettings, password: str, look_back_ms: int) -> list[bytes]:
-    """The same, however long Kafka is away; each failure is logged."""
+    """The same as `newest_values`. Waits until Kafka is available, and logs each failure."""
     return patiently(
         lambda: newest_values(settings, password, look_back_ms),
         (KafkaError, OSError),
-        lambda error: f"Kafka at {settings.bootstrap_servers}, to read where the topic ends: {error!r}",
+        lambda error: f"Kafka at {settings.bootstrap_servers}, to read the end of the topic: {error!r}",
     )
 
 
 class Partitions:
-    """The number of partitions of the topic, kept up to date by a thread."""
+    """The number of partitions of the topic. A thread keeps `count` up to date."""
 
     def __init__(self, settings: CollectorSettings, password: str, count: int) -> None:
         self.count = count
@@ -131,7 +133,7 @@ class Partitions:
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            with contextlib.suppress(KafkaError, OSError):  # Kafka is away: the number is asked again
+            with contextlib.suppress(KafkaError, OSError):  # Kafka is unavailable: try again
                 self._watch()
             self._stopping.wait(RETRY_SECONDS)
 
@@ -145,7 +147,7 @@ class Partitions:
                 (found,) = client.describe_topics([settings.topic])
                 count = len(found["partitions"])
                 if count > self.count:  # 0 while the topic's leader is being elected
-                    log.info("topic %s has %d partitions now, and had %d", settings.topic, count, self.count)
+                    log.info("topic %s has %d partitions now, before it had %d", settings.topic, count, self.count)
                     self.count = count
 
 
@@ -160,7 +162,7 @@ def consumer(settings: CollectorSettings | AggregatorSettings, password: str, **
 
 @contextlib.contextmanager
 def retried_errors() -> Iterator[list[Exception]]:
-    """The errors for which kafka-python tries again, until it fails with a timeout: only its log names them."""
+    """Collects the errors that kafka-python retries until it fails with a timeout. Only its log names them."""
     errors: list[Exception] = []
 
     class Handler(logging.Handler):
@@ -177,6 +179,9 @@ def retried_errors() -> Iterator[list[Exception]]:
 
 
 def root_cause(errors: Sequence[Exception], otherwise: Exception) -> Exception:
-    """The newest error that says more than that time was over: with this, the last of several tries often ends."""
-    said = [error for error in errors if "timed out" not in str(error)]
-    return [otherwise, *errors, *said][-1]
+    """The newest error that is not a timeout, with which the last of several attempts often ends.
+
+    Without one: the newest of `errors`, or `otherwise`.
+    """
+    causes = [error for error in errors if "timed out" not in str(error)]
+    return [otherwise, *errors, *causes][-1]

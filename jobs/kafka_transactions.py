@@ -1,4 +1,4 @@
-"""Ends the transactions that a job has left open in Kafka when it lost its state."""
+"""Aborts the transactions that earlier runs of a job left open in Kafka."""
 
 import contextlib
 import logging
@@ -18,9 +18,9 @@ INIT_TIMEOUT_MS = 30_000
 
 
 def abort_transactions(settings: CollectorSettings, password: str, ids: TransactionalIds) -> list[str]:
-    """Abort the open transactions of earlier runs; returns their ids. Raises KafkaError.
+    """Abort the open transactions of earlier runs. Returns their ids. Raises KafkaError.
 
-    Readers of committed records wait behind an open transaction until Kafka itself aborts it, after minutes.
+    Readers of committed records wait behind an open transaction until Kafka aborts it at its timeout, after minutes.
     """
     options = {"bootstrap_servers": settings.bootstrap_servers, **client_options(settings.security, password)}
     with contextlib.closing(KafkaAdminClient(**options)) as admin:
@@ -28,7 +28,7 @@ def abort_transactions(settings: CollectorSettings, password: str, ids: Transact
     open_ids = [each.transactional_id for listed in by_broker.values() for each in listed]
     aborted = [name for name in open_ids if ids.is_of_an_earlier_run(name)]
     for name in aborted:
-        # A new producer with the same id aborts what the one before left open (KIP-98).
+        # A new producer with the same id aborts the transaction that the previous one left open (KIP-98).
         producer = KafkaProducer(transactional_id=name, max_block_ms=INIT_TIMEOUT_MS, **options)
         with contextlib.closing(producer):
             producer.init_transactions()
@@ -37,7 +37,7 @@ def abort_transactions(settings: CollectorSettings, password: str, ids: Transact
 
 
 def abort_transactions_patiently(settings: CollectorSettings, password: str, ids: TransactionalIds) -> None:
-    """The same, however long Kafka is away; each failure is logged."""
+    """The same as `abort_transactions`. Waits until Kafka is available, and logs each failure."""
     patiently(
         lambda: abort_transactions(settings, password, ids),
         (KafkaError, OSError),

@@ -1,4 +1,4 @@
-"""Which key lands in which partition of a topic."""
+"""Keys for the partitions of a topic."""
 
 import itertools
 
@@ -6,7 +6,7 @@ from kafka.partitioner.default import murmur2
 
 
 def keys_by_partition(count: int, prefix: str) -> list[str]:
-    """A key for each of `count` partitions, in their order, as Kafka's default partitioner places it."""
+    """A key for each of `count` partitions, in the order of the partitions, for Kafka's default partitioner."""
     keys: dict[int, str] = {}
     for number in itertools.count():
         key = f"{prefix}{number}"

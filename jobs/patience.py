@@ -1,4 +1,4 @@
-"""Asks a service again and again until it answers. Only for what a job cannot begin without."""
+"""Retries a call until it succeeds. Only for services without which a job cannot start."""
 
 import logging
 import time
@@ -18,7 +18,10 @@ def patiently(
     awaited: Callable[[Exception], str],
     sleep: Callable[[float], None] = time.sleep,
 ) -> T:
-    """What `ask` returns, however often it raises one of `errors` before; each time the log says what is awaited."""
+    """Call `ask` until it returns, every RETRY_SECONDS, while it raises one of `errors`.
+
+    awaited: describes an error for the log, which gets one line for each failure.
+    """
     while True:
         try:
             return ask()

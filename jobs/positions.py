@@ -1,6 +1,6 @@
-"""Which frame of a feed is the next one, which is known already, and which one shows a gap. No I/O.
+"""Decides for each frame of a feed whether it is new, a duplicate, invalid, or behind a gap. No I/O.
 
-There is one policy for each kind of position: time stamps and none are here, contiguous numbers in contiguous.py.
+There is one policy for each type of position: timestamps and no positions are here, numbers are in contiguous.py.
 """
 
 from typing import NamedTuple, Protocol
@@ -9,9 +9,9 @@ from jobs.event_time import MAX_AHEAD_MS
 from jobs.feeds import Ignored, Post
 from jobs.records import FeedState, Frame
 
-# Servers of one feed stamp the same event a little differently; less than this is no gap.
+# The servers of one feed give the same event slightly different stamps. A smaller difference is not a gap.
 GAP_TOLERANCE_US = 1_000_000
-# So many ids are remembered at most, where a server's clock or the own one is wrong and they never grow old.
+# The most ids that are kept. With a wrong clock, ids would never become old enough to be dropped.
 MAX_RECENT = 50_000
 GAP_EXPIRED = "the server no longer has them"
 GAP_LIVE_START = "the collector began live"
@@ -19,7 +19,7 @@ NO_NUMBER = -1
 
 
 class Accepted(NamedTuple):
-    """A new frame, in its place in the order."""
+    """A new frame, in order."""
 
     event: Post | Ignored
     frame: Frame
@@ -32,7 +32,7 @@ class Duplicate(NamedTuple):
 
 
 class Invalid(NamedTuple):
-    """A frame whose number cannot be right."""
+    """A frame whose number is wrong."""
 
     frame: Frame
     reason: str
@@ -41,8 +41,11 @@ class Invalid(NamedTuple):
 class Gap(NamedTuple):
     """Positions from `first` to `last` that the feed did not deliver.
 
-    last, lost: None when it is unknown how many they are; rejected: how many of them were rejected frames, the others
-    are `lost`; until: the feed's time behind the gap, in ms.
+    last, lost: None if the size of the gap is unknown.
+    lost: how many of the positions were not delivered, without the rejected frames.
+    rejected: how many of the positions were rejected frames.
+    why: the reason, for people.
+    until: the feed's time after the gap, in ms.
     """
 
     numbering: str
@@ -60,8 +63,11 @@ Step = Accepted | Duplicate | Invalid | Gap
 class Order(Protocol):
     """The order of a shard's frames: a policy and its state.
 
-    next: the number of the frame that may be taken without a thought, by setting `position` and adding `step`, or
-    NO_NUMBER; position, numbering: of the last frame that was accepted; waiting: whether a frame is held back.
+    next: the number of the next frame, which the caller may accept without `place`: it then sets `position` to `next`
+        and adds `step` to `next`. NO_NUMBER: call `place` for the next frame.
+    step: the distance between two numbers of the shard.
+    position, numbering: of the last accepted frame.
+    waiting: whether a frame is held back until the next one arrives.
     """
 
     next: int
@@ -74,26 +80,32 @@ class Order(Protocol):
 
     @property
     def recent(self) -> tuple[tuple[int, str], ...]:
-        """What `FeedState.recent` holds."""
+        """The value of `FeedState.recent`."""
 
     def on_subscribed(self, resumed: bool) -> None:
-        """The feed was asked, after `position` or (resumed=False) live; what comes from now on is its answer."""
+        """A request was sent. The next frames are its answer.
+
+        resumed: the request had `position`; False: it was live.
+        """
 
     def place(self, event: Post | Ignored, frame: Frame, newest: int) -> list[Step]:
-        """What is to be done now that this frame has come. newest: event time of the newest post in ms."""
+        """What to do with this frame, and with a frame that was held back.
+
+        newest: event time of the newest post in ms.
+        """
 
     def reject(self) -> None:
-        """A frame came whose position cannot be read."""
+        """A frame arrived whose position cannot be read."""
 
     def skip(self, why: str) -> int | Gap | None:
-        """Step over the next frame, which cannot be received: its number, or the gap that this leaves, or None."""
+        """Skip the next frame, which cannot be received. Returns its number, or the gap behind it, or None."""
 
     def forget(self) -> None:
-        """Drop what is too old to be sent twice. Called now and then."""
+        """Drop the ids of posts that are too old to be sent twice. Called after each group of frames."""
 
 
 class NoOrder:
-    """The order of a feed without positions: as it comes."""
+    """The order of a feed without positions: each frame is accepted as it arrives."""
 
     next = NO_NUMBER
     step = 0
@@ -119,10 +131,11 @@ class NoOrder:
 
 
 class TimestampOrder:
-    """The order of a feed whose positions are moments in microseconds, by the clock of whichever server is asked.
+    """The order of a feed whose positions are timestamps in microseconds, by the clock of the connected server.
 
-    Such a feed is asked again from a while back, `overlap`, and posts are known by their ids. The first frame of an
-    answer shows whether there is a gap: the server sends the frame at `position` again, or has it no longer.
+    Such a feed resumes `overlap` microseconds before the position, and duplicates are recognized by their ids. The
+    first frame of an answer shows whether there is a gap: either the server sends the frame at `position` again, or it
+    no longer has it.
     """
 
     next = NO_NUMBER
@@ -135,7 +148,7 @@ class TimestampOrder:
         self._overlap = overlap
         self._recent = {identity: position for position, identity in progress.recent}
         self._resumed = self._live = False
-        # The newest moment of a frame; the position is ahead of it behind a frame that was stepped over.
+        # The newest timestamp of a frame. After a skipped frame the position is ahead of it.
         self._seen = 0
         self.on_subscribed(True)
 
@@ -150,17 +163,17 @@ class TimestampOrder:
     def place(self, event: Post | Ignored, frame: Frame, newest: int) -> list[Step]:  # noqa: ARG002
         at = event.position or 0
         if at > (frame.received + MAX_AHEAD_MS) * 1000:
-            # This server's clock is wrong, or that of this machine: nobody could be asked to go on after this.
+            # The clock of the server or of this machine is wrong: no server could resume from this position.
             return self._unless_known(event, frame, at)
         if self._resumed and self.position is not None and at < self.position - self._overlap:
             return [Duplicate(at)] if isinstance(event, Post) else []
         if isinstance(event, Post) and event.id in self._recent:
-            if self.position is None or at <= self.position:  # the answer goes on where the last one broke off
+            if self.position is None or at <= self.position:  # the answer continues where the last one ended
                 self._resumed = self._live = False
             return [Duplicate(at)]
         steps: list[Step] = [gap] if (gap := self._gap(at)) else []
         self._resumed = self._live = False
-        # A clock that is ahead costs only a longer overlap: a frame moves the position no further than its arrival.
+        # The position never passes the time of arrival. So a server's clock that is ahead only extends the overlap.
         self._seen = max(self._seen, min(at, frame.received * 1000))
         self.position = max(self.position or 0, self._seen)
         return steps + self._unless_known(event, frame, at)
@@ -169,7 +182,7 @@ class TimestampOrder:
         pass
 
     def skip(self, why: str) -> Gap | None:
-        """The frame is somewhere behind the position: what follows within the tolerance is given up with it."""
+        """Advance the position past the frame, whose position is unknown. Other posts in this range can be lost."""
         last = self.position
         if last is None:
             return None
@@ -177,7 +190,7 @@ class TimestampOrder:
         return Gap("", last, self.position, self.position - last, 0, why, 0)
 
     def forget(self) -> None:
-        """Keep the ids of twice the overlap: the servers' clocks differ."""
+        """Keep the ids of twice the overlap, because the servers' clocks differ."""
         if self.position is not None:
             oldest = min(self.position, self._seen) - 2 * self._overlap
             self._recent = {identity: at for identity, at in self._recent.items() if at >= oldest}
@@ -185,7 +198,7 @@ class TimestampOrder:
             self._recent = dict(list(self._recent.items())[-MAX_RECENT:])
 
     def _gap(self, at: int) -> Gap | None:
-        """The gap that the first frame of an answer shows."""
+        """The gap before the first frame of an answer, if there is one."""
         last = self.position
         if last is None:
             return None
@@ -202,6 +215,6 @@ class TimestampOrder:
         if event.id in self._recent:
             return [Duplicate(at)]
         self._recent[event.id] = at
-        if self.position is None or at > self.position:  # where the feed is to be asked again
+        if self.position is None or at > self.position:  # the record must hold the position to resume from
             event = event._replace(position=self.position)
         return [Accepted(event, frame)]

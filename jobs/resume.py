@@ -1,7 +1,7 @@
-"""Where a collector without state goes on: behind the newest position that the topic holds. No I/O.
+"""The position from which a collector without state resumes: the newest one in the topic. No I/O.
 
-The order of the records does not matter. What is newest is decided by the position within a numbering, and between
-numberings by event time: the collector stamps its first heartbeat of a new numbering later than all before.
+The order of the records does not matter. In a numbering, the highest position is the newest. Between numberings, the
+newest event time decides: the first heartbeat of a new numbering has a newer event time than all records before it.
 """
 
 import json
@@ -17,7 +17,11 @@ NUMBER = re.compile("[0-9]{1,19}")
 
 
 class Seen(NamedTuple):
-    """A record of the topic. shard: of a heartbeat, None for a post; stamp: the feed's own, where it was replaced."""
+    """A record of the topic.
+
+    shard: of a heartbeat; None for a post.
+    stamp: the feed's own stamp if the event time replaced it, else 0.
+    """
 
     id: str
     timestamp: int
@@ -28,9 +32,9 @@ class Seen(NamedTuple):
 
 
 def progress_from(records: Iterable[bytes | str], feed: Feed, shard: Shard) -> FeedState | None:
-    """The progress of that shard, from the values at the end of the topic `tweets`; None where no position is in them.
+    """The state of that shard from the values at the end of the topic `tweets`; None if they hold no position.
 
-    Records of other feeds, and what is no sound record, are passed over.
+    Records of other feeds and invalid records are skipped.
     """
     if not feed.resumable:
         return None
@@ -49,7 +53,7 @@ def progress_from(records: Iterable[bytes | str], feed: Feed, shard: Shard) -> F
 
 
 def progress_in_numbers(seen: list[Seen], current: list[Seen], source: str, shard: Shard) -> FeedState | None:
-    """The progress in a feed of contiguous numbers. current: the records of the newest numbering."""
+    """The state of a contiguous feed. current: the records of the newest numbering."""
     heartbeats = [record for record in current if record.shard is not None]
     division = max(heartbeats, key=lambda record: record.timestamp).shard if heartbeats else None
     of = division.of if division is not None else shard.of
@@ -69,7 +73,7 @@ def progress_in_numbers(seen: list[Seen], current: list[Seen], source: str, shar
 
 
 def newest_positions(records: Iterable[Seen], of: int) -> dict[int, int]:
-    """The newest position of each of `of` shards that is found in the records."""
+    """The newest position of each of `of` shards, as far as the records hold one."""
     ends: dict[int, int] = {}
     for record in records:
         if record.shard is None or record.shard.of == of:
@@ -83,13 +87,13 @@ def belongs(record: Seen, shard: Shard) -> bool:
 
 
 def recent_ids(records: Iterable[Seen], newest: int, overlap: int) -> tuple[tuple[int, str], ...]:
-    """(position, id) of the posts within twice the overlap. A stamp ahead of the clock is a position of its own."""
+    """(position, id) of the posts within twice the overlap. A stamp that was ahead of the clock counts as position."""
     posts = {(max(each.number, each.stamp * 1000), each.id) for each in records if each.shard is None}
     return tuple(sorted(post for post in posts if post[0] >= newest - 2 * overlap))
 
 
 def read(value: bytes | str, source: str) -> Seen | None:
-    """The record, where it is a sound one of that source and has a position."""
+    """The record; None unless it is a valid record of that source with a position."""
     try:
         record = json.loads(value)
     except (ValueError, RecursionError):
@@ -114,7 +118,7 @@ def time_in(record: dict[str, object], name: str) -> int | None:
 
 
 def position_of(token: object) -> Position | None:
-    """What `records.token` wrote."""
+    """Parses the text that `records.token` writes."""
     if not isinstance(token, str):
         return None
     numbering, slash, number = token.rpartition("/")

@@ -1,4 +1,4 @@
-"""One shard of the feed at work: its reader, what its frames become, its heartbeats and its metrics. No Flink."""
+"""The worker of one shard: its reader, its processor, its heartbeats and its metrics. No Flink."""
 
 import contextlib
 import itertools
@@ -21,22 +21,22 @@ from jobs.websocket_reader import Event, Reader, ResumeRejected, Subscribed, Too
 log = logging.getLogger(__name__)
 
 BATCH_FRAMES = 500
-# Many frames of half a kilobyte, or two of the largest ones.
+# Holds many frames of half a kilobyte, or two of the largest frames.
 BATCH_BYTES = 1_048_576
-# How many batches wait for Kafka; when they do, frames wait, and then the socket is read slower.
+# Batches that wait for Kafka. While the queue is full, frames wait in the reader, and then the socket is read slower.
 MAX_QUEUED_BATCHES = 40
-# What a batch, a record and a remembered position take beside their texts: the objects around them.
+# Memory of a batch, of a record and of an entry of FeedState.recent, in addition to their texts: the Python objects.
 BATCH_OVERHEAD_BYTES = 1_000
 RECORD_OVERHEAD_BYTES = 80
 RECENT_BYTES = 100
 IDLE_SECONDS = 0.005
 HEARTBEAT_SECONDS = 1.0
-# For so long after a connection was made, silence may only mean that the server is looking for the posts asked for.
+# For so long after a connect, silence does not mean that the feed is quiet: the server may be preparing its replay.
 REPLAY_GRACE_SECONDS = 10.0
 
 
 class Result(NamedTuple):
-    """A batch, the state of the feed behind it, and about how many bytes both hold in memory."""
+    """A batch and the state of the feed after it. size: their approximate bytes in memory."""
 
     batch: Batch
     progress: FeedState
@@ -44,9 +44,9 @@ class Result(NamedTuple):
 
 
 class Results(queue.Queue[Result]):
-    """Results on their way to Flink's thread: full with so many of them, or when they hold `most_bytes`.
+    """The queue of results for Flink's thread. It is full with `most` results, or with `most_bytes`.
 
-    So one result, however large, is always let in, and the last one may exceed the limit.
+    So one result of any size always fits, and the last one may exceed `most_bytes`.
     """
 
     def __init__(self, most: int, most_bytes: int) -> None:
@@ -54,7 +54,7 @@ class Results(queue.Queue[Result]):
         self._most_bytes = most_bytes
         self._bytes = 0
 
-    # What a queue.Queue is made of, called with its lock held.
+    # Hooks of queue.Queue, which calls them with its lock held.
     def _qsize(self) -> int:
         return self.maxsize if self._bytes >= self._most_bytes else super()._qsize()
 
@@ -69,10 +69,10 @@ class Results(queue.Queue[Result]):
 
 
 class ShardWorker:
-    """The running half of one shard.
+    """Processes the frames of one shard in a thread of its own.
 
-    A thread of its own works on the frames, since Flink's side of a bundle keeps the operator's thread waiting for a
-    third of the time. Each batch comes with the state of the feed behind it. begin_live: do not resume.
+    Flink's side of a bundle keeps the operator's thread waiting for a third of the time: hence the second thread. Each
+    batch comes with the state of the feed after it. begin_live: start live instead of resuming.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class ShardWorker:
         self.feed = make_feed(settings.feed, lambda: uuid.uuid4().hex)
         self.processor = FeedProcessor(self.feed, shard, clean, progress)
         if begin_live:
-            self.processor.on_resume_rejected()  # what is passed over is reported as a gap
+            self.processor.on_resume_rejected()  # the skipped posts are reported as a gap
         self.reader = Reader(
             settings.websocket_url.read(),
             self._build_url,
@@ -109,18 +109,18 @@ class ShardWorker:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._work, name="collection", daemon=True)
         self._register(metrics.add_group("shard", str(shard.number)) if shard.of > 1 else metrics)
-        log.info("%s feed, shard %d of %d: going on after %s", self.feed.name, *shard, self.processor.resume_from)
+        log.info("%s feed, shard %d of %d: resuming from %s", self.feed.name, *shard, self.processor.resume_from)
         self.reader.start()
         self._thread.start()
 
     def next_batch(self) -> tuple[Batch, FeedState] | None:
-        """The next batch and the state behind it; None when none is there. Raises when a thread has died."""
+        """The next batch and the state after it; None if there is none. Raises RuntimeError if a thread has died."""
         try:
             batch, progress, _ = self._results.get_nowait()
             return batch, progress
         except queue.Empty:
             if not (self.reader.alive() and self._thread.is_alive()):
-                raise RuntimeError("the WebSocket reader died; its log line says why") from None
+                raise RuntimeError("the reader's or the worker's thread died; see the error that it logged") from None
             return None
 
     def stop(self) -> None:
@@ -133,8 +133,11 @@ class ShardWorker:
         return self.feed.url(base, self.processor.resume_from if resume else None, self.shard)
 
     def _set_keys(self) -> None:
-        """A heartbeat for each partition of this shard. With several shards, each writes to partitions of its own:
-        one that is behind after a reconnect makes no post of another late."""
+        """Set the keys of heartbeats: one for each partition of this shard.
+
+        With several shards, each writes to partitions of its own. So a shard that is behind after a reconnect does not
+        make the posts of another one late. Raises RuntimeError if there are fewer partitions than shards.
+        """
         count = self._partitions.count
         if count == self._partition_count:
             return
@@ -157,7 +160,7 @@ class ShardWorker:
                 if not events:
                     time.sleep(IDLE_SECONDS)
         except Exception:
-            log.exception("the collection's thread died")
+            log.exception("the worker's thread died")
             raise
 
     def _enqueue(self, batch: Batch) -> None:
@@ -169,7 +172,7 @@ class ShardWorker:
                 return
 
     def _apply(self, events: list[Event]) -> Batch:
-        """What these events become, in their order."""
+        """The batch for these events, in order."""
         self._newest_at = time.monotonic()
         if set(map(type, events)) == {Frame}:  # nearly always
             self._answered = True
@@ -200,9 +203,9 @@ class ShardWorker:
         return batch
 
     def _heartbeat(self) -> Batch | None:
-        """A heartbeat a second in each partition while the feed is known to have no older post to send."""
+        """Heartbeats for each partition, once a second, while the feed is known to have no older post to send."""
         now = time.monotonic()
-        # In this order: a frame that comes behind the pong is still pending, or newer than it.
+        # In this order: a frame that arrives after the pong is still unacked, or newer than the pong.
         caught_up_at, connected_at = self.reader.caught_up_at, self.reader.connected_at
         if now - self._beat_at < HEARTBEAT_SECONDS or self.reader.has_unacked():
             return None
@@ -226,7 +229,7 @@ class ShardWorker:
         metrics.gauge("collector_seconds_since_frame", lambda: int(time.monotonic() - self._newest_at))
 
     def _seconds_behind(self) -> int:
-        """How old the newest post is, less the time for which the feed is known to have had no newer one."""
+        """The age of the newest post, minus the time for which the feed is known to have had no newer one."""
         newest = self.processor.progress.timestamp
         if not newest:
             return 0
@@ -235,12 +238,12 @@ class ShardWorker:
 
 
 def size_of(batch: Batch, progress: FeedState) -> int:
-    """About how many bytes of memory these hold.
+    """The approximate bytes of these in memory.
 
-    A string knows its size without being read: one character beyond U+FFFF makes it four bytes for each character.
+    A string stores its size, which depends on its widest character: one beyond U+FFFF makes every character four bytes.
     """
     records = len(batch.posts) + len(batch.rejected)
     texts = itertools.chain.from_iterable(itertools.chain(batch.posts, batch.rejected, (batch.errors,)))
     overhead = BATCH_OVERHEAD_BYTES + RECORD_OVERHEAD_BYTES * records + RECENT_BYTES * len(progress.recent)
-    # Not sys.getsizeof, which takes three times as long.
+    # sys.getsizeof takes three times as long.
     return overhead + sum(map(str.__sizeof__, texts))

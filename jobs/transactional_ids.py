@@ -1,15 +1,19 @@
-"""The names of the jobs' transactions in Kafka. No I/O."""
+"""The ids of the jobs' transactions in Kafka. No I/O."""
 
 from typing import NamedTuple
 
 
 class TransactionalIds(NamedTuple):
-    """The transactional ids of one job. In the whole of Kafka, one producer at a time may use a transactional id.
+    """The transactional ids of one job. In one Kafka, only one producer at a time may use a transactional id.
 
-    installation: differs between two installations on one Kafka; job: with its feed; topic: that the job
-    works on; run: differs with each submission. Flink's connector makes an id for each checkpoint: this prefix, the
-    number of the subtask and that of the checkpoint. A job without state counts its checkpoints from 1 again and asks
-    Kafka about each id that it might find in use. With a run of its own it finds none, however long the job before ran.
+    installation: differs between two installations on the same Kafka.
+    job: name of the job and its feed.
+    topic: the topic of posts.
+    run: differs for each submission.
+
+    Flink's connector makes one id per checkpoint: this prefix, the number of the subtask, and the number of the
+    checkpoint. A job without state counts checkpoints from 1 again, and asks Kafka about each id that may be in use.
+    With a new `run` none is in use, however long the previous run was.
     """
 
     installation: str
@@ -19,7 +23,7 @@ class TransactionalIds(NamedTuple):
 
     @property
     def of_all_runs(self) -> str:
-        """What the ids of every run begin with."""
+        """The prefix of the ids of every run."""
         return f"{self.installation}/{self.job}/{self.topic}/"
 
     @property
