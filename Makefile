@@ -11,7 +11,7 @@ export no_proxy := $(addsuffix $(comma),$(or $(no_proxy),$(NO_PROXY)))localhost,
 export NO_PROXY := $(no_proxy)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo sql_client audit test test-unit format bench soak docker_build docker_up clean package deploy remote_collection_stream remote_aggregation_stream docker_down docker_clean manifests cluster-up cluster-down cluster-clean test-cluster lint lock
+.PHONY: help demo sql_client audit test test-unit format bench soak docker_build docker_up clean package deploy remote_collection_stream remote_aggregation_stream docker_down docker_clean manifests chart-docs cluster-up cluster-down cluster-clean test-cluster lint lock
 
 help: ## show this list
 	@sed -n 's/^\([a-z_-]*\):.*## /\1: /p' $(MAKEFILE_LIST) | awk -F': ' '{ printf "  make %-26s %s\n", $$1, $$2 }'
@@ -76,6 +76,9 @@ docker_clean: $(VENV)/ready ## that, and delete the images and dist/
 manifests: $(VENV)/ready ## render k8s/*.yaml from the chart
 	@$(RUN) deploy.manifests
 
+chart-docs: ## write the chart's README from its template and values (needs helm-docs: dev/cluster/build.sh tools)
+	@helm-docs --chart-search-root helm --sort-values-order file --log-level warning
+
 cluster-up: ## a Kubernetes of its own on this machine, without Docker (needs root; CLUSTER_HOME moves it)
 	@dev/cluster/up.sh
 
@@ -89,11 +92,16 @@ test-cluster: $(VENV)/ready ## the tests on Kubernetes, on that cluster or on yo
 	@$(RUN) tests.e2e
 	@$(RUN) pytest tests/e2e
 
+SCRIPTS := .ci/run $(wildcard dev/cluster/*.sh images/*/*.sh dev/stubs/images/*/*.sh)
+CHART := helm/data-collection
+
 lint: $(VENV)/ready ## style, types and layers
 	@$(VENV)/bin/ruff check --quiet
 	@$(VENV)/bin/ruff format --quiet --check
 	@$(VENV)/bin/mypy --no-error-summary
 	@$(VENV)/bin/lint-imports --no-logo 2>/dev/null
+	@$(VENV)/bin/shellcheck --external-sources --source-path=SCRIPTDIR $(SCRIPTS)
+	@$(VENV)/bin/yamllint --strict .github dev k8s skaffold.yaml $(addprefix $(CHART)/,Chart.yaml ci examples tests) $(wildcard $(CHART)/values*.yaml)
 
 LOCK := $(VENV)/bin/uv pip compile --quiet --no-header --generate-hashes --python-version 3.11
 

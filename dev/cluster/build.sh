@@ -3,7 +3,7 @@
 # Go modules, the images from those programs and from Debian's packages: nothing is pulled from an image registry.
 #
 #   build.sh           the cluster: the groups packages, binaries and images
-#   build.sh tools     helm, helm4, helm-unittest, helm-docs, promtool and skaffold
+#   build.sh tools     helm, helm4, helm-unittest, helm-docs, actionlint, promtool and skaffold
 #   build.sh NAME...   any groups or single parts (helm, etcd, base ...)
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR

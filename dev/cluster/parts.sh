@@ -36,6 +36,7 @@ go_program skaffold github.com/GoogleContainerTools/skaffold/v2/cmd/skaffold "$S
   github.com/GoogleContainerTools/skaffold/v2/pkg/skaffold/version.version
 go_program helm-unittest github.com/helm-unittest/helm-unittest/cmd/helm-unittest "$HELM_UNITTEST_VERSION"
 go_program helm-docs github.com/norwoodj/helm-docs/cmd/helm-docs "$HELM_DOCS_VERSION" main.version
+go_program actionlint github.com/rhysd/actionlint/cmd/actionlint "$ACTIONLINT_VERSION"
 go_program promtool github.com/prometheus/prometheus/cmd/promtool "$PROMETHEUS_VERSION" \
   github.com/prometheus/common/version.Version
 # helm-unittest needs its own version of a library, as its go.mod says.
@@ -51,7 +52,7 @@ github.com/spf13/viper=github.com/spf13/viper@v1.19.0
 "
 CLUSTER=(packages binaries images) # the groups that a running cluster needs
 CLUSTER_PROGRAMS=(kubernetes etcd coredns local-path-provisioner metrics-server registry)
-TOOLS=(helm helm4 helm-unittest helm-docs promtool skaffold)
+TOOLS=(helm helm4 helm-unittest helm-docs actionlint promtool skaffold)
 
 # Images, and what is in them: one static program each, or a small Debian.
 declare -A IMAGE_NAME=(

@@ -39,6 +39,7 @@ HELM4_VERSION=v4.2.4
 SKAFFOLD_VERSION=v2.16.1
 HELM_UNITTEST_VERSION=v1.0.3
 HELM_DOCS_VERSION=v1.14.2
+ACTIONLINT_VERSION=v1.7.12
 PROMETHEUS_VERSION=v0.316.0 # as a Go module; the release is 3.16.0
 DEBIAN_SUITE=bookworm
 GO_NEEDED=1.26 # what the newest of these modules asks for (etcd)

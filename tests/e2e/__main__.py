@@ -8,7 +8,7 @@ from deploy import stubs
 from deploy.cluster import NODE_SCRIPTS, UP_SECONDS, ClusterError, build_and_load_images, connect, env_with_tools
 from images.build import BuildError, project_images
 
-TOOLS = ("kubectl", "helm", "helm4", "helm-unittest", "promtool")
+TOOLS = ("kubectl", "helm", "helm4", "helm-unittest", "helm-docs", "actionlint", "promtool")
 
 
 def main() -> int:

@@ -280,7 +280,7 @@ FAULTS = {
         ),
         "CheckpointsFail",
     ),
-    # review 15, README: the broker aborted the transaction; the next attempt's series begin with it
+    # review 15, delivery guarantees: the broker aborted the transaction; the next attempt's series begin with it
     "a commit that Kafka aborted": fault(again("collector", BREAK, failedCommittables=always(1)), "CommitFailed"),
     # real-operators.md, E8, and review 1: no document for minutes
     "a feed whose whole history comes again": fault(
@@ -381,7 +381,7 @@ NORMAL = {
     "a long run with two connections": TWO_CONNECTIONS,
     # The slower one of the first installs in real-operators.md: RUNNING after 188 and 205 s.
     "a first install": {**VOLUMES, **started(3.2, 3.5, run=0)},
-    # README, `helm upgrade`: STABLE after 112 s
+    # `helm upgrade` with the real operators: STABLE after 112 s
     "an upgrade with savepoint, two minutes without a job": {
         **VOLUMES,
         **gone(COLLECTOR),

@@ -20,7 +20,7 @@ GAP_SECONDS = (20.0, 40.0)
 SHORT_SECONDS = (1.0, 45.0)
 # Longer than every time limit but two: an answer to a ping (15 s), Flink's heartbeats (10 s), the simulator's silence
 # (60 s), the MongoDB driver (30 s), a request of Kafka's clients (30 s), the delivery of a record to Kafka (120 s). A
-# transaction and a checkpoint have ten minutes; posts can be lost when a commit lasts longer (see README.md).
+# transaction and a checkpoint have ten minutes; posts can be lost when a commit lasts longer (see docs/concepts/delivery-guarantees.md).
 LONG_SECONDS = (125.0, 140.0)
 LONG_SHARE = 1 / 8
 # A part that came back is left alone for so long.
