@@ -1,1 +1,1 @@
-"""Starts, watches and stops the real parts of the pipeline on one machine, without containers."""
+"""The local stack: starts, watches and stops the real parts of the pipeline on one machine, without containers."""

@@ -6,12 +6,12 @@ from local.settings import Settings
 
 
 def on_demo(settings: Settings) -> int:
-    """Run the audit; returns its exit status."""
+    """Run the audit on the demo; returns its exit status."""
     return audit.main({**inherited_environment(), **demo_environment(settings)})
 
 
 def demo_environment(settings: Settings) -> dict[str, str]:
-    """What the demo's aggregator is told. Documents of another WINDOW_SECONDS are understood as well."""
+    """The settings of the demo's aggregator. The audit also reads documents of another WINDOW_SECONDS."""
     return {
         "KAFKA_BOOTSTRAP_SERVERS": settings.kafka,
         "MONGODB_URI_FILE": str(settings.store_uri_file),

@@ -13,13 +13,13 @@ from jobs.defaults import REJECTED_TOPIC, TWEETS_PARTITIONS, TWEETS_TOPIC
 from local.process import Program, StackError, owned_environment, wait_until
 from local.settings import Settings
 
-CLUSTER_ID = "ZGF0YS1jb2xsZWN0aW9uLQ"  # any 16 bytes in base64; a constant, since each data folder has one cluster
-# Each broker start is a JVM on a busy machine; the serial collector keeps it small.
+CLUSTER_ID = "ZGF0YS1jb2xsZWN0aW9uLQ"  # any 16 bytes in base64; constant, since each data folder is of one cluster
+# The JVM shares the machine with the other parts: the serial garbage collector needs the least.
 JAVA = ("java", "-Xmx512m", "-XX:+UseSerialGC")
 
 
 class Broker:
-    """The broker: call `format` once for an empty data folder, then start, kill and start it again as you like."""
+    """One broker. Call `format` once for an empty data folder; then it can be started, killed and started again."""
 
     def __init__(self, settings: Settings) -> None:
         self.bootstrap = settings.kafka
@@ -43,11 +43,14 @@ class Broker:
         )
 
     def format(self, properties: str = "", options: Sequence[str] = ()) -> None:
-        """Write the configuration, these `properties` over its own, and make the data folder a KRaft log, with these
-        `options` of Kafka's StorageTool. Raises StackError."""
+        """Write the configuration and format the data folder. Raises StackError.
+
+        properties: lines of server.properties that replace those of the stack
+        options: further options of Kafka's StorageTool
+        """
         self.properties.parent.mkdir(parents=True, exist_ok=True)
-        usual = broker_properties(self.data, self.ports.kafka, self.ports.kafka_controller)
-        self.properties.write_text(usual + properties)
+        defaults = broker_properties(self.data, self.ports.kafka, self.ports.kafka_controller)
+        self.properties.write_text(defaults + properties)
         self.logging.write_text(LOGGING)
         command = [*JAVA, "-cp", self.classes, "kafka.tools.StorageTool", "format"]
         command += ["--ignore-formatted", "--cluster-id", CLUSTER_ID, "--config", str(self.properties), *options]
@@ -86,7 +89,7 @@ def admin(bootstrap: str) -> KafkaAdminClient:
 
 
 def create_topics(bootstrap: str) -> None:
-    """Make the topics `tweets` and `tweets.rejected` where they are missing. Raises StackError."""
+    """Create the topics `tweets` and `tweets.rejected` where they are missing. Raises StackError."""
     wanted = [
         NewTopic(TWEETS_TOPIC, num_partitions=TWEETS_PARTITIONS, replication_factor=1),
         NewTopic(REJECTED_TOPIC, num_partitions=1, replication_factor=1),
@@ -97,11 +100,11 @@ def create_topics(bootstrap: str) -> None:
                 with contextlib.suppress(TopicAlreadyExistsError):
                     client.create_topics([topic], wait_for_metadata=True)
     except (KafkaError, OSError) as error:
-        raise StackError(f"the topics cannot be made at {bootstrap}: {error!r}") from error
+        raise StackError(f"the topics cannot be created at {bootstrap}: {error!r}") from error
 
 
 def read_topic(bootstrap: str, topic: str) -> list[bytes]:
-    """The committed values of a topic from its beginning to its end as it is now."""
+    """The committed values of a topic from its beginning to its present end."""
     with contextlib.closing(
         KafkaConsumer(
             bootstrap_servers=bootstrap,
@@ -121,7 +124,7 @@ def read_topic(bootstrap: str, topic: str) -> list[bytes]:
 
 
 def broker_properties(data: Path, port: int, controller_port: int) -> str:
-    """server.properties of one node that is broker and controller, on the loopback interface only."""
+    """server.properties of one node that is broker and controller and listens on the loopback interface only."""
     return f"""\
 node.id=1
 process.roles=broker,controller
@@ -141,9 +144,9 @@ transaction.state.log.num.partitions=1
 group.initial.rebalance.delay.ms=0
 # A node killed with -9 reads its whole log again at its next start: small segments keep that short.
 log.segment.bytes=134217728
-# For each partition: a demo that runs for weeks keeps some days.
+# For each partition: a demo that runs for weeks keeps the posts of some days.
 log.retention.bytes=1073741824
-# Each checkpoint has a transactional id and a producer id, which the broker holds in memory until they expire.
+# Each checkpoint uses a new transactional id and a new producer id. The broker holds them in memory until they expire.
 transactional.id.expiration.ms=259200000
 producer.id.expiration.ms=3600000
 """

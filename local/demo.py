@@ -1,4 +1,4 @@
-"""`make demo`: starts the stack, shows the documents as they land, and stops it all at Ctrl-C."""
+"""`make demo`: starts the stack, shows the documents as they are written, and stops everything at Ctrl-C."""
 
 import contextlib
 import signal
@@ -22,7 +22,7 @@ from local.stack import Stack
 from local.store import client, collection
 
 REFRESH_SECONDS = 0.5
-# The window's length aside, this long without a new document means that something is wrong.
+# When no new document comes for this time and the length of a window, the demo ends with an error.
 PATIENCE_SECONDS = 180
 MAX_RESTARTS = 5
 
@@ -59,7 +59,7 @@ def stopping(console: Console) -> Iterator[None]:
 
 
 def run(stack: Stack, console: Console) -> None:
-    """Start, then show documents until as many have come as are wanted, or the user has seen enough."""
+    """Start the stack and show documents until DOCUMENTS of them have come, or until Ctrl-C."""
     settings = stack.settings
     began = time.monotonic()
     since = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -70,7 +70,7 @@ def run(stack: Stack, console: Console) -> None:
 
 
 def start(stack: Stack, screen: view.Screen) -> None:
-    """Start the stack on a thread of its own and show its steps meanwhile."""
+    """Start the stack in another thread and show its steps meanwhile."""
     with ThreadPoolExecutor(1) as pool:
         future = pool.submit(stack.start)
         try:
@@ -91,7 +91,10 @@ def watch(
     since: str,
     began: float,
 ) -> None:
-    """Show the windows that ended after `since` (ISO 8601), and start again what dies."""
+    """Show the windows that ended after `since` (ISO 8601), and restart programs that die.
+
+    began: time.monotonic() of the demo's start
+    """
     settings = stack.settings
     restarts: Counter[str] = Counter()
     seen: set[str] = set()
@@ -101,7 +104,7 @@ def watch(
         try:
             found = list(documents.find({"timestamp": {"$gt": since}}).sort("timestamp", -1).limit(view.WINDOWS))
         except PyMongoError:
-            found = []  # it is being started again
+            found = []  # the store is being restarted
         fresh = [document for document in reversed(found) if document["hash"] not in seen]
         if fresh:
             if not seen:
@@ -112,21 +115,21 @@ def watch(
         restart_dead(stack, restarts, screen)
         if time.monotonic() - newest_at > settings.window_seconds + PATIENCE_SECONDS:
             raise StackError(
-                f"no document came for {time.monotonic() - newest_at:.0f} s; the jobs' state is shown at "
-                f"{settings.flink_url}, the logs are in {settings.logs}"
+                f"no document came for {time.monotonic() - newest_at:.0f} s; "
+                f"see the jobs' state at {settings.flink_url} and the logs in {settings.logs}"
             )
 
 
 def restart_dead(stack: Stack, restarts: "Counter[str]", screen: view.Screen) -> None:
-    """Start again each program that has died. Raises StackError when one keeps dying, or when the JobManager did."""
+    """Restart programs that have died. Raises StackError when one dies too often, or when the JobManager has died."""
     if not stack.flink.jobmanager.alive():
-        raise StackError(f"the JobManager died, and with it the jobs (log: {stack.flink.jobmanager.log})")
+        raise StackError(f"the JobManager died, and the jobs with it (log: {stack.flink.jobmanager.log})")
     for program in stack.programs():
         if not program.alive():
             restarts[program.name] += 1
             if restarts[program.name] > MAX_RESTARTS:
                 raise StackError(f"{program.name} died {MAX_RESTARTS} times (log: {program.log})")
-            screen.note(f"{program.name} died and is started again")
+            screen.note(f"{program.name} died and is being restarted")
             program.start()
 
 

@@ -1,4 +1,4 @@
-"""A Flink session cluster from the pip package, the jobs submitted to it, and its REST API."""
+"""A Flink session cluster from the pip package, the submission of the jobs, and the REST API."""
 
 import re
 import subprocess
@@ -17,7 +17,7 @@ from local.settings import Settings
 
 FLINK_HOME = Path(pyflink.__file__).parent
 SUBMIT_SECONDS = 240
-# At INFO it logs the whole environment of the process that submits a job.
+# At INFO, this class logs the whole environment of the process that submits a job.
 LOGGING = """
 logger.pythonenv.name = org.apache.flink.client.python.PythonEnvUtils
 logger.pythonenv.level = WARN
@@ -25,7 +25,7 @@ logger.pythonenv.level = WARN
 
 
 class Flink:
-    """A JobManager and one TaskManager; both can be killed and started again."""
+    """A JobManager and one TaskManager. Both can be killed and started again."""
 
     def __init__(self, settings: Settings, *, slots: int = 6) -> None:
         self.settings = settings
@@ -54,10 +54,11 @@ class Flink:
         )
 
     def configure(self) -> None:
-        """Write the configuration, and a lib folder of links: the pip package's jars and the jobs' own.
+        """Write the configuration, and a lib folder with links to the jars of the pip package and of the connectors.
 
-        PyFlink's jar is among them. It comes with each job as well, and its classes were loaded for each: the
-        TaskManager grew by 50 MiB with every submission."""
+        PyFlink's jar is among them. Each job brings it, too: without it in lib, Flink loaded its classes anew for each
+        submission, and the TaskManager grew by 50 MiB each time.
+        """
         conf, lib = self.home / "conf", self.home / "lib"
         conf.mkdir(parents=True, exist_ok=True)
         lib.mkdir(parents=True, exist_ok=True)
@@ -100,7 +101,7 @@ class Flink:
         )
 
     def get(self, path: str) -> dict[str, Any]:
-        """One answer of the REST API; {} while it does not answer or knows nothing under that path."""
+        """An answer of the REST API; {} when it does not answer, or with an error."""
         try:
             response = requests.get(f"{self.url}{path}", timeout=5)
             return dict(response.json()) if response.ok else {}
@@ -110,19 +111,29 @@ class Flink:
     def submit(
         self, module: str, environment: Mapping[str, str], parallelism: int = 1, savepoint: str | None = None
     ) -> str:
-        """Run `module`'s main against the cluster, from a savepoint if one is given; returns the job's id.
+        """Run the main function of `module` against the cluster, which submits a job; returns the job's id.
 
-        Raises StackError."""
+        environment: the job's settings
+        savepoint: path of the savepoint to start from
+
+        Raises StackError.
+        """
         name = module.rpartition(".")[2]
         log = self.settings.logs / f"submit-{name}.log"
         archive = package_jobs(self.home / f"{name}.zip")
+        command: list[str | Path] = [
+            FLINK_HOME / "bin" / "flink",
+            "run",
+            "--detached",
+            "--parallelism",
+            str(parallelism),
+        ]
+        if savepoint:
+            command += ["--fromSavepoint", savepoint]
+        command += ["-pyfs", archive, "-pym", module]
         submit = Program(
             f"flink run {name}",
-            [
-                *(FLINK_HOME / "bin" / "flink", "run", "--detached", "--parallelism", str(parallelism)),
-                *(("--fromSavepoint", savepoint) if savepoint else ()),
-                *("-pyfs", archive, "-pym", module),
-            ],
+            command,
             log,
             {**self.environment, **environment},
             self.settings.state,
@@ -146,7 +157,7 @@ class Flink:
         return str(self.get(f"/jobs/{job}").get("state", "UNKNOWN"))
 
     def all_running(self, job: str) -> bool:
-        """Whether the job and each of its tasks is RUNNING."""
+        """Whether the job and each of its tasks are RUNNING."""
         answer = self.get(f"/jobs/{job}")
         tasks = [vertex["status"] for vertex in answer.get("vertices", [])]
         return answer.get("state") == "RUNNING" and bool(tasks) and all(task == "RUNNING" for task in tasks)
@@ -155,7 +166,7 @@ class Flink:
         return self.get(f"/jobs/{job}/checkpoints")
 
     def metric(self, job: str, name: str) -> float | None:
-        """The sum of a metric over all operators and subtasks of a job that have it; None while none is known."""
+        """The sum of a metric over all operators and subtasks of a job; None while no value is known."""
         values: list[float] = []
         for vertex in self.get(f"/jobs/{job}").get("vertices", []):
             path = f"/jobs/{job}/vertices/{vertex['id']}/metrics"
@@ -165,7 +176,7 @@ class Flink:
         return sum(values) if values else None
 
     def restarts(self, job: str) -> int | None:
-        """How often a job was started again since its submission; None while that is not known."""
+        """How often Flink has restarted a job since its submission; None while that is not known."""
         found = self._list(f"/jobs/{job}/metrics", get="numRestarts")
         return int(found[0]["value"]) if found else None
 
@@ -177,7 +188,7 @@ class Flink:
             return []
 
     def stop_with_savepoint(self, job: str, seconds: float = 60) -> str:
-        """Stop a job; returns the path of the savepoint from which it can go on. Raises StackError."""
+        """Stop a job; returns the path of the savepoint from which it can resume. Raises StackError."""
         trigger = requests.post(f"{self.url}/jobs/{job}/stop", json={"drain": False}, timeout=10).json()["request-id"]
         status: dict[str, Any] = {}
 
@@ -196,7 +207,7 @@ class Flink:
 
 
 def failure_reason(text: str) -> str:
-    """The line of a submission's output that says why it failed: the deepest error that is not only a wrapper."""
+    """The line of a submission's output with the cause: the deepest error that is not only a wrapper."""
     wrappers = ("ProgramAbortException", "Python process exits", "Py4JJavaError")
     errors = re.findall(r"^(?:: |Caused by: )?([\w.$]+(?:Exception|Error): .+)", text, re.MULTILINE)
     named = [error for error in errors if not any(wrapper in error for wrapper in wrappers)]
@@ -205,7 +216,7 @@ def failure_reason(text: str) -> str:
 
 
 def flink_options(settings: Settings, home: Path, slots: int, java_options: str) -> dict[str, Any]:
-    """config.yaml of the session cluster. `java_options` opens what Flink needs of JDK 17."""
+    """The options of config.yaml. java_options: JVM options that open the packages of JDK 17 that Flink needs."""
     return {
         "env.java.opts.all": java_options,
         "env.log.max": 3,
@@ -219,16 +230,16 @@ def flink_options(settings: Settings, home: Path, slots: int, java_options: str)
         "taskmanager.memory.managed.size": "256m",
         "taskmanager.memory.network.min": "128m",
         "taskmanager.memory.network.max": "128m",
-        # Posts go on being read while a window is written: without these two, 3,000 posts fit between two tasks.
+        # Posts are still read while a window is written: without these two options, 3,000 posts fit between two tasks.
         "taskmanager.network.memory.floating-buffers-per-gate": 512,
         "taskmanager.network.memory.max-buffers-per-channel": 512,
-        # What is in lib is loaded once; Flink's own patterns do not name what PyFlink's jar has of Beam.
+        # Load the Beam classes of PyFlink's jar from lib, once for all jobs: Flink's default patterns do not have them.
         "classloader.parent-first-patterns.additional": "org.apache.beam.",
         "taskmanager.numberOfTaskSlots": slots,
         "rest.address": "127.0.0.1",
         "rest.bind-address": "127.0.0.1",
         "rest.port": settings.ports.flink,
-        # A TaskManager killed with -9 is noticed, and its tasks are started elsewhere, within seconds.
+        # The JobManager notices a TaskManager killed with -9 within seconds, and restarts its tasks on another one.
         "heartbeat.interval": "1 s",
         "heartbeat.timeout": "10 s",
         "cluster.registration.initial-timeout": "100 ms",

@@ -1,4 +1,4 @@
-"""Fetches the jars that a POM names, once, with Maven."""
+"""Fetches the jars of a POM with Maven, once."""
 
 import hashlib
 import shutil
@@ -11,9 +11,10 @@ SECONDS = 600
 
 
 def fetch_jars(pom: Path, folder: Path, log: Path, owner: Path = Path()) -> Path:
-    """Copy the runtime jars of `pom` into `folder` and return it; nothing happens when they are there already.
+    """Copy the runtime jars of `pom` into `folder` and return it. Does nothing when the folder has this POM's jars.
 
-    The folder is replaced as a whole, so that an interrupted download never looks complete. Raises StackError.
+    The folder is replaced as a whole, so that an interrupted download never looks complete.
+    owner: state folder of the stack that runs Maven. Raises StackError.
     """
     digest = hashlib.sha256(pom.read_bytes()).hexdigest()
     stamp = folder / "pom.sha256"
@@ -23,14 +24,12 @@ def fetch_jars(pom: Path, folder: Path, log: Path, owner: Path = Path()) -> Path
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
     log.parent.mkdir(parents=True, exist_ok=True)
+    command = ["mvn", "--batch-mode", "--no-transfer-progress", "--strict-checksums", "--file", str(pom)]
+    command += ["dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={fresh}"]
     with log.open("wb") as out:
         try:
             result = subprocess.run(
-                [
-                    *("mvn", "--batch-mode", "--no-transfer-progress", "--strict-checksums"),
-                    *("--file", str(pom), "dependency:copy-dependencies"),
-                    *("-DincludeScope=runtime", f"-DoutputDirectory={fresh}"),
-                ],
+                command,
                 env=owned_environment(owner),
                 stdin=subprocess.DEVNULL,
                 stdout=out,

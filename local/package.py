@@ -1,4 +1,4 @@
-"""Packs the jobs into a zip that Flink puts on the PYTHONPATH of its Python processes: ``python -m local.package``."""
+"""Packs the jobs into a zip file, which Flink adds to the PYTHONPATH of its workers: ``python -m local.package``."""
 
 import sys
 import zipfile
@@ -8,7 +8,7 @@ from images.build import project_version
 from local.settings import REPOSITORY
 
 SUFFIXES = {".py", ".sql"}
-EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest moment that a zip can tell: the same code gives the same bytes
+EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip can hold; constant, so that equal sources give equal bytes
 
 
 def package_jobs(target: Path, source: Path = REPOSITORY / "jobs") -> Path:

@@ -1,4 +1,4 @@
-"""What must hold before anything is started; each failure is one clear line."""
+"""Checks before anything is started; each problem is one line."""
 
 import contextlib
 import re
@@ -14,13 +14,13 @@ import psutil
 from local.process import StackError
 from local.settings import JETSTREAM_URLS, Settings
 
-# Flink's and Kafka's scripts divide at blanks, and Flink takes some paths for URLs.
+# The scripts of Flink and Kafka split paths at blanks, and Flink reads some paths as URLs.
 PATH = "[A-Za-z0-9/._+@-]+"
 MIN_JAVA = 17  # what Kafka 4 needs; Flink 1.20 runs on it as well
 
 
 def check(settings: Settings) -> None:
-    """Raises StackError with a line for each thing that is missing."""
+    """Raise StackError with one line for each problem."""
     problems = [
         *check_path(settings.state),
         *check_java(java_version()),
@@ -39,7 +39,7 @@ def check_path(state: Path) -> Iterable[str]:
 
 
 def java_version() -> str | None:
-    """What `java -version` says, or None where there is no java."""
+    """The output of `java -version`, or None without a java on PATH."""
     try:
         result = subprocess.run(["java", "-version"], capture_output=True, text=True, check=False, timeout=30)
     except OSError:
@@ -47,13 +47,14 @@ def java_version() -> str | None:
     return result.stderr + result.stdout
 
 
-def check_java(said: str | None) -> Iterable[str]:
-    if said is None:
+def check_java(printed: str | None) -> Iterable[str]:
+    """printed: see `java_version`."""
+    if printed is None:
         yield f"java is not on PATH: install a JDK {MIN_JAVA}"
         return
-    match = re.search(r'version "(\d+)', said)
+    match = re.search(r'version "(\d+)', printed)
     if match is None or int(match[1]) < MIN_JAVA:
-        first = said.strip().splitlines() or ["nothing"]
+        first = printed.strip().splitlines() or ["nothing"]
         yield f"java is too old: a JDK {MIN_JAVA} or newer is needed, `java -version` says {first[0]}"
 
 
@@ -74,7 +75,7 @@ def check_ports(settings: Settings) -> Iterable[str]:
 
 def in_use(port: int) -> bool:
     with contextlib.closing(socket.socket(socket.AF_INET, socket.SOCK_STREAM)) as probe:
-        # As the programs do it: a connection that is only waiting to be forgotten does not count.
+        # The programs set it, too: a port with connections in TIME_WAIT only can be used.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
@@ -84,6 +85,7 @@ def in_use(port: int) -> bool:
 
 
 def by_whom(port: int) -> str:
+    """The program that listens on a port, for the error message; empty when it cannot be found."""
     with contextlib.suppress(psutil.Error):
         for connection in psutil.net_connections("tcp"):
             if connection.laddr and connection.laddr.port == port and connection.status == psutil.CONN_LISTEN:
@@ -96,7 +98,7 @@ def by_whom(port: int) -> str:
 def check_reachable(
     urls: Iterable[str], connect: Callable[..., socket.socket] = socket.create_connection
 ) -> Iterable[str]:
-    """A line when none of the servers takes a connection within five seconds."""
+    """One line when no server accepts a connection within five seconds."""
     reasons = []
     for url in urls:
         host = urlsplit(url).hostname or ""

@@ -1,4 +1,4 @@
-"""Child processes that never outlive the stack: start, stop, kill, and sweep what a killed stack left behind."""
+"""Child processes of the stack: starts, stops and kills them, and kills what an earlier, killed stack has left."""
 
 import contextlib
 import os
@@ -13,28 +13,31 @@ import psutil
 
 from local.settings import SECRETS
 
-# Every process of a stack inherits this variable with the stack's state folder as value, so that the next start
-# finds whatever a killed one left behind, workers and grandchildren included, without any bookkeeping on disk.
+# Every process of a stack inherits this variable; its value is the stack's state folder. By it, the next start finds
+# all processes that a killed stack has left, workers and grandchildren included, without a list on disk.
 OWNER = "LOCAL_STACK_OWNER"
 
 
 class StackError(RuntimeError):
-    """A part did not start or died; the text is one line for the user."""
+    """A part of the stack did not start or died. The text is for the user."""
 
 
 @dataclass
 class Program:
-    """One program of the stack: how to start it, and the process while it runs."""
+    """One program of the stack."""
 
-    name: str
+    name: str  # in messages
     command: Sequence[str | Path]
-    log: Path
-    environment: Mapping[str, str] = field(default_factory=dict)
-    owner: Path = Path()
-    process: subprocess.Popen[bytes] | None = None
+    log: Path  # gets its output
+    environment: Mapping[str, str] = field(default_factory=dict)  # in addition to the inherited one
+    owner: Path = Path()  # state folder of the stack
+    process: subprocess.Popen[bytes] | None = None  # since the first start
 
     def start(self) -> None:
-        """Start it in a session of its own, so that a Ctrl-C reaches only the stack, which then stops it in order."""
+        """Start it in its own session: Ctrl-C reaches only the stack, which then stops its programs in order.
+
+        Raises StackError.
+        """
         self.log.parent.mkdir(parents=True, exist_ok=True)
         environment = owned_environment(self.owner, self.environment)
         try:
@@ -64,13 +67,13 @@ class Program:
         os.kill(self.pid, number)
 
     def kill(self) -> None:
-        """Kill the program's own process at once and wait until it is gone; its children are left as they are."""
+        """Kill the program's own process with SIGKILL and wait until it is gone. Its children keep running."""
         self.signal(signal.SIGKILL)
         if self.process is not None:
             self.process.wait()
 
     def stop(self, seconds: float = 10) -> None:
-        """Ask it to end, and after `seconds` make it; whatever it started ends too."""
+        """Stop it with SIGTERM, and after `seconds` with SIGKILL. Its children in the same process group end, too."""
         if self.process is None:
             return
         if self.alive():
@@ -83,12 +86,12 @@ class Program:
 
 
 def owned_environment(owner: Path, extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The environment by which a process is known to belong to the stack with this state folder."""
+    """The environment of a process that belongs to the stack with this state folder."""
     return {**inherited_environment(), **(extra or {}), OWNER: str(owner)}
 
 
 def inherited_environment() -> dict[str, str]:
-    """This process's environment without what may be a secret."""
+    """The environment of this process without the variables that may hold secrets."""
     return {name: value for name, value in os.environ.items() if name not in SECRETS}
 
 
@@ -101,7 +104,7 @@ def wait_until(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Wait until `ready()` holds; raises StackError after `seconds`, or as soon as `program` has ended."""
+    """Wait until `ready()` is true. Raises StackError after `seconds`, or as soon as `program` has ended."""
     end = clock() + seconds
     while not ready():
         log = f" (log: {program.log})" if program else ""
@@ -113,7 +116,7 @@ def wait_until(
 
 
 def owned_processes(owner: Path) -> list[psutil.Process]:
-    """The running processes that a stack with this state folder started, this process excepted."""
+    """The running processes of a stack with this state folder, without the calling process."""
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
@@ -123,7 +126,7 @@ def owned_processes(owner: Path) -> list[psutil.Process]:
 
 
 def kill_leftovers(owner: Path, seconds: float = 10) -> int:
-    """Kill what an earlier stack with this state folder left running; returns the number of processes."""
+    """Kill all processes that an earlier stack with this state folder has left; returns their number."""
     leftovers = owned_processes(owner)
     for process in leftovers:
         with contextlib.suppress(psutil.Error):

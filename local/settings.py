@@ -1,4 +1,4 @@
-"""What the local stack is told by its environment: where its state lies, which ports it uses, which feed it reads."""
+"""The settings of the local stack: its state folder, its ports, the feed that it reads."""
 
 import math
 import os
@@ -11,17 +11,17 @@ from jobs.settings import EnvReader, SettingError
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
-# The four public instances of Bluesky's Jetstream, asked in turn; only created posts are wanted.
+# The four public instances of Bluesky's Jetstream, which the collector tries in turn. The query selects posts.
 JETSTREAM_URLS = ",".join(
     f"wss://jetstream{number}.us-{coast}.bsky.network/subscribe?wantedCollections=app.bsky.feed.post"
     for coast in ("east", "west")
     for number in (1, 2)
 )
 FEEDS = ("simulator", "jetstream")
-# An assumption, well above what is reported of Bluesky.
+# An assumption, well above the reported rates of Bluesky.
 JETSTREAM_POSTS_PER_SECOND = 200
-# What the user's environment may hold of the jobs' secrets; no program of the stack inherits it. What make is called
-# with stands in variables of its own, too.
+# Variables of the user's environment that may hold the jobs' secrets. No program of the stack inherits them.
+# make copies its command line into the last three.
 SECRETS = (
     *(f"{name}{ending}" for name in ("MONGODB_URI", "WEBSOCKET_URL", "WORLDOMETERS_URL") for ending in ("", "_FILE")),
     *("MAKEFLAGS", "MAKEOVERRIDES", "MFLAGS"),
@@ -30,7 +30,7 @@ SECRETS = (
 
 @dataclass(frozen=True)
 class Ports:
-    """The TCP ports of the local stack on the loopback interface."""
+    """The TCP ports of the local stack, on the loopback interface."""
 
     simulator: int = 5555
     worldometers: int = 5556
@@ -43,24 +43,19 @@ class Ports:
 
 @dataclass(frozen=True)
 class Settings:
-    """The local stack's settings.
+    """The local stack's settings."""
 
-    state: folder of everything that the stack downloads and writes; data and logs lie in its `run` folder.
-    mongodb_uri: the user's own document store, or None for one that the stack starts.
-    rate: posts a second of the simulator; window_seconds: length of a window.
-    """
-
-    state: Path = REPOSITORY / ".state"
+    state: Path = REPOSITORY / ".state"  # folder of all downloads and files of the stack; data and logs are in run/
     ports: Ports = Ports()
-    feed: str = "simulator"
-    mongodb_uri: str | None = field(default=None, repr=False)
-    rate: float = 20.0
-    window_seconds: int = 20
-    documents: int | None = None
+    feed: str = "simulator"  # one of FEEDS
+    mongodb_uri: str | None = field(default=None, repr=False)  # of the user's database; None: the stack starts one
+    rate: float = 20.0  # of the simulator, posts per second
+    window_seconds: int = 20  # length of a window
+    documents: int | None = None  # after how many documents the demo ends; None: at Ctrl-C
 
     @property
     def planned_posts_per_second(self) -> int:
-        """For how many the aggregator's memory has to suffice."""
+        """The rate for which the aggregator's memory must suffice."""
         return math.ceil(self.rate) if self.feed == "simulator" else JETSTREAM_POSTS_PER_SECOND
 
     @property
@@ -85,7 +80,7 @@ class Settings:
 
     @property
     def store_uri_file(self) -> Path:
-        """Holds `store_uri` while the stack runs."""
+        """The file that holds `store_uri` while the stack runs."""
         return self.run / "mongodb-uri"
 
     @property
@@ -102,7 +97,7 @@ class Settings:
 
 
 def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
-    """Read the settings from `environment`; an unset or empty variable means the default.
+    """Read the settings from `environment`. An unset or empty variable means the default.
 
     Raises SettingError with the variable's name, its value and what is allowed.
     """

@@ -15,7 +15,7 @@ from local.settings import Settings
 
 QUERY_SECONDS = 120
 OPTIONS = {
-    # Results as a table of plain text, of what is in the collection now.
+    # Results are tables of plain text, of the collection's present content.
     "sql-client.execution.result-mode": "tableau",
     "execution.runtime-mode": "batch",
     "table.local-time-zone": "UTC",
@@ -23,7 +23,10 @@ OPTIONS = {
 
 
 def on_demo(settings: Settings, query: str) -> int:
-    """Run the client in this terminal, or one query; returns its exit status."""
+    """Run the client in this terminal, or a single query without it; returns the exit status.
+
+    query: a statement, or "" for the terminal
+    """
     flink = Flink(settings)
     folder = settings.run / "sql-client"
     folder.mkdir(parents=True, exist_ok=True)
@@ -37,7 +40,7 @@ def on_demo(settings: Settings, query: str) -> int:
 
 
 def init_statements(uri: str, options: Mapping[str, str]) -> list[str]:
-    """What the client runs first: its options, and the table over the documents."""
+    """The statements that the client runs first: its options, and CREATE TABLE for the documents."""
     values = {"mongodb_uri": uri, "database": DATABASE, "collection": COLLECTION}
     settings = [f"SET {sql.literal(name)} = {sql.literal(value)}" for name, value in options.items()]
     return [*settings, *sql.statements("twitter_table", values)]
@@ -48,7 +51,7 @@ def script(statements: list[str]) -> str:
 
 
 def write_statements(path: Path, statements: list[str]) -> Path:
-    """Write a script that only this user can read: the table's URI may hold a password."""
+    """Write a script that only this user can read, since the table's URI may have a password."""
     path.unlink(missing_ok=True)
     path.touch(mode=0o600)
     path.write_text(script(statements))
@@ -56,7 +59,7 @@ def write_statements(path: Path, statements: list[str]) -> Path:
 
 
 def run_query(command: list[str], environment: dict[str, str]) -> int:
-    """Print the result of a script; exit status 1 when one of its statements failed."""
+    """Run a script and print its result; returns 1 when a statement failed, else 0."""
     try:
         result = subprocess.run(
             command,
@@ -73,7 +76,7 @@ def run_query(command: list[str], environment: dict[str, str]) -> int:
 
 
 def show(printed: str) -> int:
-    """Print a result; exit status 1 for an error, which the client itself ends with status 0."""
+    """Print a result; returns 1 for an error, since the client itself exits with 0 then."""
     output = result_of(printed)
     failed = "[ERROR]" in output
     (sys.stderr if failed else sys.stdout).write(f"{output}\n")
@@ -81,7 +84,7 @@ def show(printed: str) -> int:
 
 
 def result_of(output: str) -> str:
-    """The client's output without its greetings, its echo of the statement and its colours."""
+    """The client's output without its banner, its echo of the statement and its colours."""
     plain = re.sub(r"\x1b\[[0-9;]*m", "", output)
     body = plain.partition("Flink SQL> ")[2].rpartition("Shutting down the session")[0] or plain
     shown = re.search(r"^.*?(?=\+-|\[ERROR\]|\[INFO\]|== )", body, re.DOTALL)

@@ -1,4 +1,4 @@
-"""All the parts together: started side by side where nothing depends on anything, and stopped in order."""
+"""The whole stack: starts its parts in parallel where they do not depend on each other, stops them in order."""
 
 import contextlib
 import fcntl
@@ -25,27 +25,28 @@ from local.store import Store
 
 JOBS = ("collector_stream", "aggregator_stream")
 POLL_SECONDS = 0.2
-# What the stack writes into its state folder, besides the mark that the folder is its own.
+# What the stack replaces in its state folder. The file MARK says that the folder is the stack's.
 REPLACED = ("run", "jars", "lock")
 MARK = ".data-collection"
 
 
 @dataclass
 class Step:
-    """One step of the start; seconds: how long it took, or has taken so far."""
+    """One step of the start."""
 
     name: str
     state: str = "waiting"  # then running, then done or failed
-    began: float = 0.0
-    ended: float = 0.0
+    began: float = 0.0  # of time.monotonic(); 0: not yet
+    ended: float = 0.0  # of time.monotonic(); 0: not yet
 
     @property
     def seconds(self) -> float:
+        """How long the step took, or has taken so far."""
         return (self.ended or time.monotonic()) - self.began if self.began else 0.0
 
 
 class Stack:
-    """The local stack. Use as a context: on the way out everything that it started is stopped."""
+    """The local stack, as a context manager: leaving the context stops everything that the stack has started."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -71,9 +72,10 @@ class Stack:
         return Program(name, command, settings.logs / f"{name}.log", environment, settings.state)
 
     def __enter__(self) -> "Stack":
-        """Claim the state folder, sweep what a killed stack left in it, and check what the start needs.
+        """Lock the state folder, kill what an earlier stack has left, and check the preconditions of a start.
 
-        Raises StackError."""
+        Raises StackError.
+        """
         claim_state_folder(self.settings.state)
         self._exit.enter_context(state_lock(self.settings))
         kill_leftovers(self.settings.state)
@@ -84,7 +86,7 @@ class Stack:
         return self
 
     def __exit__(self, *_: object) -> None:
-        # Clients before servers: nobody spends the time of the stop on reconnecting.
+        # Clients before servers: then no client tries to reconnect during the stop.
         with ThreadPoolExecutor() as pool:
             for stop in (self.flink.stop, *(p.stop for p in (self.simulator, self.worldometers, *self._stores()))):
                 pool.submit(stop)
@@ -95,16 +97,16 @@ class Stack:
         return [self.broker.program, *([self.store.program] if self.store.program else [])]
 
     def programs(self) -> list[Program]:
-        """The programs that can be started again when they die; the JobManager cannot: it knows the jobs."""
+        """The programs that can be restarted when they die. The JobManager cannot: the jobs are lost with it."""
         feed = [self.simulator] if self.settings.feed == "simulator" else []
         return [*self._stores(), *feed, self.worldometers, self.flink.taskmanager]
 
     def start(self, jobs: Sequence[str] = JOBS) -> None:
-        """Start everything and submit the jobs; `steps` tells how far it is. Raises StackError."""
+        """Start all parts and submit the jobs; `steps` shows the progress. Raises StackError."""
         tasks: list[tuple[str, Callable[[], object], list[str]]] = [
             ("Kafka and connector jars", self._fetch, []),
             (f"document store ({self.store.kind})", self._start_store, []),
-            ("Worldometers stand-in", self._start_worldometers, []),
+            ("Worldometers stub", self._start_worldometers, []),
             ("Flink cluster", self._start_flink, ["Kafka and connector jars"]),
             ("Kafka broker and topics", self._start_kafka, ["Kafka and connector jars"]),
         ]
@@ -128,18 +130,18 @@ class Stack:
                         raise StackError("stopped")
             except BaseException:
                 self.abort()
-                # Its steps fail when their programs are gone; until then they may start more.
+                # The steps fail once their programs are gone; until then they may start further ones.
                 while left:
                     kill_leftovers(self.settings.state)
                     _, left = wait(left, timeout=POLL_SECONDS)
                 raise
 
     def abort(self) -> None:
-        """Make a `start` that goes on in another thread fail soon: it ends what it has started, and starts no more."""
+        """Make a `start` in another thread fail soon: it starts no more programs and ends those that it has started."""
         self._stopping.set()
 
     def _run_step(self, step: Step, work: Callable[[], object], needs: list[Future[None]]) -> None:
-        """Run a step once the steps that it needs are done; when one of them failed, so does this, with its error."""
+        """Run a step once the steps that it needs are done. Raises the error of a needed step that has failed."""
         for need in needs:
             need.result()
         if self._stopping.is_set():
@@ -198,7 +200,10 @@ class Stack:
         parallelism: int = 1,
         savepoint: str | None = None,
     ) -> str:
-        """Submit a job, `environment` over its usual one, and wait until all of it runs; returns its id."""
+        """Submit a job and wait until all its tasks run; returns its id. Raises StackError.
+
+        environment: settings that replace those of `job_environment`
+        """
         settings = {**self.job_environment(), **(environment or {})}
         identity = self.flink.submit(f"jobs.{job}", settings, parallelism, savepoint)
         wait_until(lambda: self.flink.all_running(identity), f"{job} to run", 120, program=self.flink.jobmanager)
@@ -206,6 +211,7 @@ class Stack:
         return identity
 
     def job_environment(self) -> dict[str, str]:
+        """The settings of both jobs."""
         settings = self.settings
         return {
             "FEED": settings.feed,
@@ -232,16 +238,17 @@ def answers(url: str) -> bool:
 
 
 def claim_state_folder(state: Path) -> None:
-    """Make the state folder and mark it as the stack's, which replaces what is in it.
+    """Create the state folder and mark it as the stack's, since the stack replaces files in it.
 
-    Raises StackError when somebody else's files would be replaced."""
+    Raises StackError when it would replace files that no stack has written.
+    """
     mark = state / MARK
     others = [name for name in REPLACED if (state / name).exists()]
     if others and not mark.exists() and not state.is_relative_to(Settings().state):
         held = " and ".join(map(repr, others))
         raise StackError(
             f"STATE={str(state)!r} holds {held}, which this stack did not make and would replace: "
-            f"set STATE to another folder (or, if a stack of an earlier version made them, create {mark})"
+            f"set STATE to another folder (if a stack of an earlier version made them, create the file {mark})"
         )
     state.mkdir(parents=True, exist_ok=True)
     mark.touch()
@@ -249,7 +256,7 @@ def claim_state_folder(state: Path) -> None:
 
 @contextlib.contextmanager
 def state_lock(settings: Settings) -> Iterator[None]:
-    """Hold the state folder alone: two stacks would sweep each other's processes. Raises StackError."""
+    """Lock the state folder: two stacks in one folder would kill each other's processes. Raises StackError."""
     with (settings.state / "lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""The document store of the local stack: the user's own, a `mongod` on PATH, or else SecantusDB as a process."""
+"""The document store of the local stack: the user's database, else a `mongod` on PATH, else SecantusDB."""
 
 import shutil
 import sys
@@ -15,7 +15,7 @@ from local.settings import Settings
 
 
 class Store:
-    """The store; `program` is None when the user gave a URI of a store of their own."""
+    """The store. `program` is None when MONGODB_URI names the user's database."""
 
     def __init__(self, settings: Settings) -> None:
         self.uri = settings.store_uri
@@ -32,7 +32,7 @@ class Store:
             self.program.start()
 
     def await_ready(self, seconds: float = 60) -> None:
-        """Wait until the store answers a ping. Raises StackError; the URI is not shown: it may hold a password."""
+        """Wait until the store answers a ping. Raises StackError, without the URI: it may have a password."""
         wait_until(self.answers, "the document store to answer", seconds, program=self.program)
 
     def answers(self) -> bool:
@@ -44,10 +44,13 @@ class Store:
 
 
 def store_command(data: Path, port: int, mongod: str | None) -> tuple[str, list[str]]:
-    """The kind of store and its command line: MongoDB itself where it is installed, else SecantusDB."""
+    """The name of the store and its command line: MongoDB where `mongod` is installed, else SecantusDB.
+
+    mongod: path of the program, or None
+    """
     if mongod is not None:
         return "mongod", [mongod, "--dbpath", str(data), "--port", str(port), "--bind_ip", "127.0.0.1"]
-    # In its own process and never imported: it is GPL-2.0, this project is Apache-2.0.
+    # SecantusDB runs as a process of its own and is never imported: its licence is GPL-2.0, this project's Apache-2.0.
     program = Path(sys.executable).with_name("secantusd-py")
     options = [
         "--host",
@@ -63,7 +66,7 @@ def store_command(data: Path, port: int, mongod: str | None) -> tuple[str, list[
 
 
 def client(uri: str) -> pymongo.MongoClient[dict[str, Any]]:
-    """A client that gives up after five seconds instead of the driver's thirty."""
+    """A client that gives up after five seconds; the driver's default is thirty."""
     return pymongo.MongoClient(uri, serverSelectionTimeoutMS=5_000, connectTimeoutMS=5_000)
 
 

@@ -1,4 +1,4 @@
-"""What the demo shows: the steps of the start, then the newest windows; live on a terminal, lines elsewhere."""
+"""The demo's display: the steps of the start, then the newest windows. Live on a terminal, lines elsewhere."""
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,7 +12,7 @@ from rich.text import Text
 from local.settings import Settings
 from local.stack import Step
 
-WINDOWS = 10  # how many of the newest are shown
+WINDOWS = 10  # how many of the newest windows are shown
 MARKS = {"waiting": ("·", "dim"), "running": ("▸", "yellow"), "done": ("✓", "green"), "failed": ("✗", "red")}
 COUNTERS = {
     "cases": "total_cases_count",
@@ -24,21 +24,21 @@ Document = Mapping[str, Any]
 
 
 class Screen(Protocol):
-    """Where the demo shows what happens."""
+    """What the demo displays on."""
 
     def steps(self, steps: Sequence[Step]) -> None:
-        """The steps of the start as they are now."""
+        """Show the present state of the start's steps."""
 
     def windows(self, newest: Sequence[Document], fresh: Sequence[Document]) -> None:
-        """The newest documents, newest first, and those that have come since the last call, oldest first."""
+        """Show documents. newest: newest first; fresh: those that have come since the last call, oldest first."""
 
     def note(self, text: str) -> None:
-        """One line about something that happened."""
+        """Show a message of one line."""
 
 
 @contextlib.contextmanager
 def screen(console: Console, addresses: Mapping[str, str]) -> Iterator[Screen]:
-    """A live view on a terminal, lines elsewhere."""
+    """A `Terminal` where the console is one, else `Lines`. addresses: {name: address} for the user to open."""
     if not console.is_terminal:
         yield Lines(console, addresses)
         return
@@ -47,7 +47,7 @@ def screen(console: Console, addresses: Mapping[str, str]) -> Iterator[Screen]:
 
 
 def addresses(settings: Settings) -> dict[str, str]:
-    """The addresses that a user may want to open; a URI that the user gave is not shown: it may hold a password."""
+    """The addresses for the user to open, {name: address}. The user's own URI is not shown: it may have a password."""
     own = settings.mongodb_uri is None
     return {
         "Flink UI": settings.flink_url,
@@ -58,7 +58,7 @@ def addresses(settings: Settings) -> dict[str, str]:
 
 
 class Lines:
-    """One line for each thing that happens."""
+    """Prints one line for each event."""
 
     def __init__(self, console: Console, shown: Mapping[str, str]) -> None:
         self._console = console
@@ -87,7 +87,7 @@ class Lines:
 
 
 class Terminal:
-    """A view that is drawn again as things change."""
+    """A view that is redrawn with each change."""
 
     def __init__(self, live: Live, shown: Mapping[str, str]) -> None:
         self._live = live
@@ -102,7 +102,7 @@ class Terminal:
             took = f"{step.seconds:.1f} s" if step.began else ""
             table.add_row(Text(mark, style), step.name, Text(took, "dim", justify="right"))
         if steps and all(step.state == "done" for step in steps):
-            table.add_row("", Text("everything runs; the first window is filling ...", "yellow"), "")
+            table.add_row("", Text("everything runs; the first window is being filled ...", "yellow"), "")
         self._upper = table
         self._draw()
 
@@ -131,7 +131,7 @@ class Terminal:
 
 
 def counters_of(document: Document) -> dict[str, str]:
-    """The counters that are shown, as text; a dash where the page did not say."""
+    """The counters to show, as text; a dash where the page had no value."""
     values = {name: document.get(field) for name, field in COUNTERS.items()}
     return {name: "-" if value is None else f"{value:,}" for name, value in values.items()}
 

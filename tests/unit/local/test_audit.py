@@ -1,4 +1,4 @@
-"""What the audit of the running demo gets as its environment."""
+"""The settings of the audit of the running demo."""
 
 from pathlib import Path
 
@@ -7,8 +7,8 @@ from local.settings import Ports, Settings
 
 
 def test_the_demos_environment() -> None:
-    told = demo_environment(Settings(Path("/state"), Ports(kafka=1), window_seconds=5))
-    assert told == {
+    environment = demo_environment(Settings(Path("/state"), Ports(kafka=1), window_seconds=5))
+    assert environment == {
         "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1",
         "MONGODB_URI_FILE": "/state/run/mongodb-uri",
         "WINDOW_SECONDS": "5",

@@ -1,4 +1,4 @@
-"""The local Flink cluster's configuration, and what is said of a submission that failed."""
+"""The local Flink cluster's configuration, and the reason of a submission that failed."""
 
 import re
 from pathlib import Path

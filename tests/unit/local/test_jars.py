@@ -18,7 +18,7 @@ if [ -n "$MAVEN_FAILS" ]; then echo '[ERROR] Could not transfer a.jar: checksum'
 
 @pytest.fixture
 def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A stand-in for Maven, since the real one would fetch from the internet; it counts its runs in a file."""
+    """A fake Maven, since the real one would fetch from the internet; it counts its runs in a file."""
     program = tmp_path / "bin" / "mvn"
     program.parent.mkdir()
     program.write_text(FAKE_MAVEN)

@@ -1,4 +1,4 @@
-"""What make says before it has a virtual environment."""
+"""What make prints before it has a virtual environment."""
 
 import os
 import shutil
@@ -20,7 +20,7 @@ def make(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("name", ["a b", "it's", 'a"b', "\u00fc", "$(x)", "a`b"])
-def test_a_folder_that_flinks_scripts_do_not_take_is_told_at_once(tmp_path: Path, name: str) -> None:
+def test_a_folder_that_flinks_scripts_do_not_take_is_refused_at_once(tmp_path: Path, name: str) -> None:
     folder = tmp_path / name
     folder.mkdir()
     result = make(folder)
@@ -29,7 +29,7 @@ def test_a_folder_that_flinks_scripts_do_not_take_is_told_at_once(tmp_path: Path
     assert not (folder / ".venv").exists()
 
 
-def test_another_python_is_told_with_the_ways_to_the_right_one(tmp_path: Path) -> None:
+def test_another_python_is_refused_with_the_ways_to_the_right_one(tmp_path: Path) -> None:
     other = tmp_path / "python3"
     other.write_text(
         '#!/bin/sh\n[ "$1" = --version ] && echo "Python 3.13.1"\nexit $(test "$1" = --version; echo $?)\n'
@@ -37,10 +37,10 @@ def test_another_python_is_told_with_the_ways_to_the_right_one(tmp_path: Path) -
     other.chmod(0o755)
     folder = tmp_path / "clone"
     folder.mkdir()
-    for python, told in ((str(other), "is Python 3.13.1"), ("/none", "is /bin/sh: ")):
+    for python, found in ((str(other), "is Python 3.13.1"), ("/none", "is /bin/sh: ")):
         result = make(folder, f"PYTHON={python}")
         assert result.returncode == 2
-        assert f"error: Python 3.11 is needed, and '{python}' {told}" in result.stderr
+        assert f"error: Python 3.11 is needed, and '{python}' {found}" in result.stderr
         assert "uv python install 3.11" in result.stderr
         assert "make PYTHON=$(uv python find 3.11)" in result.stderr
         assert not (folder / ".venv").exists()

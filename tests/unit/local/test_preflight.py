@@ -1,4 +1,4 @@
-"""What is checked before anything is started: each failure is one clear line."""
+"""The checks before anything is started: each problem is one line."""
 
 import socket
 from dataclasses import replace
@@ -12,7 +12,7 @@ from tests.integration.conftest import free_ports
 
 
 @pytest.mark.parametrize(
-    ("said", "problem"),
+    ("printed", "problem"),
     [
         ('openjdk version "17.0.15" 2025-04-15', None),
         ('openjdk version "21" 2023-09-19', None),
@@ -22,13 +22,13 @@ from tests.integration.conftest import free_ports
         (None, "java is not on PATH"),
     ],
 )
-def test_java(said: str | None, problem: str | None) -> None:
-    found = list(preflight.check_java(said))
+def test_java(printed: str | None, problem: str | None) -> None:
+    found = list(preflight.check_java(printed))
     assert found == [] if problem is None else problem in found[0]
 
 
 @pytest.mark.parametrize("name", ["a b", "it's", 'a"b', "\u00fc", "a$b", "a\nb", "a:b", "a%20b"])
-def test_a_path_that_flinks_scripts_do_not_take_is_told(name: str) -> None:
+def test_a_path_that_flinks_scripts_do_not_take_is_refused(name: str) -> None:
     assert list(preflight.check_path(Path("/home/me/a-b_c.d+e@1"))) == []
     (problem,) = preflight.check_path(Path("/home") / name)
     assert repr(f"/home/{name}") in problem

@@ -1,4 +1,4 @@
-"""Child processes: started, stopped with all they started, and swept when their stack was killed."""
+"""Child processes: started, stopped with their children, and killed when their stack was killed."""
 
 import os
 import sys
@@ -46,7 +46,7 @@ def test_kill_ends_only_the_program_itself(owner: Path) -> None:
     assert len(owned_processes(owner)) == 1
 
 
-def test_sweep_finds_what_another_stack_of_the_same_folder_left_and_nothing_else(owner: Path, tmp_path: Path) -> None:
+def test_leftovers_are_the_processes_of_another_stack_of_the_same_folder_only(owner: Path, tmp_path: Path) -> None:
     left, other = program(owner, PARENT), program(tmp_path / "other", SLEEPER)
     assert kill_leftovers(owner) == 2
     assert not psutil.pid_exists(left.pid) or not left.alive()

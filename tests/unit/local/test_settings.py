@@ -1,4 +1,4 @@
-"""The local stack's settings: defaults, what each variable takes, how a wrong value is told, and what follows."""
+"""The local stack's settings: defaults, allowed values, errors, and what follows from them."""
 
 import itertools
 import re
@@ -56,7 +56,7 @@ BAD = [
 EVERY_VARIABLE = dict.fromkeys(pair.partition("=")[0] for pair in GOOD)
 
 
-def told(environment: dict[str, str]) -> str:
+def error_of(environment: dict[str, str]) -> str:
     """The text of the error, which is one line."""
     with pytest.raises(SettingError) as caught:
         read_settings(environment)
@@ -88,16 +88,16 @@ def test_empty_is_unset(variable: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "value", "allowed"), BAD, ids=[f"{b[0]}={b[1]:.20}" for b in BAD])
-def test_wrong_value_is_told_with_what_is_allowed(name: str, value: str, allowed: tuple[str, ...]) -> None:
+def test_wrong_value_is_refused_with_what_is_allowed(name: str, value: str, allowed: tuple[str, ...]) -> None:
     start = f"{name}={value!r}: "
-    error = told({name: value})
+    error = error_of({name: value})
     assert error.startswith(start)
     assert [part for part in allowed if part not in error.removeprefix(start)] == []
 
 
 @pytest.mark.parametrize("uri", ["localhost:27017", "http://u:s3cret@a", "mongodb:u:s3cret@a", "s3cret"])
-def test_wrong_mongodb_uri_is_told_without_it(uri: str) -> None:
-    error = told({"MONGODB_URI": uri})
+def test_wrong_mongodb_uri_is_refused_without_showing_it(uri: str) -> None:
+    error = error_of({"MONGODB_URI": uri})
     assert error.startswith("MONGODB_URI ")
     assert "mongodb:// or mongodb+srv://" in error
     assert uri not in error
@@ -107,7 +107,7 @@ def test_wrong_mongodb_uri_is_told_without_it(uri: str) -> None:
 @pytest.mark.parametrize(("one", "other"), list(itertools.combinations(PORTS, 2)))
 def test_two_parts_cannot_share_a_port(one: str, other: str) -> None:
     taken = getattr(DEFAULTS.ports, other)
-    error = told({PORTS[one]: str(taken)})
+    error = error_of({PORTS[one]: str(taken)})
     assert f"{PORTS[one]}={taken}" in error
     assert f"{PORTS[other]}={taken}" in error
     swapped = {PORTS[one]: str(taken), PORTS[other]: str(getattr(DEFAULTS.ports, one))}
@@ -144,7 +144,7 @@ def test_the_users_own_store_comes_by_file(tmp_path: Path) -> None:
     assert settings == replace(DEFAULTS, mongodb_uri=SRV)
     assert "s3cret" not in repr(settings)
     file.write_text(f"{SRV}\n")
-    assert "s3cret" not in told({"MONGODB_URI_FILE": str(file)})
+    assert "s3cret" not in error_of({"MONGODB_URI_FILE": str(file)})
 
 
 @pytest.mark.parametrize(("feed", "servers"), [("simulator", 1), ("jetstream", 4)])

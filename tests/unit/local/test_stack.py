@@ -1,4 +1,4 @@
-"""What the local stack hands to its jobs, and which folder it takes for its own."""
+"""The settings that the local stack passes to the jobs, and which folder it accepts as its own."""
 
 import stat
 from pathlib import Path

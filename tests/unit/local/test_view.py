@@ -1,4 +1,4 @@
-"""What the demo shows, as lines and on a terminal."""
+"""The demo's display, as lines and on a terminal."""
 
 import io
 from typing import Any
@@ -26,7 +26,7 @@ def shown(*, terminal: bool) -> str:
     with view.screen(console, {"Flink UI": "http://here:8081"}) as screen:
         screen.steps(steps)
         screen.windows([DOCUMENT], [DOCUMENT])
-        screen.note("the simulator died and is started again")
+        screen.note("the simulator died and is being restarted")
     return out.getvalue()
 
 
@@ -36,7 +36,7 @@ def test_lines_elsewhere() -> None:
     assert "Flink UI: http://here:8081" in text
     assert "2026-11-24T08:00:20Z  2 posts  cases 704,753,890, deaths -" in text
     assert "second post" in text
-    assert "the simulator died and is started again" in text
+    assert "the simulator died and is being restarted" in text
 
 
 def test_a_live_view_on_a_terminal() -> None:
