@@ -24,7 +24,9 @@ def render(job: str, environment: Mapping[str, str]) -> str:
         chart = copy_without_dependencies(Path(folder))
         show = ("--show-only", f"templates/{job}/flinkdeployment.yaml")
         command = ("helm", "template", RELEASE, str(chart), "--kube-version", KUBERNETES, *show)
-        return HEADER + run_program(command, environment).removeprefix("---\n")
+        rendered = run_program(command, environment).removeprefix("---\n")
+        # kubectl applies these files, not Helm.
+        return HEADER + rendered.replace("    app.kubernetes.io/managed-by: Helm\n", "")
 
 
 def main() -> int:
