@@ -1,4 +1,4 @@
-"""The aggregation job: topic `tweets` -> windows -> one enrichment each -> one document each in MongoDB."""
+"""The aggregator job: topic `tweets` -> windows -> one enrichment per window -> one document per window in MongoDB."""
 
 import datetime
 import logging
@@ -29,17 +29,17 @@ from jobs.worldometers import shared_counters
 
 log = logging.getLogger(__name__)
 
-# How much further than the newest heartbeat of a partition the collector's posts in it may have advanced event time.
+# The collector's posts in a partition may advance event time at most this far beyond its newest heartbeat.
 ORDER_MARGIN_MS = HEARTBEAT_STEP_MS + OUT_OF_ORDER_MS
 RESTORE_OPTIONS = ("execution.state-recovery.path", "execution.savepoint.path")
-YEAR_9999_MS = 253_402_300_799_999  # the largest time that Flink's functions take
+YEAR_9999_MS = 253_402_300_799_999  # the largest time that Flink's functions accept
 ISO_8601 = "yyyy-MM-dd'T'HH:mm:ss'Z'"
 
 
 class WriteDocuments(ScalarFunction):  # type: ignore[misc]
-    """Enriches a window and writes its documents: how many there are, 0 for a window that may not be written.
+    """Enriches a window with the current counters and writes its documents.
 
-    Which windows may be written: see StoredDocuments. The world's counters are those of the moment of the call.
+    Returns the number of documents, 0 for a window that may not be written (see StoredDocuments).
     """
 
     def __init__(self, settings: AggregatorSettings) -> None:
@@ -47,7 +47,7 @@ class WriteDocuments(ScalarFunction):  # type: ignore[misc]
 
     def open(self, function_context: FunctionContext) -> None:
         settings = self._settings
-        # A secret that comes by file is read at each start of the task, so a new one needs no new submission.
+        # A secret in a file is read at each start of the task. So a new secret needs no new submission of the job.
         self._stored = stored_documents(settings)
         self._cache = shared_counters(settings.worldometers_url.read(), settings.refresh_seconds)
         metrics = function_context.get_metric_group()
@@ -55,7 +55,7 @@ class WriteDocuments(ScalarFunction):  # type: ignore[misc]
         metrics.gauge("documents_kept", lambda: self._stored.kept)
         metrics.gauge("enrichment_fetches", lambda: self._cache.fetches)
         metrics.gauge("enrichment_failures", lambda: self._cache.failures)
-        # -1: there has been no good page yet.
+        # -1: no page was read successfully yet.
         metrics.gauge("enrichment_age_seconds", lambda: -1 if self._cache.age is None else int(self._cache.age))
 
     def close(self) -> None:
@@ -74,7 +74,7 @@ class WriteDocuments(ScalarFunction):  # type: ignore[misc]
 
 
 def stored_documents(settings: AggregatorSettings) -> StoredDocuments:
-    """Raises SettingError for an address that the driver does not take."""
+    """Opens the collection. Raises SettingError for an address that MongoDB's driver rejects."""
     uri = with_write_concern(settings.mongodb_uri.read())
     try:
         return StoredDocuments(
@@ -86,9 +86,9 @@ def stored_documents(settings: AggregatorSettings) -> StoredDocuments:
             options=settings.mongodb_options,
         )
     except (PyMongoError, ValueError) as error:
-        # The driver's text may hold a part of the address.
-        told = f"an address that MongoDB's driver takes is allowed ({type(error).__name__})"
-        raise SettingError(f"{settings.mongodb_uri.name} (not shown): {told}") from None
+        # The driver's message may contain a part of the address.
+        allowed = f"an address that MongoDB's driver takes is allowed ({type(error).__name__})"
+        raise SettingError(f"{settings.mongodb_uri.name} (not shown): {allowed}") from None
 
 
 def main() -> None:
@@ -96,10 +96,10 @@ def main() -> None:
         settings = read_aggregator_settings(os.environ)
         available = taskmanager_memory()
         if available is None:
-            log.warning("the TaskManagers' memory is unknown: whether the windows fit into it is not checked")
+            log.warning("the TaskManagers' memory is unknown: it is not checked whether the windows fit into it")
         else:
             window_memory.check(settings, available)
-        count_partitions_patiently(settings)  # tasks that found no Kafka would fail and be restarted, again and again
+        count_partitions_patiently(settings)  # without Kafka, the tasks would fail and restart repeatedly
     environment = StreamExecutionEnvironment.get_execution_environment()
     environment.enable_checkpointing(settings.checkpoint_seconds * 1000)
     tables = StreamTableEnvironment.create(environment)
@@ -116,7 +116,7 @@ def main() -> None:
 
 
 def taskmanager_memory() -> Memory | None:
-    """What Flink's configuration, where the job is submitted, gives a TaskManager; None when it does not say."""
+    """A TaskManager's memory by the Flink configuration of the submitting machine; None if it is not configured."""
     flink = get_gateway().jvm.org.apache.flink
     configuration = flink.configuration.GlobalConfiguration.loadConfiguration()
     try:
@@ -135,7 +135,7 @@ def is_restored(tables: StreamTableEnvironment) -> bool:
 def where_to_start(settings: AggregatorSettings, *, restored: bool) -> StartingPoint:
     stored = stored_documents(settings)
     try:
-        # Only the kind of error: the driver's text may name the address.
+        # Only the type of the error: the driver's message may contain the address.
         newest = patiently(stored.newest_window, (PyMongoError,), lambda error: f"MongoDB ({type(error).__name__})")
     finally:
         stored.close()
@@ -147,26 +147,26 @@ def options(settings: AggregatorSettings) -> dict[str, str]:
     return {
         "pipeline.name": "aggregator_stream",
         "table.local-time-zone": "UTC",
-        # A partition without any record for this long, heartbeats included, no longer holds windows open.
+        # A partition without a record (or heartbeat) for this long no longer holds windows open.
         **idle,
-        # A late post makes its window fire again, with all of its posts; those of a second fire together. The window is
-        # kept for longer than late posts are let through, so it never drops one (see the view `compared`).
+        # A late post makes its window fire again with all of its posts. Late posts of one second fire together. The
+        # window's state is kept for longer than late posts are accepted, so it drops none (see the view `compared`).
         "table.exec.emit.late-fire.enabled": "true",
         "table.exec.emit.late-fire.delay": "1 s",
         "table.exec.emit.allow-lateness": f"{settings.allowed_lateness_seconds * 1000 + ORDER_MARGIN_MS} ms",
-        # A window goes to its one aggregate at once: collecting texts twice, before and behind the shuffle, is slower.
+        # No local aggregate before the shuffle: collecting the texts twice is slower.
         "table.optimizer.agg-phase-strategy": "ONE_PHASE",
-        # The views that both inserts read are computed once, and only then divided.
+        # The views that both inserts read are computed once.
         "table.optimizer.reuse-optimize-block-with-digest-enabled": "true",
-        # No operator here keeps a row that it has handed on.
+        # No operator here keeps a row after it has emitted it.
         "pipeline.object-reuse": "true",
-        # A window is written when it closes, not when a bundle is full.
+        # A window is written when it closes and not when a bundle is full.
         "python.fn-execution.bundle.size": "1",
     }
 
 
 def sql_values(settings: AggregatorSettings, start: StartingPoint, transactions: str) -> dict[str, object]:
-    """What the placeholders of aggregator.sql stand for. transactions: the prefix of the transactional ids."""
+    """The values of the placeholders in aggregator.sql. transactions: prefix of the transactional ids."""
     return {
         "topic": settings.topic,
         "rejected_topic": settings.rejected_topic,
@@ -190,7 +190,7 @@ def sql_values(settings: AggregatorSettings, start: StartingPoint, transactions:
 
 
 def interval(seconds: int) -> str:
-    """Seconds as the text of an `INTERVAL ... HOUR TO SECOND`: Flink takes no more than two digits of a lone unit."""
+    """Seconds as the text of an `INTERVAL ... HOUR TO SECOND`. An interval of one unit has two digits in Flink."""
     return str(datetime.timedelta(seconds=seconds))
 
 

@@ -1,21 +1,22 @@
-"""What a post's text looks like once links, hash signs, retweet markers and encoding debris are gone.
+"""Removes links, hash signs, retweet markers and encoding debris from a post's text.
 
-Sources of the rules: named and numeric character references are WHATWG's, as `html.unescape` implements
-them; the characters of a URL are RFC 3986's, with the letters of RFC 3987 where a script puts spaces
-between words; the two hash signs are the ones that Twitter reads as the start of a hashtag.
+Sources of the rules:
+Named and numeric character references are those of WHATWG, as `html.unescape` implements them.
+The characters of a URL are those of RFC 3986, with the letters of RFC 3987 in scripts that put spaces between words.
+The two hash signs are those that Twitter reads as the start of a hashtag.
 """
 
 import html
 import re
 
-# Everything from U+2000 up (typographic and full-width punctuation, CJK, Hangul, emoji) and Thai, Lao, Myanmar
-# and Khmer below it: people write these straight behind a link, so they end one and start a new word.
+# Everything from U+2000 up (typographic and full-width punctuation, CJK, Hangul, emoji), and Thai, Lao, Myanmar and
+# Khmer below it. People write these directly after a link, so they end a link and start a new word.
 _SPACELESS = r"\u0e00-\u0eff\u1000-\u109f\u1100-\u11ff\u1780-\u17ff\u2000-\U0010ffff"
-_PUNCTUATION = r".,:;!?'*\u0589\u060c\u061b\u061f\u06d4\u0964\u0965"  # ends a sentence, or sits inside a URL
-_NEVER = rf"\s<>\"\\^`{{|}}\xab\xbb()\[\]{_SPACELESS}"  # brackets are here because they only count in pairs
+_PUNCTUATION = r".,:;!?'*\u0589\u060c\u061b\u061f\u06d4\u0964\u0965"  # ends a sentence, or is part of a URL
+_NEVER = rf"\s<>\"\\^`{{|}}\xab\xbb()\[\]{_SPACELESS}"  # includes brackets, which are part of a URL only in pairs
 _SCHEME = r"[hH][tT][tT][pP][sS]?://"
 _REST = (
-    rf"(?:(?:[\w-]+\.(?=\w))+(?:(?=[{_SPACELESS}])\w[\w-]*)?)?"  # a host may be spelt in any script (IDN)
+    rf"(?:(?:[\w-]+\.(?=\w))+(?:(?=[{_SPACELESS}])\w[\w-]*)?)?"  # a host may be in any script (IDN)
     rf"(?:[^{_NEVER}{_PUNCTUATION}]+"
     rf"|[{_PUNCTUATION}]+(?=[^{_NEVER}{_PUNCTUATION}])(?!{_SCHEME})"
     rf"|\([^{_NEVER}]*\)|\[[^{_NEVER}]*\])*"
@@ -23,7 +24,7 @@ _REST = (
 
 
 def _starting_a_word(token: str) -> str:
-    """Look back only once the token is found: a pattern that begins with its letters is searched fastest."""
+    """A pattern for a token that starts a word. The look-behind is last: a pattern that begins with letters is fastest."""
     return rf"{token}(?<!(?![{_SPACELESS}])[\w\u0300-\u036f]{token})"
 
 
@@ -39,22 +40,22 @@ _JOINTS = re.compile(r"[&:.]")
 
 
 def clean(text: str) -> str:
-    """Strip a post down to its words. In this order:
+    """Reduce a post to its words, in this order:
 
-    1. Character references are decoded, however often they were encoded. This comes first because a `#` or
-       `;` of theirs is neither a hash sign nor part of a URL: `it&#39;s`, `&lt;https://a.b&gt;`.
-    2. Control characters and U+FEFF are dropped, but those that are white space become a space; other format
-       characters (joiners, bidi marks) stay. Surrogates that form no pair become U+FFFD.
-    3. URLs go: `http://` and `https://` in any case and anywhere, even bare; `www.` in any case where a word
-       starts and a host follows. Trailing punctuation and unpaired brackets stay, as does text in a script
-       without spaces; a path in such a script therefore stays too, a host does not.
-    4. `#` and U+FF03 go, the word behind them stays; look-alikes (U+FE5F, U+266F) are no hash signs.
-    5. `RT:` goes where a word starts, in upper case only: `ALERT:` and `rt:` stay.
+    1. Character references are decoded, even if they were encoded several times. This is first because their `#` and
+       `;` are neither hash signs nor parts of a URL: `it&#39;s`, `&lt;https://a.b&gt;`.
+    2. Control characters and U+FEFF are removed; those that are white space become a space. Other format characters
+       (joiners, bidi marks) stay. Unpaired surrogates become U+FFFD.
+    3. URLs are removed: `http://` and `https://` in upper or lower case and anywhere, even bare; `www.` in upper or
+       lower case at the start of a word and before a host. Trailing punctuation and unpaired brackets stay. Text in a
+       script without spaces stays, too: so a path in such a script stays, but a host does not.
+    4. `#` and U+FF03 are removed, the word behind them stays. Look-alikes (U+FE5F, U+266F) are not hash signs.
+    5. `RT:` is removed at the start of a word, in upper case only: `ALERT:` and `rt:` stay.
     6. White space is collapsed to single spaces and stripped at both ends.
 
-    A removal may join its neighbours into something to remove, so this repeats until nothing changes:
-    `clean(clean(text)) == clean(text)` for every text. A text that takes more rounds than any real one, because
-    tokens are nested in tokens (`&nu&nu&nu&nu&num;m;m;m;m;`), has its `&`, `:` and `.` replaced by spaces.
+    A removal may join its neighbours into something that is to be removed. So this repeats until nothing changes:
+    `clean(clean(text)) == clean(text)` for every text. Tokens that are nested in tokens
+    (`&nu&nu&nu&nu&num;m;m;m;m;`) take more rounds than any real text: then `&`, `:` and `.` are replaced by spaces.
     """
     text = _without_debris(text)
     for _ in range(_PASSES):
@@ -62,13 +63,13 @@ def clean(text: str) -> str:
         if cleaned == text:
             return text
         text = cleaned
-    # Peeling one level a pass would be quadratic. No reference, URL or marker exists without one of its joints,
-    # and the last pass left no `#` or debris, so this is a fixpoint whatever the text was.
+    # Removing one level per pass would be quadratic. Each reference, URL and marker contains one of these characters,
+    # and the last pass left no `#` and no debris. So the result is a fixpoint for every text.
     return " ".join(_JOINTS.sub(" ", text).split())
 
 
 def _clean_once(text: str) -> str:
-    # The `in` tests are the fast path: each costs a fraction of the search that it saves.
+    # The `in` tests are the fast path: each takes a fraction of the time of the search that it avoids.
     if "&" in text:
         text = _without_debris(_decode(text))
     if "://" in text:
@@ -85,15 +86,15 @@ def _clean_once(text: str) -> str:
 
 
 def _decode(text: str) -> str:
-    text = _AMPERSAND.sub("&", text)  # a chain such as `&amp;amp;lt;` ends in one step however long it is
+    text = _AMPERSAND.sub("&", text)  # decodes a chain such as `&amp;amp;lt;` of any length in one step
     try:
         return html.unescape(text)
-    except ValueError:  # from int(), which refuses thousands of digits, be they all zeros
+    except ValueError:  # from int(), which refuses thousands of digits, even zeros
         return html.unescape(_HUGE_NUMBER.sub("\ufffd", text))
 
 
 def _without_debris(text: str) -> str:
-    if text.isprintable():  # then the only white space is U+0020
+    if text.isprintable():  # the only printable white space is U+0020
         return text
     text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     return " ".join(_INVISIBLE.sub("", text).split())

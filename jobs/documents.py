@@ -47,8 +47,8 @@ def window_documents(
 def window_seconds_of(key: str, topic: str, end: str, numbers: Iterable[int] = range(8)) -> int | None:
     """The length in seconds of the window to which a document belongs; None if it is not a document of the topic.
 
-    Tries each length up to MAX_WINDOW_SECONDS. numbers: the chunks to try. Raises ValueError if `end` is not a timestamp
-    in the format of `iso`.
+    Tries each length up to MAX_WINDOW_SECONDS. numbers: the chunks to try. Raises ValueError unless `end` is a
+    timestamp in the format of `iso`.
     """
     end_seconds = unix(end)
     for seconds in range(1, MAX_WINDOW_SECONDS + 1):

@@ -1,4 +1,4 @@
-"""Where the aggregator begins to read the topic when it has no state of its own. No I/O."""
+"""Where an aggregator without state starts to read the topic. No I/O."""
 
 from typing import NamedTuple
 
@@ -8,7 +8,11 @@ from jobs.settings import AggregatorSettings
 
 
 class StartingPoint(NamedTuple):
-    """options: of the tables that read the topic; begin_ms: posts with an older event time are passed over."""
+    """Where to start reading.
+
+    options: options of the tables that read the topic.
+    begin_ms: posts with an older event time are skipped; ms since 1970 UTC.
+    """
 
     options: dict[str, str]
     begin_ms: int = 0
@@ -20,13 +24,14 @@ EARLIEST = StartingPoint({"scan.startup.mode": "earliest-offset"})
 def starting_point(
     settings: AggregatorSettings, newest_end: str | None, newest_seconds: int | None, *, restored: bool
 ) -> StartingPoint:
-    """Go on after the newest window that has a document, or where the user's REPLAY_FROM says.
+    """Resume after the newest window that has a document, or at the user's REPLAY_FROM.
 
-    newest_end: end of that window, ISO 8601, None without one; newest_seconds: its length; restored: whether the job
-    starts from a savepoint, in which case Flink reads on from the offsets in it.
+    newest_end: end of that window, ISO 8601; None without one.
+    newest_seconds: its length in seconds.
+    restored: whether the job starts from a savepoint. Then Flink resumes from the offsets in it.
 
-    A job without state reads some windows before that one again: late posts are added to them, so all of their posts
-    have to be there. A record's stamp in Kafka is at most MAX_AHEAD_MS older than its event time.
+    A job without state also reads the windows before that one again that may still get late posts, because it needs all
+    of their posts. A record's stamp in Kafka is at most MAX_AHEAD_MS older than its event time.
     """
     if settings.replay_from == "earliest":
         return EARLIEST
@@ -37,7 +42,7 @@ def starting_point(
         return EARLIEST
     end = unix(newest_end) * 1000
     again = (settings.allowed_lateness_seconds + settings.window_seconds) * 1000
-    # Windows of another length have other keys: what is in a document already must not get into a second one.
+    # Windows of another length have other keys. A post that is in a document must not get into a second one.
     begin = 0 if restored or newest_seconds == settings.window_seconds else end
     return StartingPoint(from_timestamp(end - again - MAX_AHEAD_MS), begin)
 

@@ -1,4 +1,4 @@
-"""The documents in MongoDB: which windows may be written, their writing, and where a job without state begins."""
+"""The documents in MongoDB: decides which windows may be written, writes them, and finds the newest one."""
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,13 +10,13 @@ from jobs.documents import document_key, window_seconds_of
 
 log = logging.getLogger(__name__)
 
-# How many chunks of a window are asked for at once: nearly every window has one.
+# Chunks of a window per query. Nearly every window has one chunk.
 CHUNKS_AT_ONCE = 16
-NEWEST = 20
+NEWEST = 20  # documents in which the newest window is searched
 
 
 class Window(NamedTuple):
-    """The newest window that has a document. end: ISO 8601; seconds: its length."""
+    """A window that has a document. end: ISO 8601; seconds: its length."""
 
     end: str
     seconds: int
@@ -25,8 +25,8 @@ class Window(NamedTuple):
 class StoredDocuments:
     """The documents of one topic in one collection. The methods raise PyMongoError.
 
-    rewrite: whether documents with as many posts as the new ones are written again (a replay that the user asked for).
-    options: what the driver takes beside the address.
+    rewrite: whether documents with as many posts as the new ones are written again (REPLAY_FROM).
+    options: keyword arguments of MongoDB's driver in addition to the address.
     """
 
     def __init__(
@@ -49,10 +49,10 @@ class StoredDocuments:
         self._documents.database.client.close()
 
     def may_write(self, start: str, end: str, posts: int) -> bool:
-        """Whether `posts` posts may become the content of this window.
+        """Whether a window with `posts` posts may be written.
 
-        A window that was rebuilt from a part of its posts never replaces a document that holds more of them. That
-        happens to a job without state, where the topic no longer holds the whole window or the job began inside it.
+        A window that was rebuilt from a part of its posts never replaces a document with more posts. A job without
+        state can build such a window: if the topic no longer holds all of it, or if the job started inside it.
         """
         if self._is_new(end):
             return True
@@ -61,14 +61,14 @@ class StoredDocuments:
             return True
         self.kept += 1
         if posts < stored:
-            log.info("window %s: the stored documents hold %d posts and stay, these are %d", end, stored, posts)
+            log.info("window %s: keeping the stored documents: they hold %d posts, the new ones %d", end, stored, posts)
         return False
 
     def write(self, start: str, end: str, documents: Sequence[dict[str, Any]]) -> None:
-        """Make these the documents of the window. They are acknowledged when this returns.
+        """Replace the documents of the window. The writes are acknowledged when this returns.
 
-        Chunks of an earlier run that no document replaces, or one with fewer posts, are deleted first: wherever this
-        stops, the window then holds fewer posts than these, so that it may be written again.
+        Chunks of an earlier run are deleted first if no document replaces them, or one with fewer posts. So wherever
+        this stops, the stored window has fewer posts than `documents`, and may be written again.
         """
         if not self._is_new(end):
             sizes = {document["hash"]: len(document["content"]) for document in documents}
@@ -76,22 +76,22 @@ class StoredDocuments:
             if stale:
                 self._documents.delete_many({"_id": {"$in": stale}})
         for document in documents:
-            # `$set` costs the store less than a replacement, and each document has all columns.
+            # `$set` costs the store less than a replacement. Each document has all columns, so the result is the same.
             self._documents.update_one({"_id": document["hash"]}, {"$set": document}, upsert=True)
             self.written += 1
 
     def _is_new(self, end: str) -> bool:
-        """Whether this window had no document when it was first asked: what came since is of this run.
+        """Whether the window is newer than every document that existed at the first call, so that this run wrote it.
 
-        In one run a window only fires again with more posts than before, so nothing needs to be asked: a question
-        waits behind the writes."""
+        In one run a window fires again only with more posts. So no query is needed, which would wait for the writes.
+        """
         if self._newest is None:
             newest = self._documents.find({}, {"timestamp": 1}).sort("timestamp", -1).limit(1)
             self._newest = next((str(document.get("timestamp")) for document in newest), "")
         return end > self._newest
 
     def newest_window(self) -> Window | None:
-        """The newest window of this topic that has a document. An index of the timestamps is made for this question."""
+        """The newest window of this topic that has a document; None without one. Creates an index of the timestamps."""
         self._documents.create_index("timestamp")
         for document in self._documents.find({}, {"timestamp": 1}).sort("timestamp", -1).limit(NEWEST):
             try:

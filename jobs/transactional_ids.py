@@ -4,9 +4,9 @@ from typing import NamedTuple
 
 
 class TransactionalIds(NamedTuple):
-    """The transactional ids of one job. In one Kafka, only one producer at a time may use a transactional id.
+    """The transactional ids of one job. In a Kafka cluster, one producer at a time may use a transactional id.
 
-    installation: differs between two installations on the same Kafka.
+    installation: differs between two installations on the same Kafka cluster.
     job: name of the job and its feed.
     topic: the topic of posts.
     run: differs for each submission.

@@ -1,7 +1,7 @@
-"""The world's COVID-19 counters, read from the table that Worldometers serves as HTML.
+"""The world's COVID-19 counters, read from the HTML table of Worldometers.
 
-Source: `URL` below, which has no API and was last updated in April 2024. `parse_counters` is pure, `PageFetcher`
-does the network, `CachedCounters` decides when to use them and what to serve meanwhile.
+Source: `URL` below, a page without an API, last updated in April 2024. `parse_counters` parses it without I/O,
+`PageFetcher` downloads it, `CachedCounters` decides when to download and what to serve while the page is unavailable.
 """
 
 import functools
@@ -22,15 +22,15 @@ from jobs.addresses import bypasses_proxy
 from jobs.redaction import redact_text, redact_url
 
 URL = "https://www.worldometers.info/coronavirus/"
-# Two more tables of the same shape follow: yesterday, yesterday2. Until March 2020 there was one, with the second id.
+# Two tables of the same shape follow: yesterday, yesterday2. Until March 2020 there was one table, with the second id.
 TABLE_IDS = ("main_table_countries_today", "main_table_countries")
 _COUNTS = ["Total Cases", "Total Deaths", "Total Recovered", "New Cases", "New Deaths", "New Recovered"]
-_COUNTS += ["Active Cases", "Serious, Critical"]  # the headers, in the order of the fields of Counters
+_COUNTS += ["Active Cases", "Serious, Critical"]  # the column headers, in the order of the fields of Counters
 
 _TABLE_STARTS = [re.compile(rf"<table(?=\s)[^<>]*\sid=[\"']?{name}[\"'\s>]", re.IGNORECASE) for name in TABLE_IDS]
 _ROW_START = re.compile(r"(?=<tr[\s>])", re.IGNORECASE)
 _COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
-# No attribute is of use here, and in archived pages those of links are long.
+# Attributes are not used. In archived pages those of links are long.
 _ATTRIBUTES = re.compile(r"(<[a-z0-9]+)\s[^<>]*(?=>)", re.IGNORECASE)
 _MAX_ROWS, _MAX_ROW_SIZE = 300, 3_000  # in characters without attributes; the real table has 240 rows of under 1,300
 _COUNT = re.compile(r"[+-]?(?:[0-9]{1,15}|[0-9]{1,3}(?:,[0-9]{3}){1,4})")  # 64 bits, MongoDB's integers
@@ -38,16 +38,16 @@ _COUNT = re.compile(r"[+-]?(?:[0-9]{1,15}|[0-9]{1,3}(?:,[0-9]{3}){1,4})")  # 64 
 USER_AGENT = "data-collection/0.1"
 
 log = logging.getLogger(__name__)
-# Its warnings show the whole address.
+# The warnings of urllib3 show the complete URL.
 logging.getLogger("urllib3").setLevel(logging.ERROR)
 
 
 class PageError(Exception):
-    """The page is not the one this module knows; the text says what is missing or wrong."""
+    """The page does not have the expected structure. The text says what is missing or wrong."""
 
 
 class Counters(NamedTuple):
-    """People, world-wide; *new* is since midnight GMT. None: the page does not say (blank, N/A, no column)."""
+    """Numbers of people worldwide; *new* is since midnight GMT. None: the page has no value (blank, N/A, no column)."""
 
     total_cases_count: int | None
     total_deaths_count: int | None
@@ -60,14 +60,18 @@ class Counters(NamedTuple):
 
 
 def parse_counters(html: str | bytes) -> Counters:
-    """Read the row *World* of today's table; columns are found by their headers, wherever they stand.
+    """Read the row *World* of today's table. Columns are found by their headers, in any order.
 
-    A page of early 2020 has a row *Total:* instead. Today's has one for each continent: only a single one is read.
+    A page of early 2020 has a row *Total:* instead. Today's page has one *Total:* per continent. So such a row is used
+    only if it is the only one.
 
-    A header that is absent gives None (early pages of 2020 have no *New Recovered*), except *Total Cases*.
-    Raises PageError if the table, that header, the row or all of its counts are missing, if the row has not
-    one cell per header, or if a cell is neither a count, nor blank, nor N/A: a changed page must not pass for
-    an empty one. Takes 0.03 s for the real page of 1.4 MB, as ten rows reach the HTML parser; at worst 20 s.
+    A missing header gives None (early pages of 2020 have no *New Recovered*), except *Total Cases*. Raises PageError
+
+    - if the table, that header, the row or all of its counts are missing,
+    - if the row does not have one cell per header,
+    - if a cell is neither a count, nor blank, nor N/A: a changed page must not look like an empty one.
+
+    Takes 0.03 s for the real page of 1.4 MB, since ten rows reach the HTML parser; at worst 20 s.
     """
     rows = _read_rows(html)
     header = next((row for row in rows if "Total Cases" in row), None)
@@ -97,26 +101,26 @@ def _find_world(header: list[str], rows: Iterator[list[str]]) -> list[str]:
 
 
 def _read_rows(html: str | bytes) -> Iterator[list[str]]:
-    """Give the texts of the cells of today's table, row by row; a row that nobody asks for is not parsed."""
-    # The page declares UTF-8. Detecting the encoding instead costs seconds for a page that is not HTML.
+    """Yield the texts of the cells of today's table, row by row. A row that is not requested is not parsed."""
+    # The page declares UTF-8. Detecting the encoding would cost seconds for a page that is not HTML.
     text = html.decode(errors="replace") if isinstance(html, bytes) else html
     start = next((found for pattern in _TABLE_STARTS if (found := pattern.search(text))), None)
     if start is None:
         raise PageError(f"page has no table {' or '.join(TABLE_IDS)}")
     end = text.find("</table>", start.end())
-    if end < 0:  # the last cell may be cut within a number
+    if end < 0:  # the last cell may be cut inside a number
         raise PageError("the table has no end: the page is cut off")
     rows = _ROW_START.split(_ATTRIBUTES.sub(r"\1", _COMMENT.sub("", text[start.start() : end])))[1:]
     if len(rows) > _MAX_ROWS or max(map(len, rows), default=0) > _MAX_ROW_SIZE:
         raise PageError(f"the table has over {_MAX_ROWS} rows, or one over {_MAX_ROW_SIZE} characters")
     for row in rows:
         cells = BeautifulSoup(row, "html.parser").find_all(["th", "td"])
-        # Headers are broken by <br>, so tags separate words; runs of white space and &nbsp; count as a space.
+        # Headers contain <br>, so tags separate words. Runs of white space and &nbsp; become one space.
         yield [" ".join(cell.get_text(" ").split()) for cell in cells]
 
 
 def _read_count(column: str, cell: str) -> int | None:
-    """`+1,234` is 1234, `-1` (a correction) is -1, blank and `N/A` are None."""
+    """`+1,234` is 1234, `-1` (a correction) is -1, blank and `N/A` are None. Raises PageError for anything else."""
     if cell in ("", "N/A"):
         return None
     if not _COUNT.fullmatch(cell):
@@ -125,22 +129,22 @@ def _read_count(column: str, cell: str) -> int | None:
 
 
 def _skip_redirect_body(response: requests.Response, **_: object) -> None:
-    """A response hook: else `requests` reads the body of a redirect to its end, which may never come."""
+    """A response hook. Without it `requests` reads the body of a redirect to its end, which may never arrive."""
     if response.is_redirect:
         response.close()
 
 
 @dataclass
 class PageFetcher:
-    """Call it with a URL to get the body of the page, in bytes; whatever goes wrong raises an exception.
+    """Call it with a URL to download the page: returns the body in bytes. Every failure raises an exception.
 
-    A call takes at most `deadline` seconds, also if the name look-up hangs or the site trickles its headers,
-    which no time limit of `requests` covers: a daemon thread does the work. Never more than three are stuck.
+    A call takes at most `deadline` seconds, even if DNS hangs or the site sends its headers slowly, which no timeout of
+    `requests` covers: a daemon thread does the work. At most three threads are stuck at a time.
     """
 
     deadline: float = 10.0
     max_bytes: int = 8_000_000  # after decompression
-    time_limits: tuple[float, float] = (3.0, 5.0)  # seconds: to connect to one address, between two arrivals
+    time_limits: tuple[float, float] = (3.0, 5.0)  # seconds: to connect to one address, between two reads
     _threads: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(3), init=False)
 
     def __call__(self, url: str) -> bytes:
@@ -171,7 +175,7 @@ class PageFetcher:
             with session.get(url, timeout=self.time_limits, stream=True) as response:
                 if response.status_code != 200:
                     raise requests.HTTPError(f"HTTP status {response.status_code}")
-                # read1 returns what has arrived; iter_content would wait for a full chunk, past any deadline.
+                # read1 returns what has arrived. iter_content would wait for a full chunk, beyond the deadline.
                 while chunk := response.raw.read1(65_536, decode_content=True):
                     body += chunk
                     if len(body) > self.max_bytes:
@@ -183,12 +187,13 @@ class PageFetcher:
 
 @dataclass
 class CachedCounters:
-    """The counters of the page at `url`, fetched at most once per `refresh_seconds`, failures included.
+    """The counters of the page at `url`, fetched at most once per `refresh_seconds`, including failed attempts.
 
-    While the site fails, the last good ones are served until they are `max_stale_seconds` old, then None. `get` is
-    for any thread, never raises for anything that the network or the page does, and takes at most as long as
-    `fetch` (10 s) and `parse_counters` (0.03 s) do; while one thread asks the site, the others wait. `clock` is in
-    seconds and must not run backwards.
+    While the site fails, `get` returns the last counters until they are `max_stale_seconds` old, then None. Any thread
+    may call `get`. It never raises because of the network or the page, and takes at most as long as `fetch` (10 s) and
+    `parse_counters` (0.03 s). While one thread fetches, the others wait.
+
+    clock: seconds; must not run backwards.
     """
 
     url: str = URL
@@ -196,7 +201,7 @@ class CachedCounters:
     clock: Callable[[], float] = time.monotonic
     refresh_seconds: float = 60.0
     max_stale_seconds: float = 24 * 60 * 60.0
-    fetches: int = field(default=0, init=False)  # attempts, good or not
+    fetches: int = field(default=0, init=False)  # attempts, including failures
     failures: int = field(default=0, init=False)
     _last_attempt: float = field(default=float("-inf"), init=False)
     _last_success: float = field(default=float("-inf"), init=False)
@@ -205,7 +210,7 @@ class CachedCounters:
 
     @property
     def age(self) -> float | None:
-        """Seconds since the last good fetch began; None before the first."""
+        """Seconds since the start of the last successful fetch; None before the first one."""
         return self.clock() - self._last_success if self._last_counters else None
 
     def get(self) -> Counters | None:
@@ -222,7 +227,7 @@ class CachedCounters:
             self._last_counters, self._last_success = parse_counters(self.fetch(self.url)), now
             if failing:
                 log.info("counters from %s again", redact_url(self.url))
-        except Exception as error:  # noqa: BLE001 - a window must not fail because somebody's web page did
+        except Exception as error:  # noqa: BLE001 - a window must not fail because a web page is unavailable
             self.failures += 1
             age = now - self._last_success
             served = f"serving those of {age:.0f} s ago" if age <= self.max_stale_seconds else "serving none"
@@ -232,5 +237,5 @@ class CachedCounters:
 
 @functools.cache
 def shared_counters(url: str, refresh_seconds: float) -> CachedCounters:
-    """The counters for everything in this process that asks for them: the site is asked once for all."""
+    """The counters, shared by all callers in this process: they cause only one request."""
     return CachedCounters(url, refresh_seconds=refresh_seconds)

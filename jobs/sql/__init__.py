@@ -1,4 +1,4 @@
-"""The SQL of the jobs and of the SQL client, in `.sql` files; here only its placeholders are filled. No pyflink."""
+"""Loads the `.sql` files of the jobs and of the SQL client and fills their placeholders. Does not import pyflink."""
 
 from collections.abc import Mapping
 from importlib.resources import files
@@ -11,13 +11,12 @@ def literal(value: str) -> str:
 
 
 def statements(name: str, values: Mapping[str, object]) -> list[str]:
-    """The statements of `<name>.sql`, its `${placeholders}` filled: a string as a literal, a mapping as options of a
-    table, a number as it is.
+    """The statements of `<name>.sql` with `${placeholders}` filled. Raises KeyError for a placeholder without a value.
 
-    Raises KeyError for a placeholder without a value.
+    A string becomes a literal, a mapping becomes the options of a table, a number stays as it is.
     """
     filled = {key: fill(value) for key, value in values.items()}
-    # Split before anything is filled in: a value may contain whatever it likes.
+    # Split before the values are filled in: a value may contain the separator.
     parts = without_comments(read(name)).split(";\n")
     return [Template(part).substitute(filled).strip() for part in parts if part.strip()]
 

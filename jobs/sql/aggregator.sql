@@ -1,5 +1,5 @@
--- The topic's records as rows. What is no JSON gives no row here: see `tweets_raw`. A record stamped further ahead of the
--- clock than is allowed does not advance event time, since it would close all windows up to there.
+-- The topic's records as rows. A record that is not JSON gives no row here (see `tweets_raw`). A record that is stamped
+-- more than `max_ahead_ms` ahead of the clock does not advance event time: it would close all windows up to its stamp.
 CREATE TABLE tweets (
   `id` STRING,
   `text` STRING,
@@ -21,18 +21,21 @@ CREATE TABLE tweets (
   ${start},
   'properties.group.id' = ${group},
   'properties.isolation.level' = 'read_committed',
-  -- A new partition is read before the collector's posts arrive in it (its producer asks every few seconds).
+  -- Shorter than the collector's interval (3 s), so that a new partition is read before posts arrive in it.
   'scan.topic-partition-discovery.interval' = '500 ms',
   'format' = 'json',
   'json.ignore-parse-errors' = 'true'
 );
 
--- `hash` and `timestamp` are reserved words, hence the quotes. A post can be added to its document until event time
--- reaches `deadline` (ms); then the window's state is dropped. A sound post with a position comes from a collector, which
--- writes its posts in the order of event time: while Flink's watermark is below its deadline, it is in order. But a
--- watermark is no state: it is unknown or too low for a moment after a restart. A heartbeat has no text and only advances
--- event time. What asks the clock or the watermark is one CASE and no column of its own: each such column would be one
--- more pass over every record, in which Flink copies its strings.
+-- The verdict on each record.
+-- `hash` and `timestamp` are reserved words, hence the quotes.
+-- A post can be added to its document until event time reaches `deadline` (ms). Then the window's state is dropped.
+-- A valid post with a position comes from a collector, which writes its posts in the order of event time. So it is in
+-- order while Flink's watermark is below its deadline. But a watermark is not state: after a restart it is unknown or
+-- too low for a moment.
+-- A heartbeat has no text and only advances event time.
+-- All expressions with the clock or the watermark are one CASE: each such column would be one more pass over every
+-- record, in which Flink copies its strings.
 CREATE TEMPORARY VIEW placed AS
 SELECT
   `id`, `text`, `timestamp`, `source`, `partition`, `offset`, `read_at`, `time`, deadline,
@@ -48,9 +51,9 @@ SELECT
   END AS verdict
 FROM (SELECT *, (`timestamp` / ${window_ms} + 1) * ${window_ms} - 1 + ${allowed_lateness_ms} AS deadline FROM tweets);
 
--- What is not in order is compared with the newest event time of its own partition, which is keyed state and survives
--- restarts, savepoints and a changed parallelism. The collector's heartbeats keep it close to the collector's posts
--- (ORDER_MARGIN_MS): the watermark is never further ahead, so no post meets a window without state.
+-- A record that is not `in order` is compared with the newest event time of its partition. This is keyed state: it
+-- survives restarts, savepoints and a changed parallelism. The collector's heartbeats keep it close to the collector's
+-- posts (ORDER_MARGIN_MS). The watermark is never further ahead, so no accepted post meets a window without state.
 CREATE TEMPORARY VIEW compared AS
 SELECT
   *,
@@ -70,8 +73,8 @@ UNION ALL
 SELECT `text`, `time`, MOD(`timestamp` / ${window_ms}, 2) AS parity
 FROM checked WHERE reason IS NULL AND `timestamp` >= ${begin_ms};
 
--- Every other window goes to another operator, each in a task of its own: while Python writes one window, the next is
--- filled. A group window and not TUMBLE as a table function: only group windows fire again for late posts (`options`).
+-- Even and odd windows go to two operators with a task each: while Python writes one window, the next one is filled.
+-- This is a group window and not the table function TUMBLE: only group windows fire again for late posts (`options`).
 CREATE TEMPORARY VIEW windows AS
 SELECT
   TUMBLE_START(`time`, INTERVAL ${window} HOUR TO SECOND) AS begins,
@@ -87,9 +90,9 @@ SELECT
 FROM posts WHERE parity = 1
 GROUP BY TUMBLE(`time`, INTERVAL ${window} HOUR TO SECOND);
 
--- Python enriches a window and writes its documents into MongoDB. A sink of Flink's would keep MongoDB's address with its
--- password in the job graph, and could not ask what is stored already. A checkpoint completes when all documents before
--- it are acknowledged. This table only ends the insert: Flink has no statement without one.
+-- Python enriches a window and writes its documents into MongoDB. A Flink sink would keep MongoDB's address and
+-- password in the job graph, and could not compare with the stored documents. A checkpoint completes when all documents
+-- before it are acknowledged. This table only receives the result: in Flink each insert needs a sink.
 CREATE TABLE written (`documents` INT) WITH ('connector' = 'blackhole');
 
 INSERT INTO written SELECT write_documents(DATE_FORMAT(begins, ${iso}), DATE_FORMAT(ends, ${iso}), content) FROM windows;
@@ -108,7 +111,7 @@ CREATE TABLE rejected (`key` STRING, `reason` STRING, `source` STRING, `record` 
   'properties.transaction.timeout.ms' = ${transaction_timeout_ms}
 );
 
--- The same topic once more, since a record that is no JSON object never becomes a row of `tweets`.
+-- The same topic again: a record that is not a JSON object never becomes a row of `tweets`.
 CREATE TABLE tweets_raw (`record` STRING, `partition` INT METADATA VIRTUAL, `offset` BIGINT METADATA VIRTUAL) WITH (
   'connector' = 'kafka',
   'topic' = ${topic},
@@ -127,7 +130,7 @@ SELECT
 FROM checked WHERE reason <> 'heartbeat'
 UNION ALL
 SELECT `partition`, `offset`, 'not a JSON object', `record` FROM tweets_raw
--- What is no UTF-8 gives no row of `tweets` either, but is a JSON object once its bytes are decoded.
+-- A record that is not UTF-8 gives no row of `tweets` either, but can be a JSON object after its bytes are decoded.
 WHERE (`record` IS JSON OBJECT) IS NOT TRUE OR ENCODE(`record`, 'UTF-8') <> CAST(`record` AS BYTES);
 
 INSERT INTO rejected

@@ -1,5 +1,5 @@
--- PyFlink has no source of its own: these rows, two a second for each shard, start the
--- timers that drain the WebSockets.
+-- PyFlink has no Python sources. These rows, two per second for each shard, start the timers that emit the records of
+-- the WebSocket readers.
 CREATE TABLE ticks (`shard` INT) WITH (
   'connector' = 'datagen',
   'rows-per-second' = ${ticks_per_second},
@@ -7,7 +7,7 @@ CREATE TABLE ticks (`shard` INT) WITH (
   'fields.shard.max' = ${last_shard}
 );
 
--- One sink for both topics: each checkpoint has one transaction, so posts and rejections appear together.
+-- One sink for both topics: each checkpoint has one transaction, so posts and rejections become visible together.
 CREATE TABLE records (`key` STRING, `value` STRING, `topic` STRING NOT NULL METADATA) WITH (
   'connector' = 'kafka',
   'topic' = ${topics},
@@ -19,14 +19,14 @@ CREATE TABLE records (`key` STRING, `value` STRING, `topic` STRING NOT NULL META
   'sink.delivery-guarantee' = 'exactly-once',
   'sink.transactional-id-prefix' = ${transactions},
   'properties.transaction.timeout.ms' = ${transaction_timeout_ms},
-  -- Within seconds a new partition gets posts and heartbeats; the aggregator looks for new ones more often.
+  -- A new partition gets posts and heartbeats within seconds. The aggregator looks for new partitions more often.
   'properties.metadata.max.age.ms' = '3000',
   'properties.linger.ms' = '5',
   'properties.batch.size' = '262144'
 );
 
--- The Python operator hands over its records in batches, as arrays: a row each would cost more than reading the socket
--- does. Each is a key, a tab and a value.
+-- The Python operator emits its records in batches, as arrays: one row per record would cost more than reading the
+-- socket. Each record is a key, a tab and a value.
 INSERT INTO records
 SELECT SPLIT_INDEX(record, CHR(9), 0), SPLIT_INDEX(record, CHR(9), 1), topic
 FROM batches CROSS JOIN UNNEST(batches.records) AS collected (record);

@@ -1,5 +1,5 @@
--- What people look at. The connector's default way to divide a scan needs the command `splitVector`: a cluster role
--- that an application user of MongoDB does not have, and that the local store lacks.
+-- The documents as a table, for the SQL client. The connector's default partition strategy needs the command
+-- `splitVector`. An application user of MongoDB has no role for it, and the local store lacks it.
 CREATE TABLE IF NOT EXISTS twitter_table (
   `hash` STRING,
   `content` ARRAY<STRING>,
