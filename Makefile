@@ -1,11 +1,11 @@
-# Everything runs from a virtual environment in .venv, made from the lock when it is missing or out of date.
+# Every target uses the virtual environment .venv. It is made from requirements.lock when it is missing or out of date.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 RUN := $(VENV)/bin/python -m
-# The installer's version stands in pyproject.toml, like every other.
+# pyproject.toml pins the version of uv, as all others.
 UV := $(shell sed -n 's/.*"\(uv==[0-9.]*\)".*/\1/p' pyproject.toml)
 
-# What runs on this machine is never asked through a proxy.
+# Programs on this machine are reached without a proxy.
 comma := ,
 export no_proxy := $(addsuffix $(comma),$(or $(no_proxy),$(NO_PROXY)))localhost,127.0.0.1,::1
 export NO_PROXY := $(no_proxy)
@@ -13,19 +13,19 @@ export NO_PROXY := $(no_proxy)
 .DEFAULT_GOAL := help
 .PHONY: help demo sql_client audit test test-unit format bench soak docker_build docker_up clean package deploy remote_collection_stream remote_aggregation_stream docker_down docker_clean manifests chart-docs cluster-up cluster-down cluster-clean test-cluster lint lock
 
-help: ## show this list
+help: ## list the targets
 	@sed -n 's/^\([a-z_-]*\):.*## /\1: /p' $(MAKEFILE_LIST) | awk -F': ' '{ printf "  make %-26s %s\n", $$1, $$2 }'
 
-demo: $(VENV)/ready ## the whole pipeline on this machine; Ctrl-C stops it (DOCUMENTS=3 ends by itself, FEED=jetstream reads Bluesky)
+demo: $(VENV)/ready ## run the pipeline on this machine; Ctrl-C stops it (DOCUMENTS=3 ends it after three, FEED=jetstream reads Bluesky)
 	@$(RUN) local.demo
 
-sql_client: $(VENV)/ready ## Flink's SQL client on the running demo, else on the cluster, with twitter_table (SQL="SELECT ..." prints one result)
+sql_client: $(VENV)/ready ## open Flink's SQL client on the running demo, else on the cluster (SQL="SELECT ..." prints one result)
 	@$(RUN) deploy.sql_client
 
-audit: $(VENV)/ready ## whether each post is in the topic and in a document, on the running demo, else on the cluster
+audit: $(VENV)/ready ## check that each post is in the topic and in a document, on the running demo, else on the cluster
 	@$(RUN) deploy.audit
 
-test: $(VENV)/ready lint ## every test that needs no cluster (TESTS="tests/unit/jobs -k cleaning": only these)
+test: $(VENV)/ready lint ## run lint and all tests that need no cluster (TESTS="tests/unit/jobs -k cleaning" runs only these)
 ifdef TESTS
 	@$(RUN) pytest $(TESTS)
 else
@@ -33,32 +33,32 @@ else
 	@$(RUN) pytest tests/integration
 endif
 
-test-unit: $(VENV)/ready ## the tests that start no part of the pipeline
+test-unit: $(VENV)/ready ## run the tests that start no part of the pipeline
 	@$(RUN) pytest --numprocesses logical --dist loadfile --quiet tests/unit
 
 format: $(VENV)/ready ## rewrite the Python files in the project's style
 	@$(VENV)/bin/ruff check --fix --quiet
 	@$(VENV)/bin/ruff format --quiet
 
-bench: $(VENV)/ready ## both jobs against bare Python loops, side by side, with the ratios
+bench: $(VENV)/ready ## measure both jobs against plain Python loops and print the ratios
 	@$(RUN) benchmarks
 
-soak: $(VENV)/ready ## both jobs while parts are killed and stopped at random, for MINUTES=30, then the audit (SEED, RATE)
+soak: $(VENV)/ready ## run both jobs while parts are killed and stopped at random, then the audit (MINUTES=30, SEED, RATE)
 	@$(RUN) tests.soak
 
-docker_build: ## the container images, with Docker, Podman or buildah (PUSH=host/team: also into that registry)
+docker_build: ## build the container images with Docker, Podman or buildah (PUSH=host/team also pushes them there)
 	@$(PYTHON) -m images.build $(if $(PUSH),--push '$(PUSH)')
 
-docker_up: $(VENV)/ready ## the images onto a cluster (kind, minikube, CONTEXT=NAME or one of its own) and the chart without the jobs
+docker_up: $(VENV)/ready ## load the images and install the chart without the jobs (kind, minikube, CONTEXT=NAME, else the test cluster)
 	@$(RUN) deploy.release up
 
-clean: ## delete what was packaged
+clean: ## delete dist/
 	@rm -rf dist
 
-package: $(VENV)/ready ## the jobs as a zip in dist/
+package: $(VENV)/ready ## package the jobs as a zip in dist/
 	@$(RUN) local.package
 
-deploy: $(VENV)/ready ## the jobs' code into the cluster; jobs that run go on with it
+deploy: $(VENV)/ready ## load the image with the jobs' code into the cluster; jobs that run restart with it
 	@$(RUN) deploy.release deploy
 
 remote_collection_stream: $(VENV)/ready ## start the collector on the cluster
@@ -67,35 +67,35 @@ remote_collection_stream: $(VENV)/ready ## start the collector on the cluster
 remote_aggregation_stream: $(VENV)/ready ## start the aggregator on the cluster
 	@$(RUN) deploy.release run aggregator
 
-docker_down: $(VENV)/ready ## uninstall it all; a cluster of its own ends
+docker_down: $(VENV)/ready ## uninstall everything; the test cluster is stopped, too
 	@$(RUN) deploy.release down
 
-docker_clean: $(VENV)/ready ## that, and delete the images and dist/
+docker_clean: $(VENV)/ready ## docker_down, and delete the images and dist/
 	@$(RUN) deploy.release clean
 
 manifests: $(VENV)/ready ## render k8s/*.yaml from the chart
 	@$(RUN) deploy.manifests
 
-chart-docs: ## write the chart's README from its template and values (needs helm-docs: dev/cluster/build.sh tools)
+chart-docs: ## write the chart's README from its template and values (needs helm-docs, which dev/cluster/build.sh tools builds)
 	@helm-docs --chart-search-root helm --sort-values-order file --log-level warning
 
-cluster-up: ## a Kubernetes of its own on this machine, without Docker (needs root; CLUSTER_HOME moves it)
+cluster-up: ## start the test cluster, a Kubernetes on this machine without Docker (needs root; CLUSTER_HOME is its folder)
 	@dev/cluster/up.sh
 
-cluster-down: ## stop that cluster and delete what ran in it; what was built stays
+cluster-down: ## stop the test cluster and delete its state; what was built stays
 	@dev/cluster/down.sh
 
-cluster-clean: ## delete also what was built for it
+cluster-clean: ## cluster-down, and delete what was built for the test cluster
 	@dev/cluster/down.sh --clean
 
-test-cluster: $(VENV)/ready ## the tests on Kubernetes, on that cluster or on yours (CONTEXT=NAME)
+test-cluster: $(VENV)/ready ## run the tests on Kubernetes, on the test cluster or on yours (CONTEXT=NAME)
 	@$(RUN) tests.e2e
 	@$(RUN) pytest tests/e2e
 
 SCRIPTS := .ci/run $(wildcard dev/cluster/*.sh images/*/*.sh dev/stubs/images/*/*.sh)
 CHART := helm/data-collection
 
-lint: $(VENV)/ready ## style, types and layers
+lint: $(VENV)/ready ## check style, types, import layers, shell scripts and YAML
 	@$(VENV)/bin/ruff check --quiet
 	@$(VENV)/bin/ruff format --quiet --check
 	@$(VENV)/bin/mypy --no-error-summary
@@ -105,7 +105,7 @@ lint: $(VENV)/ready ## style, types and layers
 
 LOCK := $(VENV)/bin/uv pip compile --quiet --no-header --generate-hashes --python-version 3.11
 
-lock: $(VENV)/ready ## pin again what the pinned packages need, and from that what each image needs
+lock: $(VENV)/ready ## pin all packages again in requirements.lock, and from it those of each image
 	@$(LOCK) --all-extras pyproject.toml --output-file requirements.lock
 	@$(LOCK) --constraint requirements.lock pyproject.toml --output-file images/flink/requirements.txt
 	@for image in images/simulator images/watchdog dev/stubs/images/mongodb dev/stubs/images/s3; do \

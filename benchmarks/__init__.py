@@ -1,1 +1,1 @@
-"""`make bench`: each job against the loop that one would write without Flink, both in one run on one machine."""
+"""`make bench`: measures each job against the plain Python loop that does the same work without Flink."""

@@ -1,6 +1,6 @@
-"""Runs both benchmarks and prints each side, the ratio and the checkpoints' durations.
+"""Runs both benchmarks and prints the rates of both sides, their ratio and the durations of the checkpoints.
 
-POSTS of the collector and of the aggregator are settings: BENCH_COLLECTOR_POSTS, BENCH_AGGREGATOR_POSTS, BENCH_ROUNDS.
+Settings: BENCH_COLLECTOR_POSTS, BENCH_AGGREGATOR_POSTS, BENCH_ROUNDS. Exit status: 0, or 1 with a reason.
 """
 
 import os
@@ -49,7 +49,7 @@ def main() -> int:
 
 
 def bench_collector(stack: Stack, posts: int, rounds: int) -> None:
-    """Both sides read the same posts from the simulator; the broker stamps each record when it takes it."""
+    """Both sides read the same posts from the simulator; their time is that of the records' LogAppendTimes."""
     url = f"{stack.settings.websocket_url}/?since=0&format=json"
 
     def loop(topic: str) -> float:
@@ -87,7 +87,7 @@ def bench_aggregator(stack: Stack, posts: int, rounds: int) -> None:
             documents = database[name]
 
             def done() -> float:
-                # The store counts by reading every document, so that counting all the time would slow it down.
+                # The store counts by reading every document: counting all the time would slow it down.
                 wait_until(
                     lambda: documents.find_one(newest, {"_id": 1}) is not None, "the newest document", LIMIT_SECONDS
                 )
@@ -105,7 +105,7 @@ def bench_aggregator(stack: Stack, posts: int, rounds: int) -> None:
 
 
 def newest_window() -> tuple[str, str]:
-    """Start and end of the last window that is filled, ISO 8601."""
+    """Start and end of the last window that has posts, ISO 8601."""
     end_ms = (FIRST_WINDOW + WINDOWS) * WINDOW_MS
     return iso((end_ms - WINDOW_MS) / 1000), iso(end_ms / 1000)
 
@@ -118,9 +118,10 @@ def compare(
     loop: Callable[[str], float],
     job: Callable[[str], float],
 ) -> None:
-    """Run both sides in turn, the first of them in turn too, and print each round, the medians and their ratio.
+    """Run both sides in each round and print the rates, the medians and their ratio.
 
-    A warm-up round comes before the measured ones: the first job that a TaskManager runs is slower than its next ones.
+    The side that runs first alternates. A warm-up round comes before the measured ones: the first job of a TaskManager
+    is slower than later ones.
     """
     say(f"\n{name}: {posts:,} posts, a warm-up and {rounds} rounds")
     sides = {"loop": loop, "job": job}
@@ -137,11 +138,11 @@ def compare(
             say(f"  {title:<8} {side:<4}  {seconds:6.1f} s  {rates[side]:9,.0f} posts/s")
         if number:
             measured.append(rates)
-    middle = {side: statistics.median(rates[side] for rates in measured) for side in sides}
+    medians = {side: statistics.median(rates[side] for rates in measured) for side in sides}
     ratios = [rates["job"] / rates["loop"] for rates in measured]
-    say(f"  median: loop {middle['loop']:,.0f} posts/s, job {middle['job']:,.0f} posts/s")
+    say(f"  median: loop {medians['loop']:,.0f} posts/s, job {medians['job']:,.0f} posts/s")
     spread = f"single rounds {min(ratios):.2f} to {max(ratios):.2f}"
-    say(f"  {name} ratio job / loop: {middle['job'] / middle['loop']:.2f}, {spread}")
+    say(f"  {name} ratio job / loop: {medians['job'] / medians['loop']:.2f}, {spread}")
 
 
 def run_loop(*arguments: str) -> str:
@@ -153,7 +154,7 @@ def run_loop(*arguments: str) -> str:
 
 
 def run_job(stack: Stack, job: str, environment: dict[str, str], measure: Callable[[], float]) -> float:
-    """Submit a job, measure it, print its checkpoints and cancel it."""
+    """Submit a job, measure it, print its checkpoints' durations and cancel it; returns what `measure` returns."""
     identity = stack.submit(job, environment)
     try:
         seconds = measure()
@@ -170,7 +171,7 @@ def run_job(stack: Stack, job: str, environment: dict[str, str], measure: Callab
 
 
 def running_since(stack: Stack, identity: str) -> float:
-    """Unix time at which the last of the job's tasks began to run."""
+    """Unix time at which the last task of the job switched to RUNNING."""
     vertices = stack.flink.get(f"/jobs/{identity}").get("vertices", [])
     subtasks = [stack.flink.get(f"/jobs/{identity}/vertices/{vertex['id']}") for vertex in vertices]
     started = [subtask["status-duration"] for vertex in subtasks for subtask in vertex["subtasks"]]
@@ -178,7 +179,7 @@ def running_since(stack: Stack, identity: str) -> float:
 
 
 def append_seconds(kafka: str, topic: str, posts: int) -> float:
-    """Wait until the topic holds that many committed posts; seconds from the broker's first stamp to its last."""
+    """Wait for that many committed posts in the topic; returns the seconds from the first LogAppendTime to the last."""
     consumer = Consumer({"bootstrap.servers": kafka, "group.id": f"count-{topic}", "isolation.level": "read_committed"})
     partitions = [TopicPartition(topic, number, OFFSET_BEGINNING) for number in range(TWEETS_PARTITIONS)]
 
@@ -186,17 +187,17 @@ def append_seconds(kafka: str, topic: str, posts: int) -> float:
         time.sleep(1)
         return bool(sum(consumer.get_watermark_offsets(partition)[1] for partition in partitions) >= posts)
 
-    # The records are read only when they are there: reading takes a core from the side that is measured.
+    # The records are read only at the end: reading takes a core from the side that is measured.
     wait_until(appended, f"{posts} records in {topic}", LIMIT_SECONDS)
     consumer.assign(partitions)
-    stamps: list[int] = []
+    timestamps: list[int] = []
     end = time.monotonic() + LIMIT_SECONDS
-    while len(stamps) < posts:
+    while len(timestamps) < posts:
         if time.monotonic() > end:
-            raise StackError(f"{len(stamps)} of {posts} posts were in {topic} after {LIMIT_SECONDS} s")
-        stamps += [message.timestamp()[1] for message in consumer.consume(100_000, timeout=1) if is_post(message)]
+            raise StackError(f"{len(timestamps)} of {posts} posts were in {topic} after {LIMIT_SECONDS} s")
+        timestamps += [message.timestamp()[1] for message in consumer.consume(100_000, timeout=1) if is_post(message)]
     consumer.close()
-    return (max(stamps) - min(stamps)) / 1000
+    return (max(timestamps) - min(timestamps)) / 1000
 
 
 def is_post(message: Message) -> bool:
@@ -212,16 +213,16 @@ def make_topic(kafka: str, topic: str) -> None:
 
 
 def fill(kafka: str, topic: str, posts: int) -> None:
-    """`posts` posts spread evenly over the windows, and in each partition a heartbeat that closes the last one."""
+    """Publish posts, spread evenly over the windows, and in each partition a heartbeat that closes the last window."""
     producer = Producer(
         {"bootstrap.servers": kafka, "queue.buffering.max.messages": 1_000_000, "partitioner": "murmur2_random"}
     )
     texts = [encode_basestring(post_text(1, number)) for number in range(1, 10_001)]
     first = FIRST_WINDOW * WINDOW_MS
     for number in range(posts):
-        stamp = first + number * WINDOWS * WINDOW_MS // posts
-        place = f'"timestamp":{stamp},"source":"bench","position":"{number}"'
-        line = f'{{"id":"p-{number}","text":{texts[number % 10_000]},{place}}}'
+        timestamp = first + number * WINDOWS * WINDOW_MS // posts
+        fields = f'"timestamp":{timestamp},"source":"bench","position":"{number}"'
+        line = f'{{"id":"p-{number}","text":{texts[number % 10_000]},{fields}}}'
         while True:
             try:
                 producer.produce(topic, line, key=f"p-{number}")

@@ -1,4 +1,4 @@
-"""The other side: the same work in bare loops, as processes of their own. They keep no position and survive nothing.
+"""The baselines: the same work in plain loops, each a process. They keep no state and do not survive a failure.
 
 python -m benchmarks.loops collector WEBSOCKET_URL KAFKA TOPIC POSTS
 python -m benchmarks.loops aggregator KAFKA TOPIC POSTS MONGODB_URI COLLECTION WORLDOMETERS_URL
@@ -49,9 +49,9 @@ async def collect(url: str, kafka: str, topic: str, posts: str) -> None:
 
 
 def aggregate(kafka: str, topic: str, posts: str, uri: str, collection: str, page: str) -> None:
-    """Kafka -> window -> counters -> one upsert a window; prints the seconds from the first record to the last upsert.
+    """Kafka -> window -> counters -> one upsert. Prints the seconds from the first record to the last upsert.
 
-    It trusts that the records come nearly in order, and keeps a window until one comes that is two windows ahead.
+    It assumes that the records are nearly in order: it writes a window once a record two windows later has come.
     """
     counters = CachedCounters(page)
     documents: pymongo.collection.Collection[dict[str, object]] = pymongo.MongoClient(uri)[DATABASE][collection]
