@@ -24,7 +24,7 @@ _REST = (
 
 
 def _starting_a_word(token: str) -> str:
-    """A pattern for a token that starts a word. The look-behind is last: a pattern that begins with letters is fastest."""
+    """A pattern for a token that starts a word. It begins with letters, which is fastest: the look-behind is last."""
     return rf"{token}(?<!(?![{_SPACELESS}])[\w\u0300-\u036f]{token})"
 
 

@@ -16,7 +16,7 @@ SHARD = re.compile("([0-9]{1,9})/([0-9]{1,9})")
 NUMBER = re.compile("[0-9]{1,19}")
 
 
-class Seen(NamedTuple):
+class ParsedRecord(NamedTuple):
     """A record of the topic.
 
     shard: of a heartbeat; None for a post.
@@ -38,7 +38,7 @@ def progress_from(records: Iterable[bytes | str], feed: Feed, shard: Shard) -> F
     """
     if not feed.resumable:
         return None
-    seen = [record for value in records if (record := read(value, feed.name)) is not None]
+    seen = [record for value in records if (record := parse_record(value, feed.name)) is not None]
     if not seen:
         return None
     numbering = max(seen, key=lambda record: record.timestamp).numbering
@@ -52,7 +52,9 @@ def progress_from(records: Iterable[bytes | str], feed: Feed, shard: Shard) -> F
     return progress_in_numbers(seen, current, feed.name, shard)
 
 
-def progress_in_numbers(seen: list[Seen], current: list[Seen], source: str, shard: Shard) -> FeedState | None:
+def progress_in_numbers(
+    seen: list[ParsedRecord], current: list[ParsedRecord], source: str, shard: Shard
+) -> FeedState | None:
     """The state of a contiguous feed. current: the records of the newest numbering."""
     heartbeats = [record for record in current if record.shard is not None]
     division = max(heartbeats, key=lambda record: record.timestamp).shard if heartbeats else None
@@ -72,7 +74,7 @@ def progress_in_numbers(seen: list[Seen], current: list[Seen], source: str, shar
     return FeedState(source, current[0].numbering, position, newest, newest, recent)
 
 
-def newest_positions(records: Iterable[Seen], of: int) -> dict[int, int]:
+def newest_positions(records: Iterable[ParsedRecord], of: int) -> dict[int, int]:
     """The newest position of each of `of` shards, as far as the records hold one."""
     ends: dict[int, int] = {}
     for record in records:
@@ -82,17 +84,17 @@ def newest_positions(records: Iterable[Seen], of: int) -> dict[int, int]:
     return ends
 
 
-def belongs(record: Seen, shard: Shard) -> bool:
+def belongs(record: ParsedRecord, shard: Shard) -> bool:
     return record.number % shard.of == shard.number if record.shard is None else record.shard == shard
 
 
-def recent_ids(records: Iterable[Seen], newest: int, overlap: int) -> tuple[tuple[int, str], ...]:
+def recent_ids(records: Iterable[ParsedRecord], newest: int, overlap: int) -> tuple[tuple[int, str], ...]:
     """(position, id) of the posts within twice the overlap. A stamp that was ahead of the clock counts as position."""
     posts = {(max(each.number, each.stamp * 1000), each.id) for each in records if each.shard is None}
     return tuple(sorted(post for post in posts if post[0] >= newest - 2 * overlap))
 
 
-def read(value: bytes | str, source: str) -> Seen | None:
+def parse_record(value: bytes | str, source: str) -> ParsedRecord | None:
     """The record; None unless it is a valid record of that source with a position."""
     try:
         record = json.loads(value)
@@ -109,7 +111,7 @@ def read(value: bytes | str, source: str) -> Seen | None:
         shard = shard_of(record.get("shard"))
         if shard is None or not identity.startswith(HEARTBEAT_PREFIX):
             return None
-    return Seen(identity, timestamp, position.numbering, position.number, shard, stamp or 0)
+    return ParsedRecord(identity, timestamp, position.numbering, position.number, shard, stamp or 0)
 
 
 def time_in(record: dict[str, object], name: str) -> int | None:

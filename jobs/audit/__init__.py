@@ -1,1 +1,1 @@
-"""Whether every post is accounted for: `python -m jobs.audit`. All but `__main__` is free of clients."""
+"""The audit checks that every post is accounted for: `python -m jobs.audit`. Only `__main__` imports clients."""

@@ -1,8 +1,10 @@
 """The audit as a command: `python -m jobs.audit`, with the aggregator's environment. See ledger.py.
 
-Exit status: 0 when everything balances, 1 when it does not, 2 when Kafka or MongoDB cannot be read or a setting is
-wrong, 130 after Ctrl-C. `AUDIT_WAIT_SECONDS` (60): for how long what is not there yet is awaited.
-`MONGODB_RETENTION_DAYS` (0: never): documents older than this are deleted, so windows of that age are not judged.
+Exit status: 0 if everything balances, 1 if it does not, 2 if Kafka or MongoDB cannot be read or a setting is wrong, 130
+after Ctrl-C.
+
+AUDIT_WAIT_SECONDS (60): for how long the audit waits for posts that are still on their way.
+MONGODB_RETENTION_DAYS (0: never): older documents are deleted, so windows of that age are not checked.
 """
 
 import contextlib
@@ -30,32 +32,32 @@ from jobs.settings import AggregatorSettings, EnvReader, SettingError, read_aggr
 
 TIMEOUT_MS = 15_000
 PROGRESS_SECONDS = 3.0
-STALLED_SECONDS = 30.0  # without any record of those that are committed
+STALLED_SECONDS = 30.0  # without progress although committed records are left
 POLL_RECORDS = 5_000
-Say = Callable[[str], None]
+Notify = Callable[[str], None]
 Stored = Collection[dict[str, Any]]
 
 
 class UnreachableError(RuntimeError):
-    """Kafka or MongoDB cannot be read; the text is one line for the user and shows no URI."""
+    """Kafka or MongoDB cannot be read. The text is one line for the user, without any URI."""
 
 
 class ProgressLine:
-    """Says how much was read, every few seconds."""
+    """Reports every PROGRESS_SECONDS how much was read."""
 
-    def __init__(self, say: Say, clock: Callable[[], float] = time.monotonic) -> None:
-        self._say = say
+    def __init__(self, notify: Notify, clock: Callable[[], float] = time.monotonic) -> None:
+        self._notify = notify
         self._clock = clock
-        self._said = clock()
+        self._last_notified = clock()
 
     def __call__(self, what: str, done: int, total: int | None = None) -> None:
-        if self._clock() - self._said >= PROGRESS_SECONDS:
-            self._said = self._clock()
-            self._say(f"reading {what}: {done:,}{'' if total is None else f' of at most {total:,}'}")
+        if self._clock() - self._last_notified >= PROGRESS_SECONDS:
+            self._last_notified = self._clock()
+            self._notify(f"reading {what}: {done:,}{'' if total is None else f' of at most {total:,}'}")
 
 
 class Source:
-    """A Reader (see ledger.py) of Kafka and MongoDB. Raises UnreachableError."""
+    """The Reader (see ledger.py) of Kafka and MongoDB. Its methods raise UnreachableError."""
 
     def __init__(self, consumer: KafkaConsumer, stored: Stored, progress: ProgressLine) -> None:
         self._consumer = consumer
@@ -72,7 +74,7 @@ class Source:
         return {each.partition: Span(begins[each], max(begins[each], ends[each])) for each in partitions}
 
     def records(self, topic: str, ranges: Sequence[Range]) -> Iterator[Record]:
-        """The first range of every partition, then the second of every partition, and so on."""
+        """The records of the first range of every partition, then of the second range of every partition, and so on."""
         parts = itertools.groupby(sorted(ranges), lambda each: each.partition)
         done, total = 0, sum(each.end - each.begin for each in ranges)
         for wave in itertools.zip_longest(*[list(group) for _, group in parts]):
@@ -83,7 +85,7 @@ class Source:
                 self._progress(f"topic {topic}, records", done, total)
 
     def _batches(self, topic: str, wanted: Mapping[TopicPartition, Range]) -> Iterator[list[Any]]:
-        """The records of one range of each partition, as Kafka sends them; an empty batch while it sends none."""
+        """The records of one range of each partition in the order of arrival. An empty batch if a poll returns none."""
         consumer, left = self._consumer, set(wanted)
         moved_at, before = time.monotonic(), -1
         with kafka_errors(topic):
@@ -134,25 +136,25 @@ def kafka_errors(topic: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def mongodb_errors() -> Iterator[None]:
-    """The driver's texts may hold parts of the URI: only what the server said is shown."""
+    """The driver's messages may contain parts of the URI. So only the server's own message is shown."""
     try:
         yield
     except OperationFailure as error:
-        said = str((error.details or {}).get("errmsg", type(error).__name__))
-        raise UnreachableError(f"MongoDB refuses to be read: {said[:200]}") from error
+        message = str((error.details or {}).get("errmsg", type(error).__name__))
+        raise UnreachableError(f"MongoDB refuses to be read: {message[:200]}") from error
     except (PyMongoError, ValueError) as error:
         raise UnreachableError(f"no MongoDB answers at MONGODB_URI (not shown): {type(error).__name__}") from error
 
 
 @contextlib.contextmanager
-def opened(settings: AggregatorSettings, say: Say) -> Iterator[Source]:
+def opened(settings: AggregatorSettings, notify: Notify) -> Iterator[Source]:
     with consumer(settings) as client, database(settings) as stored:
-        yield Source(client, stored, ProgressLine(say))
+        yield Source(client, stored, ProgressLine(notify))
 
 
 @contextlib.contextmanager
 def consumer(settings: AggregatorSettings) -> Iterator[KafkaConsumer]:
-    """Raises UnreachableError when no Kafka answers or it refuses the user, SettingError for files."""
+    """Raises UnreachableError if no Kafka answers or it rejects the user, SettingError for a file that is unusable."""
     options = {
         "bootstrap_servers": settings.bootstrap_servers,
         "bootstrap_timeout_ms": TIMEOUT_MS,
@@ -160,7 +162,7 @@ def consumer(settings: AggregatorSettings) -> Iterator[KafkaConsumer]:
         "isolation_level": "read_committed",
         "auto_offset_reset": "earliest",
         "enable_auto_commit": False,
-        # In Python alone they take two thirds of the time; a record that has changed would not balance.
+        # In Python the checks take two thirds of the time. A record that has changed would not balance anyway.
         "check_crcs": False,
         **client_options(settings.security, read_files(settings.security)),
     }
@@ -189,15 +191,15 @@ def database(settings: AggregatorSettings) -> Iterator[Stored]:
             )
             stack.enter_context(client)
             client.admin.command("ping")
-        # A text that no UTF-8 reader takes is a text that differs, and no end of the audit.
+        # A text that is not UTF-8 counts as a different text and does not end the audit.
         codec = CodecOptions[dict[str, Any]](unicode_decode_error_handler="replace")
         yield client[settings.database].get_collection(settings.collection, codec_options=codec)
 
 
-def run(environment: Mapping[str, str], say: Say = lambda _: None) -> Report:
-    """The report on the aggregator with this environment; `say` takes lines about how far it is.
+def run(environment: Mapping[str, str], notify: Notify = lambda _: None) -> Report:
+    """The report on the aggregator with this environment. notify: gets one line for each step of the progress.
 
-    Raises SettingError, and UnreachableError when Kafka or MongoDB cannot be read.
+    Raises SettingError, and UnreachableError if Kafka or MongoDB cannot be read.
     """
     settings, own = read_aggregator_settings(environment), EnvReader(environment)
     terms = Terms(
@@ -210,12 +212,12 @@ def run(environment: Mapping[str, str], say: Say = lambda _: None) -> Report:
         retention_days=own.integer("MONGODB_RETENTION_DAYS", 0, 0, 36_500),
         wait_seconds=own.integer("AUDIT_WAIT_SECONDS", 60, 0, 86_400),
     )
-    with opened(settings, say) as source:
-        return audit(source, terms, clock=time.monotonic, sleep=time.sleep, say=say)
+    with opened(settings, notify) as source:
+        return audit(source, terms, clock=time.monotonic, sleep=time.sleep, notify=notify)
 
 
 def main(environment: Mapping[str, str] = os.environ) -> int:
-    # kafka-python logs each attempt to connect; what matters is in the errors.
+    # kafka-python logs each attempt to connect. The errors below contain what matters.
     logging.getLogger("kafka").addHandler(logging.NullHandler())
     logging.getLogger("kafka").propagate = False
     try:
@@ -231,7 +233,7 @@ def main(environment: Mapping[str, str] = os.environ) -> int:
 
 
 def interruptible() -> None:
-    """Let SIGINT and SIGTERM end the audit; a shell starts what runs in the background with SIGINT ignored."""
+    """Let SIGINT and SIGTERM end the audit. A shell starts background processes with SIGINT ignored."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
 

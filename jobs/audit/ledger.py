@@ -1,9 +1,9 @@
-"""Whether every post is accounted for: the feed's numbers against the topic, the topic against the documents.
+"""Checks that every post is accounted for: the feed's numbers against the topic, the topic against the documents.
 
-`audit` reads through a `Reader`, which alone knows Kafka and MongoDB, and returns a `Report`. No client, no I/O here.
+`audit` reads through a `Reader`, the only part that knows Kafka and MongoDB, and returns a `Report`. No I/O here.
 
-What is read changes meanwhile. So the topic is read before the documents, and what does not balance is read again.
-In the first reading a window is a count and a sum of hashes; its texts are read only when it does not balance.
+Topic and documents change during the audit. So the topic is read before the documents, and whatever does not balance is
+read again. In the first reading a window is a count and a sum of hashes. Its texts are read if it does not balance.
 """
 
 import re
@@ -18,8 +18,8 @@ from jobs.audit.numbers import (
     EMPTIED,
     SAMPLES,
     Account,
-    Beat,
     Gap,
+    Heartbeat,
     NumberSet,
     NumberSum,
     SourceCount,
@@ -30,20 +30,20 @@ from jobs.audit.numbers import (
 from jobs.audit.report import Fault, Report, TopicSum
 from jobs.audit.windows import (
     Comparison,
-    Lengths,
-    Place,
-    Places,
-    Seen,
+    ParsedRecord,
+    Period,
+    Periods,
     Stored,
     Tally,
     Text,
     Unit,
+    WindowLengths,
     chunk_reasons,
     fault_of,
     hash_of,
     in_documents,
     malformed,
-    see,
+    parse_record,
     unmatched,
 )
 from jobs.documents import iso, unix
@@ -56,22 +56,22 @@ NUMBERED = frozenset(kind for kind in FEEDS if make_feed(kind, str).contiguous)
 GRACE_MS = 2_000  # how long after its end a window may take to be written
 WAIT_SECONDS = 60.0
 PAUSE_SECONDS = 2.0
-SAY_SECONDS = 5.0
-CONFIRMATIONS = 2  # how often at least a difference is read again
-READINGS = 3  # of everything, when documents of window lengths appear that were not known
-FIRST_RECORDS = 100  # of a partition, which show what retention has left of it
-SHARD_RECORDS = 20_000  # within which each shard shows itself in a partition
-STRIDE = 5_000  # records; texts are read again in such pieces of a partition
+NOTIFY_SECONDS = 5.0
+CONFIRMATIONS = 2  # a difference is read again at least so many times
+READINGS = 3  # complete readings at most, if documents of unknown window lengths appear
+FIRST_RECORDS = 100  # records of a partition that show from when on retention has left it complete
+SHARD_RECORDS = 20_000  # each shard has a record in a partition within so many records
+STRIDE = 5_000  # records of a partition per piece; texts are read again in pieces
 EXPLAINED = 50  # windows whose texts are compared
-SPANS = 200  # of time, for which documents are asked one by one
-SOURCES = 50  # that are counted one by one
-LONGEST_AUDIT_MS = 600_000  # while it reads, the clock goes on
+SPANS = 200  # periods at most whose documents are queried one by one
+SOURCES = 50  # sources at most that are counted separately
+LONGEST_AUDIT_MS = 600_000  # the clock may advance so far during the audit
 DAY_MS = 86_400_000
-BEHIND_ALL = "\U0010ffff"  # any other text is less
+BEHIND_ALL = "\U0010ffff"  # sorts after every timestamp
 
 
 class Record(NamedTuple):
-    """One Kafka record. appended: its own stamp in Kafka, ms since 1970 UTC, None when unknown."""
+    """One Kafka record. appended: its timestamp in Kafka, ms since 1970 UTC; None if unknown."""
 
     partition: int
     offset: int
@@ -96,7 +96,7 @@ class Span(NamedTuple):
 
 
 class Range(NamedTuple):
-    """Offsets of a partition to be read: from `begin` to before `end`."""
+    """The offsets of a partition that are to be read: from `begin` to before `end`."""
 
     partition: int
     begin: int
@@ -104,13 +104,13 @@ class Range(NamedTuple):
 
 
 class Reader(Protocol):
-    """Reads Kafka and MongoDB as they are at the moment of the call; errors are the clients' own."""
+    """Reads Kafka and MongoDB in their state at the moment of the call. Raises the errors of the implementation."""
 
     def spans(self, topic: str) -> Mapping[int, Span]:
         """The committed offsets of each partition."""
 
     def records(self, topic: str, ranges: Sequence[Range]) -> Iterable[Record]:
-        """The committed records in these ranges, those of a partition in their order."""
+        """The committed records in these ranges, in order within each partition."""
 
     def keys(self, after: str) -> Iterable[tuple[str, str]]:
         """(hash, timestamp) of the documents whose timestamp is greater than `after`."""
@@ -121,7 +121,7 @@ class Reader(Protocol):
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A Reader of lists. begins: the first offset that a partition of a topic still holds, where that is not 0."""
+    """A Reader of lists. begins: for a topic, the first offset that each partition still holds, if it is not 0."""
 
     topics: Mapping[str, Sequence[Record]]
     stored: Sequence[Document]
@@ -149,11 +149,14 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class Terms:
-    """What the audit must know about the aggregator, and for how long it may wait.
+    """The settings of the aggregator that the audit needs, and the limits of the audit.
 
-    now_ms: the clock, ms since 1970 UTC; idle_ms: after how long without a record a partition holds no window open,
-    0: never; retention_days: after how many days documents are deleted, 0: never; wait_seconds: for how long what is
-    not there yet is awaited; numbered: sources whose positions are numbers without gaps.
+    now_ms: the clock, ms since 1970 UTC.
+    idle_ms: a partition without a record for so long holds no window open; 0: never idle.
+    retention_days: documents are deleted after so many days; 0: never.
+    wait_seconds: for how long the audit waits for posts that are still on their way.
+    grace_ms: a window may be written so long after its end.
+    numbered: sources whose positions are numbers without gaps.
     """
 
     topic: str
@@ -174,15 +177,16 @@ def audit(
     *,
     clock: Callable[[], float],
     sleep: Callable[[float], None],
-    say: Callable[[str], None] = lambda _: None,
+    notify: Callable[[str], None] = lambda _: None,
 ) -> Report:
     """Both sums, as soon as they balance, or after `wait_seconds` at the latest.
 
-    clock: seconds, monotonic; say: takes a line about what is awaited.
+    clock: seconds, monotonic.
+    notify: gets one line about what the audit waits for.
     """
     ledger = Ledger(reader, terms)
     readings = READINGS
-    end, said, rounds = clock() + terms.wait_seconds, float("-inf"), 0
+    end, notified, rounds = clock() + terms.wait_seconds, float("-inf"), 0
     complete = False
     while True:
         while not complete and readings:
@@ -192,9 +196,11 @@ def audit(
         verdict = ledger.judge()
         if verdict.balanced or (rounds >= CONFIRMATIONS and not (verdict.awaited and clock() < end)):
             return ledger.report(verdict)
-        if clock() - said >= SAY_SECONDS:
-            said = clock()
-            say(f"reading again: {verdict.awaited or 'what does not balance'} (up to {max(0, end - said):.0f} s)")
+        if clock() - notified >= NOTIFY_SECONDS:
+            notified = clock()
+            notify(
+                f"reading again: {verdict.awaited or 'what does not balance'} (up to {max(0, end - notified):.0f} s)"
+            )
         if rounds:
             sleep(PAUSE_SECONDS)
         complete = ledger.read_again(verdict)
@@ -203,8 +209,15 @@ def audit(
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the sums are at some moment. closed, open: units; unknown: documents whose hash matches no window;
-    old: documents that are not judged; expired: windows that are not; unrejected, stray: see TopicSum."""
+    """The sums at one moment.
+
+    closed, open: units of closed and of open windows.
+    unknown: documents whose hash matches no window.
+    numbers: the first sums.
+    old: documents that are not checked.
+    expired: windows that are not checked.
+    unrejected, stray: see TopicSum.
+    """
 
     closed: list[Unit]
     open: list[Unit]
@@ -221,13 +234,13 @@ class Verdict:
 
     @property
     def awaited(self) -> str:
-        """What may still come, "" for nothing."""
+        """What may still arrive, as a text; "" if nothing."""
         short = [unit for unit in self.unbalanced if unit.short]
         missing = sum(each.missing for each in self.numbers)
         parts = [
             f"{len(short)} windows lack posts, the first ends at {iso(short[0].end // 1000)}" if short else "",
             f"{self.unrejected} records are not rejected yet" if self.unrejected else "",
-            f"{missing} numbers are nowhere yet" if missing else "",
+            f"{missing} numbers are missing" if missing else "",
         ]
         return "; ".join(filter(None, parts))
 
@@ -238,7 +251,7 @@ class Verdict:
 
 
 class Piece(NamedTuple):
-    """Some records of a partition in a row: their offsets, and from when to when their posts are."""
+    """Consecutive records of a partition: their offsets, and the oldest and newest event time of their posts in ms."""
 
     begin: int
     end: int
@@ -248,11 +261,16 @@ class Piece(NamedTuple):
 
 @dataclass
 class Partition:
-    """What is known about a partition of the topic.
+    """Everything that is known about a partition of the topic.
 
-    rejected: offsets that the aggregator rejected; met: those of them at which there is a record; unrejected: those
-    of records that must be rejected and are not; newest: event time, ms; appended: the newest stamp in Kafka; firsts:
-    the first record of each source that has a position.
+    span: the offsets that it holds.
+    rejected: offsets that the aggregator rejected.
+    met: those of `rejected` at which there is a record.
+    unrejected: offsets of records that must be rejected and are not.
+    newest: newest event time, ms.
+    appended: newest timestamp in Kafka, ms.
+    firsts: the first record of each source that has a position.
+    pieces: the posts in pieces of STRIDE records.
     """
 
     span: Span
@@ -261,7 +279,7 @@ class Partition:
     unrejected: NumberSet = field(default_factory=NumberSet)
     newest: int | None = None
     appended: int | None = None
-    firsts: dict[str, Seen] = field(default_factory=dict)
+    firsts: dict[str, ParsedRecord] = field(default_factory=dict)
     pieces: list[Piece] = field(default_factory=list)
 
     def locate(self, offset: int, timestamp: int) -> None:
@@ -274,22 +292,22 @@ class Partition:
 
     @property
     def stray(self) -> Iterator[int]:
-        """Offsets that were rejected and hold no record."""
+        """The offsets that were rejected and hold no record."""
         begin, end = self.span
         for first, last in self.rejected.runs(begin, end - 1) if begin < end else ():
             yield from (offset for low, high in self.met.missing_runs(first, last) for offset in range(low, high + 1))
 
 
 class Ledger:
-    """All that was read, and what it amounts to."""
+    """Everything that was read, and the sums of it."""
 
     def __init__(self, reader: Reader, terms: Terms) -> None:
         self._reader = reader
         self._terms = terms
         self._window = terms.window_seconds * 1000
         self._latest = terms.now_ms + MAX_AHEAD_MS + LONGEST_AUDIT_MS
-        self._lengths = Lengths(terms.topic, terms.window_seconds)
-        # Begins of windows that documents of another length touch: their posts are counted by the second.
+        self._lengths = WindowLengths(terms.topic, terms.window_seconds)
+        # Begins of windows that overlap documents of another window length: their posts are counted per second.
         self._touched: set[int] = set()
         self._clear()
 
@@ -297,9 +315,9 @@ class Ledger:
         self._split = frozenset(self._touched)
         self._partitions: dict[int, Partition] = {}
         self._rejected_spans: dict[int, Span] = {}
-        # Rejections of records that may have been read before, by partition.
+        # By partition: new rejections, whose records may have been read before.
         self._fresh: dict[int, NumberSet] = {}
-        self._homeless: set[str] = set()
+        self._unknown_keys: set[str] = set()
         self._accounts: dict[tuple[str, str], Account] = {}
         self._counts: dict[str, Counter[str]] = {}
         self._other_gaps: dict[str, list[Gap]] = {}
@@ -307,13 +325,14 @@ class Ledger:
         self._buckets: dict[int, Tally] = {}
         self._stored: dict[int, list[Stored]] = {}
         self._malformed: set[tuple[str, str]] = set()
-        # Before it the topic may have lost posts; the oldest event time in it.
+        # Before this event time (ms) the topic may have lost posts.
         self._edge = 0
+        # The oldest event time in the topic (ms).
         self._oldest: int | None = None
         self._closed_until: int | None = None
 
     def read(self) -> bool:
-        """Read everything. False when documents of a new length make it necessary to do that again."""
+        """Read everything. False if documents of a new window length require another complete reading."""
         self._clear()
         self._partitions = {number: Partition(span) for number, span in self._reader.spans(self._terms.topic).items()}
         begin = self._look_at_firsts()
@@ -332,33 +351,36 @@ class Ledger:
         return not self._new_lengths()
 
     def read_again(self, verdict: Verdict) -> bool:
-        """Read what was added, and the documents of what does not balance. False as above."""
+        """Read the new records, and the documents of everything that does not balance. False: see `read`."""
         ranges = []
         for number, span in self._reader.spans(self._terms.topic).items():
             partition = self._partitions.setdefault(number, Partition(Span(0, 0)))
             ranges.append(Range(number, partition.span.end, span.end))
             partition.span = Span(partition.span.begin, max(partition.span.end, span.end))
-        homeless, self._homeless = self._homeless, set()
-        for key in homeless:  # their partitions may be new
-            self._take_key(key)
+        unknown_keys, self._unknown_keys = self._unknown_keys, set()
+        for key in unknown_keys:  # their partitions may have been added
+            self._add_rejected_key(key)
         self._read_rejected()
         self._read_topic(ranges)
         self._apply_fresh()
         longest = max(self._lengths.known) * 1000 if len(self._lengths.known) > 1 else 0
-        places = [(unit.start, unit.end + longest) for unit in verdict.unbalanced]
-        places += [(each.end - 1000, each.end) for each in verdict.unknown]
-        for begin, end in joined(places):
+        periods = [(unit.start, unit.end + longest) for unit in verdict.unbalanced]
+        periods += [(each.end - 1000, each.end) for each in verdict.unknown]
+        for begin, end in joined(periods):
             for moment in [moment for moment in self._stored if begin < moment <= end]:
                 del self._stored[moment]
             self._read_documents(begin, end)
         return not self._new_lengths()
 
     def _look_at_firsts(self) -> int | None:
-        """Find since when the topic holds all posts. Returns a time before which it has none, None when it is empty."""
+        """Set `_edge`, from which on the topic holds all posts.
+
+        Returns a time (ms) before which the topic holds no post; None for an empty topic.
+        """
         begin: int | None = None
         for number, partition in self._partitions.items():
             records = self._reader.records(self._terms.topic, [Range(number, *partition.span)])
-            seen = [see(record.value, self._latest) for record in islice(records, FIRST_RECORDS)]
+            seen = [parse_record(record.value, self._latest) for record in islice(records, FIRST_RECORDS)]
             times = [each.timestamp for each in seen if each.kind != "unusable"]
             if partition.span.begin > 0:
                 self._edge = max(self._edge, max(times, default=self._terms.now_ms))
@@ -367,7 +389,7 @@ class Ledger:
         return None if begin is None else begin - begin % self._window
 
     def _touch(self, key: str, timestamp: str) -> None:
-        """Have the posts of a window of another length counted by the second, from the next reading on."""
+        """From the next reading on, count the posts of a window of another length per second."""
         try:
             found = self._lengths.find(key, timestamp)
         except (TypeError, ValueError):
@@ -393,28 +415,28 @@ class Ledger:
             if rejection is None or not isinstance(source, str):
                 self._unreadable += 1
             elif source == self._terms.topic:
-                self._take_key((record.key or b"").decode(errors="replace"))
+                self._add_rejected_key((record.key or b"").decode(errors="replace"))
             else:
-                self._take_rejection(source, rejection, record.partition)
+                self._add_collector_rejection(source, rejection, record.partition)
 
     def _records(self, topic: str, ranges: Iterable[Range]) -> Iterable[Record]:
         wanted = [each for each in ranges if each.begin < each.end]
         return self._reader.records(topic, wanted) if wanted else ()
 
-    def _take_key(self, key: str) -> None:
-        """A rejection by the aggregator, known by its key: it may come twice."""
+    def _add_rejected_key(self, key: str) -> None:
+        """Add a rejection by the aggregator, identified by its key. It may occur twice."""
         found = re.fullmatch(re.escape(self._terms.topic) + "/([0-9]{1,9})/([0-9]{1,18})", key, re.ASCII)
         number, offset = (int(found[1]), int(found[2])) if found else (-1, -1)
         if number not in self._partitions:
-            self._homeless.add(key)
+            self._unknown_keys.add(key)
         elif self._partitions[number].rejected.add(offset) and offset >= self._partitions[number].span.begin:
             self._fresh.setdefault(number, NumberSet()).add(offset)
 
-    def _take_rejection(self, source: str, rejection: Mapping[str, object], partition: int) -> None:
-        """A rejection by the collector: a frame, an emptied post, or a gap."""
+    def _add_collector_rejection(self, source: str, rejection: Mapping[str, object], partition: int) -> None:
+        """Add a rejection by the collector: a frame, an emptied post, or a gap."""
         numbered = source in self._terms.numbered
-        if (told := gap_of(rejection)) is not None:
-            numbering, gap = told
+        if (reported := gap_of(rejection)) is not None:
+            numbering, gap = reported
             if numbered:
                 account = self._account(source, numbering)
                 account.gaps.append(gap)
@@ -426,7 +448,7 @@ class Ledger:
         emptied = rejection.get("reason") == EMPTIED
         if numbered and number is not None:
             account = self._account(source, numbering)
-            account.refuse(number, emptied=emptied)
+            account.add_unpublished(number, emptied=emptied)
             self._cut_by_rejection(account, partition, number)
         else:
             self._count(source, "emptied" if emptied else "rejected")
@@ -448,25 +470,25 @@ class Ledger:
     def _read_topic(self, ranges: Iterable[Range]) -> None:
         for record in self._records(self._terms.topic, ranges):
             partition = self._partitions[record.partition]
-            seen = see(record.value, self._latest)
+            seen = parse_record(record.value, self._latest)
             rejected = record.offset in partition.rejected
             if rejected:
                 partition.met.add(record.offset)
             if record.appended is not None:
                 partition.appended = max(partition.appended or 0, record.appended)
-            self._take_number(seen, partition)
+            self._add_number(seen, partition)
             if seen.kind == "unusable" or (seen.kind == "heartbeat" and rejected):
-                self._take_unusable(record.offset, partition, rejected=rejected)
+                self._add_unusable(record.offset, partition, rejected=rejected)
             else:
-                self._take_time(seen, record.offset, partition, rejected=rejected)
+                self._add_event_time(seen, record.offset, partition, rejected=rejected)
 
-    def _take_unusable(self, offset: int, partition: Partition, *, rejected: bool) -> None:
+    def _add_unusable(self, offset: int, partition: Partition, *, rejected: bool) -> None:
         self._others += 1
         self._others_rejected += rejected
         if not rejected:
             partition.unrejected.add(offset)
 
-    def _take_time(self, seen: Seen, offset: int, partition: Partition, *, rejected: bool) -> None:
+    def _add_event_time(self, seen: ParsedRecord, offset: int, partition: Partition, *, rejected: bool) -> None:
         if not rejected:
             partition.newest = max(partition.newest or 0, seen.timestamp)
             self._oldest = seen.timestamp if self._oldest is None else min(self._oldest, seen.timestamp)
@@ -477,7 +499,7 @@ class Ledger:
             else:
                 self._tally(seen.timestamp).keep(hash_of(seen.text))
 
-    def _take_number(self, seen: Seen, partition: Partition) -> None:
+    def _add_number(self, seen: ParsedRecord, partition: Partition) -> None:
         if seen.number is None or seen.source not in self._terms.numbered:
             if seen.kind == "post":
                 self._count(seen.source, "posts")
@@ -487,9 +509,9 @@ class Ledger:
         if seen.kind != "unusable":
             account.since = min(account.since, seen.timestamp)
         if seen.kind == "heartbeat":
-            account.beat(Beat(seen.timestamp, seen.of, seen.shard, seen.number))
+            account.add_heartbeat(Heartbeat(seen.timestamp, seen.of, seen.shard, seen.number))
         else:
-            account.take(seen.number)
+            account.add_post(seen.number)
 
     def _bucket(self, timestamp: int) -> int:
         start = timestamp - timestamp % self._window
@@ -502,11 +524,11 @@ class Ledger:
         return self._buckets[bucket]
 
     def _is_partial(self, moment: int) -> bool:
-        """Whether the topic may have lost posts of the window in which this moment lies."""
+        """Whether the topic may have lost posts of the window that contains this moment."""
         return moment - moment % self._window < self._edge
 
     def _apply_fresh(self) -> None:
-        """Records that were read before turn out to be rejected."""
+        """Count records that were read before as rejected, if their rejections are new."""
         fresh, self._fresh = self._fresh, {}
         ranges = [
             Range(number, first, last + 1)
@@ -516,9 +538,9 @@ class Ledger:
         for record in self._records(self._terms.topic, ranges):
             partition = self._partitions[record.partition]
             if record.offset in fresh[record.partition] and partition.met.add(record.offset):
-                self._reject(see(record.value, self._latest), record.offset, partition)
+                self._reject(parse_record(record.value, self._latest), record.offset, partition)
 
-    def _reject(self, seen: Seen, offset: int, partition: Partition) -> None:
+    def _reject(self, seen: ParsedRecord, offset: int, partition: Partition) -> None:
         if seen.kind == "post":
             self._tally(seen.timestamp).reject(hash_of(seen.text))
             return
@@ -541,14 +563,14 @@ class Ledger:
         start = end - found[0] * 1000 if found else None
         tally = Tally(exact=self._is_partial(end if start is None else start))
         if isinstance(document.content, str):
-            raise TypeError("content is no list")
+            raise TypeError("content is not a list")
         for text in document.content:
             tally.keep(hash_of(text))
         stored = Stored(document.hash, start, end, found[1] if found else 0, tally)
         self._stored.setdefault(end, []).append(stored)
 
     def _find_closed(self) -> int | None:
-        """Windows that end up to here (ms) are closed; None when none is."""
+        """The time (ms) up to whose end windows are closed; None if no window is closed."""
         last = max((each.appended or 0 for each in self._partitions.values()), default=0)
         newest = [each.newest for each in self._partitions.values() if not self._is_idle(each, last)]
         if not newest or None in newest:
@@ -557,24 +579,24 @@ class Ledger:
         return min(moment for moment in newest if moment is not None) - behind
 
     def _is_idle(self, partition: Partition, last: int) -> bool:
-        """Whether the aggregator no longer waits for this partition; last: when Kafka got the newest record."""
+        """Whether the aggregator no longer waits for this partition. last: when Kafka got the newest record, ms."""
         appended = partition.appended
         silent = appended is not None and last - appended > self._terms.idle_ms
         return bool(self._terms.idle_ms) and (partition.newest is None or silent)
 
     @property
     def _expired_until(self) -> int:
-        """Documents of windows that begin before this moment (ms) may be deleted by now, or while the audit reads."""
+        """Documents of windows that begin before this time (ms) may be deleted already, or during the audit."""
         days = self._terms.retention_days
         return self._terms.now_ms + LONGEST_AUDIT_MS - days * DAY_MS if days else 0
 
     @property
     def _floor(self) -> int | None:
-        """Where the topic begins: the start of its oldest window, ms."""
+        """The start of the oldest window in the topic, ms; None for an empty topic."""
         return None if self._oldest is None else self._oldest - self._oldest % self._window
 
     def _cut_accounts(self) -> None:
-        """Find up to which number retention may have dropped posts."""
+        """Set the numbers up to which retention may have deleted posts."""
         for number, partition in self._partitions.items():
             for account in self._accounts.values() if partition.span.begin > 0 else ():
                 first = partition.firsts.get(account.source)
@@ -583,13 +605,13 @@ class Ledger:
                 elif first is None or account.since < first.timestamp:
                     account.cuts["topic", number] = None
 
-    def _highest_first(self, number: int, account: Account, first: Seen) -> int:
-        """The highest of the numbers with which the shards begin in a partition."""
+    def _highest_first(self, number: int, account: Account, first: ParsedRecord) -> int:
+        """The highest of the first numbers of the shards in a partition."""
         of = account.oldest.of if account.oldest else 1
         begins = {} if of > 1 else {0: first.number or 0}
         records = self._reader.records(self._terms.topic, [Range(number, *self._partitions[number].span)])
         for record in islice(records, SHARD_RECORDS if of > 1 else 0):
-            seen = see(record.value, self._latest)
+            seen = parse_record(record.value, self._latest)
             if seen.number is not None and (seen.source, seen.numbering) == (account.source, account.numbering):
                 begins.setdefault(seen.shard if seen.kind == "heartbeat" else seen.number % of, seen.number)
             if len(begins) >= of:
@@ -619,19 +641,19 @@ class Ledger:
             old=old,
             expired=expired,
             unrejected=sum(each.unrejected.count() for each in self._partitions.values()),
-            stray=sum(1 for each in self._partitions.values() for _ in each.stray) + len(self._homeless),
+            stray=sum(1 for each in self._partitions.values() for _ in each.stray) + len(self._unknown_keys),
         )
 
     def _units(self) -> list[Unit]:
-        """Posts and documents by what is compared, in the order of their ends."""
-        places, units = self._places(), dict[Place, Unit]()
+        """Posts and documents, grouped into units, in the order of their ends."""
+        periods, units = self._periods(), dict[Period, Unit]()
 
         def unit_at(moment: int) -> Unit:
-            place = places[moment]
-            if place not in units:
-                partial = self._is_partial(place[0])
-                units[place] = Unit(*place, partial, Tally(exact=partial), Tally(exact=partial))
-            return units[place]
+            period = periods[moment]
+            if period not in units:
+                partial = self._is_partial(period[0])
+                units[period] = Unit(*period, partial, Tally(exact=partial), Tally(exact=partial))
+            return units[period]
 
         for bucket, tally in self._buckets.items():
             unit_at(bucket).posts.add(tally)
@@ -641,14 +663,14 @@ class Ledger:
                 unit_at(each.start).texts.add(each.tally)
         return sorted(units.values(), key=lambda unit: (unit.end, unit.start))
 
-    def _places(self) -> Places:
+    def _periods(self) -> Periods:
         stored = (each for group in self._stored.values() for each in group)
-        return Places(self._window, ((each.start, each.end) for each in stored if each.start is not None))
+        return Periods(self._window, ((each.start, each.end) for each in stored if each.start is not None))
 
     def report(self, verdict: Verdict) -> Report:
         faults = Comparison(verdict.unbalanced[:EXPLAINED], self._texts_of_topic, self._texts_of_documents).faults()
         faults += [
-            fault_of(unit, None, None, chunk_reasons(unit) or ["its texts differ"])
+            fault_of(unit, None, None, chunk_reasons(unit) or ["its texts differ"])  # texts not compared
             for unit in verdict.unbalanced[EXPLAINED:]
         ]
         faults += [unmatched(each) for each in verdict.unknown]
@@ -690,7 +712,7 @@ class Ledger:
             unrejected=verdict.unrejected,
             unrejected_samples=tuple(islice(unrejected, SAMPLES)),
             stray=verdict.stray,
-            stray_samples=tuple([*sorted(self._homeless), *islice(stray, SAMPLES)][:SAMPLES]),
+            stray_samples=tuple([*sorted(self._unknown_keys), *islice(stray, SAMPLES)][:SAMPLES]),
             empty_partitions=tuple(self._empty_partitions()),
             faults=faults,
         )
@@ -698,7 +720,7 @@ class Ledger:
     def _texts_of_topic(self, units: Sequence[Unit]) -> list[list["Text"]]:
         """The posts of each unit, read again."""
         found: list[list[Text]] = [[] for _ in units]
-        places, index = self._places(), {(unit.start, unit.end): number for number, unit in enumerate(units)}
+        periods, index = self._periods(), {(unit.start, unit.end): number for number, unit in enumerate(units)}
         ranges = [
             Range(number, piece.begin, piece.end)
             for number, partition in self._partitions.items()
@@ -706,8 +728,8 @@ class Ledger:
             if any(unit.start <= piece.newest and piece.oldest < unit.end for unit in units)
         ]
         for record in self._records(self._terms.topic, ranges):
-            seen = see(record.value, self._latest)
-            number = index.get(places[self._bucket(seen.timestamp)]) if seen.kind == "post" else None
+            seen = parse_record(record.value, self._latest)
+            number = index.get(periods[self._bucket(seen.timestamp)]) if seen.kind == "post" else None
             if number is not None:
                 rejected = record.offset in self._partitions[record.partition].rejected
                 found[number].append(Text(seen.id, seen.text, rejected))
@@ -729,10 +751,10 @@ def offsets(partition: Partition) -> Iterator[int]:
         yield from range(first, last + 1)
 
 
-def joined(places: Iterable[Place]) -> list[Place]:
-    """These stretches of time, those that touch as one; one for all when they are many."""
-    parts: list[Place] = []
-    for begin, end in sorted(places):
+def joined(periods: Iterable[Period]) -> list[Period]:
+    """These periods, joined if they touch. If more than SPANS are left, one period that covers all of them."""
+    parts: list[Period] = []
+    for begin, end in sorted(periods):
         if parts and begin <= parts[-1][1]:
             parts[-1] = parts[-1][0], max(end, parts[-1][1])
         else:
@@ -741,7 +763,7 @@ def joined(places: Iterable[Place]) -> list[Place]:
 
 
 def close_together(runs: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """These runs of offsets, those that are less than STRIDE apart as one."""
+    """These runs of offsets. Runs that are less than STRIDE apart are joined."""
     before: tuple[int, int] | None = None
     for first, last in runs:
         if before and first - before[1] >= STRIDE:

@@ -1,4 +1,4 @@
-"""The first sum of the audit: a feed's numbers in the topic, emptied, rejected, or reported LOST. No I/O."""
+"""The first sum of the audit: each number of a feed is in the topic, emptied, rejected, or reported LOST. No I/O."""
 
 import json
 import re
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import NamedTuple, NoReturn
 
-# What the collector says in `tweets.rejected`.
+# The collector's reasons in `tweets.rejected`.
 EMPTIED = "empty after cleaning"
 LOST = "lost: "
 NOT_LOST = "rejected frames"
@@ -16,7 +16,7 @@ NOT_LOST = "rejected frames"
 PAGE_BITS = 15
 PAGE = 1 << PAGE_BITS
 SAMPLES = 3
-Run = tuple[int, int]  # the first and the last of numbers that follow each other
+Run = tuple[int, int]  # the first and the last of consecutive numbers
 
 
 def refuse_constant(name: str) -> NoReturn:
@@ -27,7 +27,7 @@ decode = json.JSONDecoder(parse_constant=refuse_constant).decode
 
 
 def read_object(value: bytes | None) -> dict[str, object] | None:
-    """The JSON object in a record's value, None when it is none."""
+    """The JSON object in a record's value; None if the value is anything else."""
     try:
         found = decode(value.decode()) if value else None
     except (ValueError, RecursionError):
@@ -45,19 +45,19 @@ def as_bigint(value: object) -> int | None:
 
 
 def position_of(token: object) -> tuple[str, int | None]:
-    """(numbering, number) of "<numbering>/<number>" or "<number>"; the number is None when it is no such text."""
+    """(numbering, number) of "<numbering>/<number>" or "<number>"; the number is None for anything else."""
     numbering, _, number = token.rpartition("/") if isinstance(token, str) else ("", "", "")
     return (numbering, int(number)) if re.fullmatch("[0-9]{1,19}", number, re.ASCII) else ("", None)
 
 
 class NumberSet:
-    """A set of whole numbers of 0 or more that mostly follow each other: a bit each."""
+    """A set of integers from 0 that are mostly consecutive: one bit each."""
 
     def __init__(self) -> None:
         self._pages: dict[int, bytearray] = {}
 
     def add(self, number: int) -> bool:
-        """False when it was there already."""
+        """Returns False if the number was in the set already."""
         page = self._pages.get(number >> PAGE_BITS)
         if page is None:
             page = self._pages[number >> PAGE_BITS] = bytearray(PAGE // 8)
@@ -76,11 +76,11 @@ class NumberSet:
         return page is not None and bool(page[(number & (PAGE - 1)) >> 3] & 1 << (number & 7))
 
     def count(self, first: int = 0, last: int | None = None) -> int:
-        """How many of the numbers from `first` to `last` are there."""
+        """How many of the numbers from `first` to `last` are in the set."""
         return sum(word.bit_count() for _, word in self._words(first, last))
 
     def runs(self, first: int = 0, last: int | None = None) -> Iterator[Run]:
-        """The runs of numbers that are there, within these limits, in order."""
+        """The runs of numbers in the set, within these limits, in order."""
         run: Run | None = None
         for base, word in self._words(first, last):
             for low, high in ones(word, base):
@@ -94,7 +94,7 @@ class NumberSet:
             yield run
 
     def missing_runs(self, first: int, last: int) -> Iterator[Run]:
-        """The runs of numbers that are not there, within these limits, in order."""
+        """The runs of numbers that are not in the set, within these limits, in order."""
         following = first
         for low, high in self.runs(first, last):
             if low > following:
@@ -127,7 +127,7 @@ class NumberSet:
 
 
 def ones(word: int, base: int) -> Iterator[Run]:
-    """The runs of bits that are set; base: the number of the lowest bit."""
+    """The runs of bits that are set. base: the number of the lowest bit."""
     while word:
         zeros = (word & -word).bit_length() - 1
         word, base = word >> zeros, base + zeros
@@ -137,10 +137,14 @@ def ones(word: int, base: int) -> Iterator[Run]:
 
 
 class Gap(NamedTuple):
-    """Numbers that the collector reported as not delivered: `lost` + `rejected` of those from `first` to `last`.
+    """A gap that the collector reported: `lost` + `rejected` of the numbers from `first` to `last`.
 
-    A shard has only some of the numbers in between. first, last: None when nobody knows it; rejected: frames whose
-    number could not be read; reason: why, for people.
+    A shard has only some of the numbers in between.
+
+    first, last: None if unknown.
+    lost: numbers that were not delivered.
+    rejected: frames whose number could not be read.
+    reason: for people.
     """
 
     first: int | None
@@ -155,27 +159,30 @@ class Gap(NamedTuple):
 
 
 def gap_of(rejection: Mapping[str, object]) -> tuple[str, Gap] | None:
-    """(numbering, gap) of a record of `tweets.rejected` that reports one, else None."""
+    """(numbering, gap) of a record of `tweets.rejected`; None if it reports no gap."""
     reason, record = rejection.get("reason"), rejection.get("record")
     if not isinstance(reason, str) or not (reason.startswith(LOST) or reason == NOT_LOST):
         return None
-    told = read_object(record.encode("utf-8", "replace")) if isinstance(record, str) else None
-    if told is None or not {"numbering", "first", "last"} <= told.keys():
+    described = read_object(record.encode("utf-8", "replace")) if isinstance(record, str) else None
+    if described is None or not {"numbering", "first", "last"} <= described.keys():
         return None
-    first, last = as_bigint(told["first"]), as_bigint(told["last"])
-    lost, rejected = max(0, as_bigint(told.get("lost")) or 0), max(0, as_bigint(told.get("rejected")) or 0)
+    first, last = as_bigint(described["first"]), as_bigint(described["last"])
+    lost, rejected = max(0, as_bigint(described.get("lost")) or 0), max(0, as_bigint(described.get("rejected")) or 0)
     if first is not None and last is not None and not 0 <= first <= last:
         return None
-    return str(told["numbering"] or ""), Gap(first, last, lost, rejected, reason.removeprefix(LOST))
+    return str(described["numbering"] or ""), Gap(first, last, lost, rejected, reason.removeprefix(LOST))
 
 
 @dataclass(frozen=True)
 class NumberSum:
-    """The first sum of one source and numbering.
+    """The first sum of one source and numbering: the numbers from `first` to `last`.
 
-    The numbers from `first` to `last` are judged: posts + emptied + rejected + lost. missing, doubled: how many numbers
-    are nowhere, or more than once, with some of them. gaps: what was reported LOST. earlier, later: how many known
-    numbers lie outside first..last, and are not judged (yet).
+    Balanced: each of them is one of posts, emptied, rejected or lost.
+
+    missing: numbers that are none of these. missing_samples: some of them, as runs.
+    doubled: numbers that occur more than once. doubled_samples: some of them.
+    gaps: the gaps that were reported as LOST.
+    earlier, later: known numbers below `first` and above `last`, which are not checked (yet).
     """
 
     source: str
@@ -205,7 +212,7 @@ class NumberSum:
 
 @dataclass(frozen=True)
 class SourceCount:
-    """Records of a source with which the first sum cannot be computed; why: in a few words."""
+    """The records of a source whose first sum cannot be computed. why: the reason, in a few words."""
 
     source: str
     posts: int = 0
@@ -215,8 +222,8 @@ class SourceCount:
     why: str = "without a number"
 
 
-class Beat(NamedTuple):
-    """What a heartbeat says: its event time, and the number at which shard `shard` of `of` stands."""
+class Heartbeat(NamedTuple):
+    """A heartbeat: its event time in ms, and the newest number of shard `shard` of `of`."""
 
     timestamp: int
     of: int
@@ -226,11 +233,18 @@ class Beat(NamedTuple):
 
 @dataclass
 class Account:
-    """All that is known about the numbers of one source and numbering.
+    """Everything that is known about the numbers of one source and numbering.
 
-    known: all numbers of posts, emptied and rejected; stands: the newest number of each (of, shard); oldest, newest:
-    heartbeats; since: the oldest event time, ms. cuts: up to which number retention may have dropped records, by where;
-    None: all that there are.
+    known: the numbers of posts, emptied and rejected posts together.
+    emptied, rejected: numbers of posts that the collector did not publish.
+    gaps: the gaps that the collector reported.
+    doubled, doubled_samples: numbers that occurred more than once, and some of them.
+    stands: the newest number of each (of, shard), from heartbeats.
+    since: the oldest event time, ms.
+    oldest, newest: heartbeats.
+    cuts: the number up to which retention may have deleted records, by ("topic" or "rejected", partition). None:
+        retention may have deleted any record.
+    limit: the last number to check; set by `freeze`.
     """
 
     source: str
@@ -243,32 +257,32 @@ class Account:
     doubled_samples: list[int] = field(default_factory=list)
     stands: dict[tuple[int, int], int] = field(default_factory=dict)
     since: float = float("inf")
-    oldest: Beat | None = None
-    newest: Beat | None = None
+    oldest: Heartbeat | None = None
+    newest: Heartbeat | None = None
     cuts: dict[tuple[str, int], int | None] = field(default_factory=dict)
     limit: int | None = None
 
-    def take(self, number: int) -> None:
-        """The number of a post."""
+    def add_post(self, number: int) -> None:
+        """Add the number of a post."""
         if not self.known.add(number):
             self.doubled += 1
             if number not in self.doubled_samples:
                 self.doubled_samples = [*self.doubled_samples, number][:SAMPLES]
 
-    def refuse(self, number: int, *, emptied: bool) -> None:
-        """The number of a post that the collector did not publish."""
+    def add_unpublished(self, number: int, *, emptied: bool) -> None:
+        """Add the number of a post that the collector did not publish."""
         if number not in self.known:
             (self.emptied if emptied else self.rejected).add(number)
-        self.take(number)
+        self.add_post(number)
 
-    def beat(self, beat: Beat) -> None:
-        place = beat.of, beat.shard
-        self.stands[place] = max(beat.number, self.stands.get(place, 0))
-        self.oldest = min(self.oldest or beat, beat)
-        self.newest = max(self.newest or beat, beat)
+    def add_heartbeat(self, heartbeat: Heartbeat) -> None:
+        shard = heartbeat.of, heartbeat.shard
+        self.stands[shard] = max(heartbeat.number, self.stands.get(shard, 0))
+        self.oldest = min(self.oldest or heartbeat, heartbeat)
+        self.newest = max(self.newest or heartbeat, heartbeat)
 
     def freeze(self) -> None:
-        """What is numbered higher than anything now is not judged."""
+        """Set `limit`: numbers above the highest number that is known now are not checked."""
         of = self.newest.of if self.newest else 1
         if of > 1:  # one shard may be far behind another
             self.limit = min(number for (shards, _), number in self.stands.items() if shards == of)
@@ -277,7 +291,7 @@ class Account:
             self.limit = max((end for end in ends if end is not None), default=None)
 
     def sum(self) -> NumberSum | None:
-        """None when there is no number that can be judged."""
+        """The first sum; None if no number can be checked."""
         first, last = self._first(), self.limit
         if first is None or last is None or first > last:
             return None
@@ -309,13 +323,13 @@ class Account:
         )
 
     def unjudged(self) -> SourceCount:
-        """What there is to say where `sum` has nothing to say."""
+        """The counts of an account whose `sum` is None."""
         emptied, rejected = self.emptied.count(), self.rejected.count()
         name, posts = f"{self.source} {self.numbering}".strip(), self.known.count() - emptied - rejected
         return SourceCount(name, posts, emptied, rejected, tuple(self.gaps), "beside what retention has dropped")
 
     def _first(self) -> int | None:
-        """The lowest number that can be judged."""
+        """The lowest number that can be checked."""
         begins = [low for low, _ in islice(self.known.runs(), 1)]
         begins += [gap.first for gap in self.gaps if gap.first is not None and gap.last is not None]
         cuts = [cut for cut in self.cuts.values() if cut is not None]
@@ -323,7 +337,7 @@ class Account:
             return None
         first = max([min(begins), *(cut + 1 for cut in cuts)])
         of = self.oldest.of if self.oldest else 1
-        # Each shard began with what its own connection got first.
+        # Each shard began with the first number of its own connection.
         return first if of <= 1 else max(self._first_of_shard(first, shard, of) for shard in range(of))
 
     def _first_of_shard(self, first: int, shard: int, of: int) -> int:
@@ -333,7 +347,7 @@ class Account:
         return (self.limit or 0) + 1 if found is None else found
 
     def _closed_gaps(self) -> Iterator[Gap]:
-        """The gaps, of which one of unknown size ends before the next number that is known, or the next gap."""
+        """The gaps. A gap of unknown size ends before the next known number, or before the next gap."""
         begins = sorted(gap.first for gap in self.gaps if gap.first is not None and gap.last is not None)
         for gap in self.gaps:
             if gap.first is None or gap.last is not None:
@@ -345,7 +359,7 @@ class Account:
                 yield gap._replace(last=min(ends) - 1, lost=min(ends) - gap.first, rejected=0)
 
     def _place(self, gaps: Iterable[Gap], covered: Sequence[Run]) -> tuple[NumberSet, int]:
-        """(numbers that these gaps of shards account for, how many more they report than are nowhere)."""
+        """(numbers that these gaps of shards account for, how many more numbers they report than are missing)."""
         taken, excess = NumberSet(), 0
         for gap in sorted(gaps, key=lambda gap: gap.last or 0):
             free = (
@@ -378,14 +392,14 @@ def clipped(gap: Gap, first: int, last: int) -> Gap | None:
         return None
     if (begin, end) == (gap.first, gap.last):
         return gap
-    # Nobody knows which of a shard's numbers lie in this part.
+    # It is unknown which of a shard's numbers are in this part: assume an even distribution.
     size = end - begin + 1 if gap.size == length(gap) else gap.size * (end - begin + 1) // length(gap)
     lost = min(gap.lost, size)
     return gap._replace(first=begin, last=end, lost=lost, rejected=size - lost)
 
 
 def union(runs: Iterable[Run]) -> list[Run]:
-    """These runs in order, those that overlap or follow each other as one."""
+    """These runs in order. Runs that overlap or follow each other are joined."""
     joined: list[Run] = []
     for low, high in sorted(runs):
         if joined and low <= joined[-1][1] + 1:
@@ -396,7 +410,7 @@ def union(runs: Iterable[Run]) -> list[Run]:
 
 
 def without(low: int, high: int, covered: Sequence[Run]) -> Iterator[Run]:
-    """What is left of low..high without these runs, which are in order."""
+    """The runs of low..high without those of `covered`, which are in order."""
     for begin, end in covered[max(0, bisect_right(covered, (low, low)) - 1) :]:
         if begin > high:
             break

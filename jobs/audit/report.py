@@ -1,4 +1,4 @@
-"""What the audit found, as values and as text for people. No I/O."""
+"""The result of the audit, as values and as text for people. No I/O."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,8 +13,11 @@ SHOWN_GAPS = 5
 class Fault:
     """A window, or a document, that does not balance.
 
-    end: of the window, ISO 8601; posts: those of the topic; in_documents: texts; rejected: posts that the aggregator
-    rejected; missing, extra: how many texts the documents lack or have too many, None when they were not compared;
+    end: end of the window, ISO 8601.
+    posts: posts in the topic.
+    in_documents: texts in the documents.
+    rejected: posts that the aggregator rejected.
+    missing, extra: texts that the documents lack, and texts that they have too many of; None: not compared.
     reasons: for people.
     """
 
@@ -31,12 +34,20 @@ class Fault:
 class TopicSum:
     """The second sum: posts + others = in_documents + rejected.
 
-    posts: of closed windows; others: records that belong to no closed window and were rejected, or must be.
-    in_flight: posts of open windows, the first of which ends at in_flight_from.
-    partial: windows of which the topic no longer holds the begin; old_documents: documents older than the topic;
-    expired: windows with posts in the topic whose documents may have been deleted for their age.
-    unrejected: records that no document can hold and that are not rejected; stray: rejections that name no record.
-    empty_partitions: without any record, so that no window is known to be closed.
+    windows: closed windows with posts.
+    posts: posts of closed windows.
+    others: records that belong to no closed window and were rejected, or must be.
+    in_documents: texts in the documents of closed windows.
+    rejected: records that the aggregator rejected.
+    in_flight: posts of open windows.
+    in_flight_from: end of the first open window, ISO 8601.
+    partial: windows whose first posts the topic no longer holds.
+    old_documents: documents older than the topic.
+    expired: windows with posts in the topic whose documents may have been deleted because of their age.
+    unrejected: records that cannot be in a document and are not rejected.
+    stray: rejections that refer to no record.
+    empty_partitions: partitions without a record, because of which no window is known to be closed.
+    faults: the windows and documents that do not balance.
     """
 
     topic: str
@@ -64,7 +75,7 @@ class TopicSum:
 
 @dataclass(frozen=True)
 class Report:
-    """Both sums. unreadable: how many records of `tweets.rejected` were written by neither job."""
+    """Both sums. unreadable: records of `tweets.rejected` that neither job wrote."""
 
     numbers: tuple[NumberSum, ...]
     sources: tuple[SourceCount, ...]
@@ -81,7 +92,7 @@ class Report:
         lines += [line for each in self.sources for line in source_lines(each)]
         lines += topic_lines(self.topic)
         if self.unreadable:
-            lines.append(f"  {self.unreadable} records of the rejections' topic were written by neither job")
+            lines.append(f"  {self.unreadable} records of the topic of rejections were written by neither job")
         return [*lines, last_line(self)]
 
 
@@ -91,13 +102,13 @@ def number_lines(each: NumberSum) -> Iterator[str]:
     yield f"{plain(name)}: numbers {each.first}..{each.last} = {each.numbers}: {parts}"
     yield from gap_lines(each.gaps)
     if each.earlier:
-        yield f"  {each.earlier} numbers below {each.first} are not judged: records beside them may have been dropped"
+        yield f"  {each.earlier} numbers below {each.first} are not checked: retention may have deleted some of them"
     if each.later:
-        yield f"  {each.later} numbers above {each.last} came meanwhile, or another shard is not there yet"
+        yield f"  {each.later} numbers above {each.last} are not checked: they are new, or another shard is behind"
     if each.missing:
-        yield f"  {each.missing} numbers are nowhere: {shown(list(map(run_text, each.missing_samples)), each.missing)}"
+        yield f"  {each.missing} numbers are missing: {shown(list(map(run_text, each.missing_samples)), each.missing)}"
     if each.doubled:
-        yield f"  {each.doubled} numbers are there more than once: {shown(list(map(str, each.doubled_samples)), 0)}"
+        yield f"  {each.doubled} numbers occur more than once: {shown(list(map(str, each.doubled_samples)), 0)}"
     if each.balanced:
         yield "  balanced"
 
@@ -124,20 +135,20 @@ def topic_lines(topic: TopicSum) -> Iterator[str]:
     flight = f"; {topic.in_flight} posts in flight (windows that end from {topic.in_flight_from} on)"
     yield f"topic {topic.topic}: {sums} + {topic.rejected} rejected{flight if topic.in_flight else ''}"
     if topic.partial:
-        yield f"  of {topic.partial} windows the topic no longer holds the begin: their documents may hold more posts"
+        yield f"  {topic.partial} windows may have lost posts of the topic: their documents may hold more posts"
     if topic.old_documents:
-        yield f"  {topic.old_documents} documents are older than the topic and not judged"
+        yield f"  {topic.old_documents} documents are older than the topic and are not checked"
     if topic.expired:
-        yield f"  {topic.expired} windows are older than documents are kept (MONGODB_RETENTION_DAYS) and not judged"
+        yield f"  {topic.expired} windows are older than MONGODB_RETENTION_DAYS and are not checked"
     if topic.empty_partitions:
         numbers = ", ".join(map(str, topic.empty_partitions))
         yield f"  partition {numbers} holds no record: without IDLE_SECONDS no window is known to be closed"
     if topic.unrejected:
-        told = shown(list(topic.unrejected_samples), topic.unrejected)
-        yield f"  {topic.unrejected} records can be in no document and are not rejected: {told}"
+        samples = shown(list(topic.unrejected_samples), topic.unrejected)
+        yield f"  {topic.unrejected} records cannot be in a document and are not rejected: {samples}"
     if topic.stray:
-        told = shown([*map(plain, topic.stray_samples)], topic.stray)
-        yield f"  {topic.stray} rejections name no record of the topic: {told}"
+        samples = shown([*map(plain, topic.stray_samples)], topic.stray)
+        yield f"  {topic.stray} rejections refer to no record of the topic: {samples}"
     for fault in topic.faults:
         counts = f"{fault.posts} posts, {fault.in_documents} in documents, {fault.rejected} rejected"
         yield f"  window {fault.end}: {counts}: {'; '.join(fault.reasons)}"
@@ -147,11 +158,11 @@ def last_line(report: Report) -> str:
     topic = report.topic
     missing, doubled = sum(e.missing for e in report.numbers), sum(e.doubled for e in report.numbers)
     parts = [
-        (missing, "numbers nowhere"),
-        (doubled, "numbers more than once"),
+        (missing, "missing numbers"),
+        (doubled, "duplicate numbers"),
         (len(topic.faults), "windows or documents"),
         (topic.unrejected, "records neither in a document nor rejected"),
-        (topic.stray, "rejections of nothing"),
+        (topic.stray, "rejections without a record"),
     ]
     wrong = ", ".join(f"{count} {what}" for count, what in parts if count)
     return f"NOT BALANCED: {wrong}" if wrong else "balanced"
@@ -162,12 +173,12 @@ def run_text(run: tuple[int, int]) -> str:
 
 
 def shown(samples: Sequence[str], count: int) -> str:
-    """Samples in a line, with a mark when there are more."""
+    """Samples in one line, with `...` if there are more."""
     return ", ".join(samples) + (", ..." if samples and count > len(samples) else "")
 
 
 def plain(text: str) -> str:
-    """A text of others in a line, cut, with whatever a terminal could take as a command escaped."""
+    """A foreign text for one line: at most CUT characters, with control characters escaped for the terminal."""
     cut = text if len(text) <= CUT else f"{text[:CUT]}…"
     return cut if cut.isprintable() else ascii(cut)[1:-1]
 

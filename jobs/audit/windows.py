@@ -1,4 +1,4 @@
-"""The windows of the audit: what a record says, which posts and documents are compared, and how they differ. No I/O."""
+"""The windows of the audit: parses records, assigns posts and documents to windows, and compares them. No I/O."""
 
 import re
 from array import array
@@ -18,14 +18,17 @@ from jobs.feed_processor import HEARTBEAT_PREFIX
 
 MAX_CHUNK = 200
 USUAL_CHUNK = 2
-FULL_SEARCHES = 20  # for documents whose hash matches nothing: a second each
-Place = tuple[int, int]  # begin and end of a stretch of time, ms since 1970 UTC
+FULL_SEARCHES = 20  # for documents whose hash matches no window: one second each
+Period = tuple[int, int]  # begin and end, ms since 1970 UTC
 
 
-class Seen(NamedTuple):
-    """A record of the topic as the aggregator takes it. kind: `post`, `heartbeat`, or `unusable`: it must be rejected.
+class ParsedRecord(NamedTuple):
+    """A record of the topic as the aggregator reads it.
 
-    numbering, number: its position, where it has one; shard, of: which of the collector's shards a heartbeat is of.
+    kind: `post`, `heartbeat`, or `unusable`: the aggregator must reject it.
+    timestamp: event time, ms since 1970 UTC.
+    numbering, number: its position; number: None without one.
+    shard, of: the collector's shard that wrote a heartbeat.
     """
 
     kind: str
@@ -39,23 +42,25 @@ class Seen(NamedTuple):
     of: int = 1
 
 
-def see(value: bytes | None, latest_ms: int) -> Seen:
-    """latest_ms: a newer event time is ahead of the aggregator's clock."""
+def parse_record(value: bytes | None, latest_ms: int) -> ParsedRecord:
+    """Parses a record's value. latest_ms: a newer event time is ahead of the aggregator's clock."""
     record = read_object(value)
     if record is None:
-        return Seen("unusable")
+        return ParsedRecord("unusable")
     identity, source, text = record.get("id"), record.get("source"), record.get("text")
     timestamp = as_bigint(record.get("timestamp"))
     numbering, number = position_of(record.get("position"))
     beats = text is None and str(identity).startswith(HEARTBEAT_PREFIX)
     named = identity is not None and source is not None
     if not named or timestamp is None or not 0 <= timestamp <= latest_ms or (text is None and not beats):
-        # It is a post of the collector's all the same, when it has a number.
-        return Seen("unusable", source=as_text(source), numbering=numbering, number=None if beats else number)
+        # With a number it is nevertheless a post of the collector.
+        return ParsedRecord("unusable", source=as_text(source), numbering=numbering, number=None if beats else number)
     if beats:
         shard, of = shard_of(record.get("shard"))
-        return Seen("heartbeat", as_text(identity), as_text(source), "", timestamp, numbering, number, shard, of)
-    return Seen("post", as_text(identity), as_text(source), as_text(text), timestamp, numbering, number)
+        return ParsedRecord(
+            "heartbeat", as_text(identity), as_text(source), "", timestamp, numbering, number, shard, of
+        )
+    return ParsedRecord("post", as_text(identity), as_text(source), as_text(text), timestamp, numbering, number)
 
 
 def as_text(value: object) -> str:
@@ -64,7 +69,7 @@ def as_text(value: object) -> str:
 
 
 def shard_of(token: object) -> tuple[int, int]:
-    """(number, of) of "<number>/<of>"; (0, 1) when it is no such text."""
+    """(number, of) of "<number>/<of>"; (0, 1) for anything else."""
     found = re.fullmatch("([0-9]{1,4})/([1-9][0-9]{0,3})", token, re.ASCII) if isinstance(token, str) else None
     return (int(found[1]), int(found[2])) if found else (0, 1)
 
@@ -74,9 +79,12 @@ def hash_of(text: str) -> int:
 
 
 class Tally:
-    """Texts of a stretch of time: how many, the sum of their hashes, and how many more are rejected.
+    """The texts of a period.
 
-    hashes: each of them, where the topic may no longer hold all posts of that time, else None.
+    kept: how many texts.
+    total: the sum of their hashes.
+    rejected: how many further texts were rejected.
+    hashes: the hash of each text if the topic may no longer hold all posts of the period, else None.
     """
 
     __slots__ = ("hashes", "kept", "rejected", "total")
@@ -92,7 +100,7 @@ class Tally:
             self.hashes.append(code)
 
     def reject(self, code: int) -> None:
-        """A post that was kept turns out to be rejected."""
+        """Count a post that was kept as rejected instead."""
         self.kept -= 1
         self.total -= code
         self.rejected += 1
@@ -103,7 +111,7 @@ class Tally:
         self.kept += other.kept
         self.rejected += other.rejected
         self.total += other.total
-        # Hashes that are not all there are of no use.
+        # An incomplete list of hashes is useless.
         if self.hashes is not None and other.hashes is not None:
             self.hashes.extend(other.hashes)
         else:
@@ -111,7 +119,7 @@ class Tally:
 
 
 class Stored(NamedTuple):
-    """A document. start, end: of its window in ms, start None when its hash matches no window; tally: of its texts."""
+    """A document. start, end: of its window in ms; start: None if its hash matches no window; tally: of its texts."""
 
     hash: str
     start: int | None
@@ -122,8 +130,14 @@ class Stored(NamedTuple):
 
 @dataclass
 class Unit:
-    """What is compared: one window, or windows of different lengths that overlap. start, end: ms; partial: the topic
-    may have lost some of its posts."""
+    """The unit of comparison: one window, or several windows of different lengths that overlap.
+
+    start, end: ms since 1970 UTC.
+    partial: the topic may have lost some of its posts.
+    posts: the posts in the topic.
+    texts: the texts in the documents.
+    stored: the documents.
+    """
 
     start: int
     end: int
@@ -134,7 +148,7 @@ class Unit:
 
     @property
     def short(self) -> int:
-        """How many texts the documents lack at least."""
+        """The least number of texts that the documents lack."""
         if self.posts.hashes is None or self.texts.hashes is None:
             return max(0, self.posts.kept - self.texts.kept)
         return (Counter(self.posts.hashes) - Counter(self.texts.hashes)).total()
@@ -149,8 +163,8 @@ class Unit:
         return bool(self.posts.kept or self.posts.rejected)
 
 
-class Lengths:
-    """To which window a document belongs, found by trying its hash. own: the present length, in seconds."""
+class WindowLengths:
+    """Finds the window of a document: tries window lengths until the hash matches. own: the current length, seconds."""
 
     def __init__(self, topic: str, own: int) -> None:
         self._topic = topic
@@ -159,7 +173,7 @@ class Lengths:
         self._searches = 0
 
     def find(self, key: str, timestamp: str) -> tuple[int, int] | None:
-        """(length in seconds, chunk), None when no window has this hash. Raises ValueError for a bad timestamp."""
+        """(length in seconds, chunk); None if no window has this hash. Raises ValueError for a bad timestamp."""
         if (key, timestamp) not in self._found:
             found = self._found[key, timestamp] = self._try(key, timestamp, unix(timestamp))
             if found and found[0] not in self.known:
@@ -186,23 +200,23 @@ class Lengths:
         return None
 
 
-class Places:
-    """Which unit a moment belongs to: its window, or the union of windows of different lengths around it."""
+class Periods:
+    """Maps a moment to its unit: its window, or the union of the windows of different lengths around it."""
 
-    def __init__(self, window: int, windows: Iterable[Place]) -> None:
+    def __init__(self, window: int, windows: Iterable[Period]) -> None:
         self._window = window
-        groups: list[list[Place]] = []
+        groups: list[list[Period]] = []
         reached = -1
-        for place in sorted(set(windows)):
-            if place[0] >= reached:
+        for period in sorted(set(windows)):
+            if period[0] >= reached:
                 groups.append([])
-            groups[-1].append(place)
-            reached = max(reached, place[1])
+            groups[-1].append(period)
+            reached = max(reached, period[1])
         other = (group for group in groups if any(end - begin != window for begin, end in group))
         self._unions = [(group[0][0], max(end for _, end in group)) for group in other]
         self._begins = [begin for begin, _ in self._unions]
 
-    def __getitem__(self, moment: int) -> Place:
+    def __getitem__(self, moment: int) -> Period:
         index = bisect_right(self._begins, moment) - 1
         if index >= 0 and moment < self._unions[index][1]:
             return self._unions[index]
@@ -211,7 +225,7 @@ class Places:
 
 
 class Text(NamedTuple):
-    """A post of the topic; rejected: by the aggregator."""
+    """A post of the topic. rejected: whether the aggregator rejected it."""
 
     id: str
     text: str
@@ -219,7 +233,7 @@ class Text(NamedTuple):
 
 
 class Comparison:
-    """What is missing, and what is too much, in the documents of units that do not balance."""
+    """Compares the texts of units that do not balance: those that the documents lack, and those that they add."""
 
     def __init__(
         self,
@@ -238,7 +252,7 @@ class Comparison:
         ]
 
     def faults(self) -> list[Fault]:
-        """Without the units that balance by now."""
+        """One fault per unit, without the units that balance now."""
         return [
             self._fault(number) for number in range(len(self._units)) if self._missing[number] or self._extra[number]
         ]
@@ -248,21 +262,21 @@ class Comparison:
         reasons = [*chunk_reasons(unit)]
         if missing:
             ids = {post.text: post.id for post in self._posts[number] if not post.rejected}
-            told = [f"{plain(ids[text])} {quoted(text)}" for text in islice(missing, SAMPLES)]
-            reasons.append(f"{missing.total()} missing in documents: {shown(told, missing.total())}")
+            samples = [f"{plain(ids[text])} {quoted(text)}" for text in islice(missing, SAMPLES)]
+            reasons.append(f"{missing.total()} missing in documents: {shown(samples, missing.total())}")
         if extra:
-            told = [f"{quoted(text)}{self._why(number, text)}" for text in islice(extra, SAMPLES)]
-            reasons.append(f"{extra.total()} too much in documents: {shown(told, extra.total())}")
+            samples = [f"{quoted(text)}{self._why(number, text)}" for text in islice(extra, SAMPLES)]
+            reasons.append(f"{extra.total()} too many in documents: {shown(samples, extra.total())}")
         return fault_of(unit, missing.total(), extra.total(), reasons)
 
     def _why(self, number: int, text: str) -> str:
-        """Where a text that is too much comes from."""
+        """The origin of a text that the documents have too many of; "" if unknown."""
         for other, missing in enumerate(self._missing):
             if text in missing:
                 return f" (of the window {iso(self._units[other].end // 1000)})"
         for post in self._posts[number]:
             if post.text == text:
-                return " (rejected as well)" if post.rejected else " (there more than once)"
+                return " (also rejected)" if post.rejected else " (stored more than once)"
         return ""
 
 
@@ -272,7 +286,7 @@ def fault_of(unit: Unit, missing: int | None, extra: int | None, reasons: Sequen
 
 
 def chunk_reasons(unit: Unit) -> list[str]:
-    """What the keys of a window's documents show."""
+    """The faults that the keys of a window's documents show."""
     if not unit.stored:
         return ["no document"]
     reasons = []
@@ -299,5 +313,5 @@ def malformed(key: str, timestamp: str) -> Fault:
 
 
 def in_documents(unit: Unit) -> int:
-    """How many texts of the documents count: of a partial window only those that the topic still holds."""
+    """The texts of the documents that count: in a partial window only those that the topic still holds."""
     return unit.posts.kept - unit.short if unit.partial else unit.texts.kept

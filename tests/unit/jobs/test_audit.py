@@ -243,14 +243,14 @@ def test_a_window_without_its_document() -> None:
 def test_a_text_that_a_document_has_twice() -> None:
     made = history()
     made.documents[1] = made.documents[1]._replace(content=[*made.documents[1].content, "post 125"])
-    assert '1 too much in documents: "post 125" (there more than once)' in faults(report_of(made))
+    assert '1 too many in documents: "post 125" (stored more than once)' in faults(report_of(made))
 
 
 def test_a_text_that_no_post_has() -> None:
     made = history()
     made.documents[1] = made.documents[1]._replace(content=[*made.documents[1].content, "\x1b[2J" + "x" * 90])
     told = faults(report_of(made))
-    assert f'1 too much in documents: "\\x1b[2J{"x" * 56}\\u2026"' in told
+    assert f'1 too many in documents: "\\x1b[2J{"x" * 56}\\u2026"' in told
 
 
 def test_a_post_in_another_windows_document() -> None:
@@ -266,13 +266,13 @@ def test_a_post_in_another_windows_document() -> None:
 def test_a_post_in_a_document_and_rejected() -> None:
     made = history()
     made.reject(made.topic[24])
-    assert '1 too much in documents: "post 125" (rejected as well)' in faults(report_of(made))
+    assert '1 too many in documents: "post 125" (also rejected)' in faults(report_of(made))
 
 
 def test_a_document_of_a_window_without_posts() -> None:
     made = history()
     made.documents.append(document(START // 1000 + 100, ["nobody's"]))
-    assert '1 too much in documents: "nobody\'s"' in faults(report_of(made))
+    assert '1 too many in documents: "nobody\'s"' in faults(report_of(made))
 
 
 def test_windows_of_several_chunks() -> None:
@@ -320,8 +320,8 @@ def test_a_hole_that_is_not_reported() -> None:
     made.aggregate()
     report = report_of(made)
     assert report.numbers[0].missing_samples == ((201, 203), (205, 205))
-    assert "  4 numbers are nowhere: 201..203, 205, ..." in report.lines
-    assert report.lines[-1] == "NOT BALANCED: 4 numbers nowhere"
+    assert "  4 numbers are missing: 201..203, 205, ..." in report.lines
+    assert report.lines[-1] == "NOT BALANCED: 4 missing numbers"
     made.lose(201, 203, 3)
     made.lose(205, 205, 0, 1)
     assert report_of(made).balanced
@@ -624,7 +624,7 @@ def test_documents_and_rejections_that_come_later_are_awaited() -> None:
         made.reject(broken)
 
     reader = Changing(made, f"spans {TOPIC}", [None, None, None, complete])
-    report = audit(reader, terms(), clock=clock, sleep=clock.sleep, say=said.append)
+    report = audit(reader, terms(), clock=clock, sleep=clock.sleep, notify=said.append)
     assert report.balanced
     assert said[0].startswith(
         "reading again: 2 windows lack posts, the first ends at 2026-01-01T00:00:40Z; 1 records are not rejected yet"
@@ -949,7 +949,7 @@ def test_windows_whose_documents_are_deleted_for_their_age_are_not_missing() -> 
     kept = report_of(made, now_ms=now, retention_days=1)
     assert kept.balanced, kept.lines
     assert (kept.topic.expired, kept.topic.windows, kept.topic.posts, kept.topic.in_documents) == (1, 4, 80, 80)
-    assert "  1 windows are older than documents are kept (MONGODB_RETENTION_DAYS) and not judged" in kept.lines
+    assert "  1 windows are older than MONGODB_RETENTION_DAYS and are not checked" in kept.lines
     assert not report_of(made, now_ms=now - 20_000, retention_days=1).balanced
     assert not report_of(made, now_ms=now, retention_days=2).balanced
 
@@ -975,7 +975,7 @@ def test_the_age_is_a_setting_of_the_audit(monkeypatch: pytest.MonkeyPatch, caps
     assert run_audit.main(ENVIRONMENT) == 1
     capsys.readouterr()
     assert run_audit.main(ENVIRONMENT | {"MONGODB_RETENTION_DAYS": "1"}) == 0
-    assert "5 windows are older than documents are kept" in capsys.readouterr().out
+    assert "5 windows are older than MONGODB_RETENTION_DAYS" in capsys.readouterr().out
     assert run_audit.main(ENVIRONMENT | {"MONGODB_RETENTION_DAYS": "-1"}) == 2
     assert "MONGODB_RETENTION_DAYS='-1'" in capsys.readouterr().err
 
