@@ -49,9 +49,10 @@ async def collect(url: str, kafka: str, topic: str, posts: str) -> None:
 
 
 def aggregate(kafka: str, topic: str, posts: str, uri: str, collection: str, page: str) -> None:
-    """Kafka -> window -> counters -> one upsert. Prints the seconds from the first record to the last upsert.
+    """Kafka -> window -> counters -> one upsert per window.
 
-    It assumes that the records are nearly in order: it writes a window once a record two windows later has come.
+    Prints the seconds from the first record to the last upsert. It assumes that the records are nearly in order: it
+    writes a window once a record two windows later has come.
     """
     counters = CachedCounters(page)
     documents: pymongo.collection.Collection[dict[str, object]] = pymongo.MongoClient(uri)[DATABASE][collection]

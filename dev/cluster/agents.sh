@@ -1,4 +1,4 @@
-# What runs on the node beside the pods: the kubelet and kube-proxy. Sourced by up.sh.
+# The node's agents: the kubelet and kube-proxy. Sourced by up.sh.
 # shellcheck shell=bash
 
 start_kubelet() {
@@ -22,7 +22,7 @@ clusterDNS: [$DNS_IP]
 clusterDomain: cluster.local
 resolvConf: $CONF/resolv.conf
 maxPods: 200
-imageGCHighThresholdPercent: 100 # never: nobody could pull a local image again
+imageGCHighThresholdPercent: 100 # never: a deleted local image could not be pulled again
 evictionHard: {memory.available: 200Mi, nodefs.available: "1%", nodefs.inodesFree: "1%", imagefs.available: "1%"}
 fileCheckFrequency: 0s
 rotateCertificates: false
@@ -32,8 +32,9 @@ END
     --root-dir="$STATE/kubelet" --cert-dir="$STATE/kubelet/pki" --hostname-override="$CLUSTER_NAME" --node-ip="$NODE_IP" --v=2
 }
 
-# The name servers for the pods. One on a loopback address is out of their reach, and CoreDNS would ask itself for ever: behind
-# systemd's there are real ones, and without any, an address that no network has lets outside names fail and cluster names work.
+# The name servers for the pods. Pods cannot reach one on a loopback address: CoreDNS would forward to itself indefinitely.
+# For systemd-resolved, its upstream servers are used. Without any server, the pods get an address that no network uses: names
+# outside the cluster fail, names in the cluster resolve.
 resolver() {
   local source=/etc/resolv.conf lines
   if grep -qs '^nameserver 127\.0\.0\.53' "$source" && [ -f /run/systemd/resolve/resolv.conf ]; then
@@ -45,7 +46,7 @@ resolver() {
 }
 
 start_proxy() {
-  # kube-proxy ends by itself when this file is written, which 'put' therefore does only where something is new.
+  # kube-proxy exits when this file is written, so 'put' writes it only when its content changes.
   put "$CONF/kube-proxy.yaml" <<END
 apiVersion: kubeproxy.config.k8s.io/v1alpha1
 kind: KubeProxyConfiguration

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Builds what the cluster consists of, where it is missing or its pinned version has changed. The programs come from their
-# Go modules, the images from those programs and from Debian's packages: nothing is pulled from an image registry.
+# Builds the parts of the cluster that are missing or whose pinned version has changed: programs from their Go modules, images
+# from these programs and from Debian's packages. Nothing is pulled from an image registry.
 #
 #   build.sh           the cluster: the groups packages, binaries and images
 #   build.sh tools     helm, helm4, helm-unittest, helm-docs, actionlint, promtool and skaffold
-#   build.sh NAME...   any groups or single parts (helm, etcd, base ...)
+#   build.sh NAME...   these groups or parts (helm, etcd, base ...)
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$(readlink -f "$0")")/common.sh"
@@ -14,23 +14,23 @@ CHILD=
 trap 'if [ -n "$CHILD" ]; then kill -- -"$CHILD" 2>/dev/null || true; fi' EXIT
 trap 'exit 130' INT TERM
 
-# timed MINUTES NAME VERSION COMMAND...: the output goes to a log; a line every 30 s tells that it goes on; it ends at the limit
+# timed MINUTES NAME VERSION COMMAND...: runs the command, at most for MINUTES; writes its output to a log, prints a line every 30 s
 timed() {
   local minutes=$1 name=$2 label="$2 $3" log=$LOGS/build-$2.log
-  local from=$EPOCHREALTIME deadline=$((SECONDS + $1 * 60)) tell=$((SECONDS + 30))
+  local from=$EPOCHREALTIME deadline=$((SECONDS + $1 * 60)) report=$((SECONDS + 30))
   shift 3
   say "$label ... (at most $minutes min; log: $log)"
-  set -m # a process group of its own, which the trap can end as a whole
+  set -m # its own process group, which the trap can kill as a whole
   "$@" >"$log" 2>&1 </dev/null &
   CHILD=$!
   set +m
   while kill -0 "$CHILD" 2>/dev/null; do
     if ((SECONDS >= deadline)); then
-      fail_with_log "$name was not done after $minutes minutes" "$log" # the trap ends it
+      fail_with_log "$name was not done after $minutes minutes" "$log" # the trap kills the command
     fi
-    if ((SECONDS >= tell)); then
-      say "$label ... going on for $(since "$from") s"
-      tell=$((SECONDS + 30))
+    if ((SECONDS >= report)); then
+      say "$label ... running for $(since "$from") s"
+      report=$((SECONDS + 30))
     fi
     sleep 0.2
   done
@@ -44,13 +44,13 @@ install_packages() {
   mapfile -t packages < <(missing_packages)
   export DEBIAN_FRONTEND=noninteractive
   apt-get update -q
-  # --no-remove: rather stop than take away what the machine uses, such as another containerd
+  # --no-remove: fail rather than remove a package that the machine uses, such as another containerd
   apt-get install -y -q --no-install-recommends --no-remove "${packages[@]}"
 }
 
-thrice() { "$@" || { sleep 5 && "$@"; } || { sleep 20 && "$@"; }; } # for what a moment without network can fail
+thrice() { "$@" || { sleep 5 && "$@"; } || { sleep 20 && "$@"; }; } # for commands that fail during a short network failure
 
-go_build() { # go_build NAME: in a Go module of its own, so that no program's requirements change another's
+go_build() { # go_build NAME: in its own Go module, so that the requirements of one program do not change another's
   local name=$1 version=${GO_VERSION[$1]} out=$BIN/$1 packages replacement variable flags=(-s -w)
   read -ra packages <<<"${GO_PACKAGES[$name]}"
   export CGO_ENABLED=0 GOWORK=off GOFLAGS=-buildvcs=false
@@ -79,7 +79,7 @@ go_build() { # go_build NAME: in a Go module of its own, so that no program's re
   go build -trimpath -ldflags "${flags[*]}" -o "$out" "${packages[@]}"
 }
 
-# replace_staging VERSION: Kubernetes' own go.mod takes parts of it from folders of its repository; here they come as modules
+# replace_staging VERSION: Kubernetes' go.mod replaces some modules by folders of its repository; here by their published modules
 replace_staging() {
   local go_mod replacements
   thrice go mod download "k8s.io/kubernetes@$1"
@@ -99,7 +99,7 @@ driver = "overlay"
 graphroot = "$STORAGE/layers"
 runroot = "$STORAGE/run"
 END
-  context=$(mktemp -d "$CLUSTER_HOME/context.XXXXXX") # not local: the trap comes after the function's end
+  context=$(mktemp -d "$CLUSTER_HOME/context.XXXXXX") # not local: the trap runs after the function has ended
   trap 'rm -rf "$context"' EXIT
   case $name in
     base)
@@ -120,13 +120,13 @@ END
   buildah push "$image" "docker-archive:$IMAGES/$name.tar:$image"
 }
 
-# debian_root TAR: a minimal Debian from the machine's own mirror, with the certificates that the machine's owner has added
+# debian_root TAR: a minimal Debian from the machine's mirror, with the CA certificates that were added to the machine
 debian_root() {
   local sources=() file
   for file in /etc/apt/sources.list /etc/apt/sources.list.d/debian.sources; do
     if grep -qsE "^(deb |Suites:).*\b$DEBIAN_SUITE\b" "$file"; then sources+=("$file"); fi
   done
-  # shellcheck disable=SC2016 # $1 is the new root, for mmdebstrap to fill in
+  # shellcheck disable=SC2016 # mmdebstrap sets $1 to the new root
   mmdebstrap --mode=root --variant=minbase --include=ca-certificates \
     --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
     --dpkgopt='path-exclude=/usr/share/locale/*' \
@@ -142,10 +142,10 @@ make_part() { # make_part PART
     return
   fi
   stamp=$(stamp_of "$1")
-  rm -f "$stamp" # until it is whole, it is missing
+  rm -f "$stamp" # until the part is complete, it counts as missing
   case $1 in
     binary:kubernetes)
-      say "the longest step comes first: six minutes on two cores"
+      say "the longest step comes first: it takes six minutes on two cores"
       timed 90 "$name" "${GO_VERSION[$name]}" go_build "$name"
       ;;
     binary:*) timed 45 "$name" "${GO_VERSION[$name]}" go_build "$name" ;;

@@ -1,7 +1,7 @@
 # Certificates, etcd, the API server, the controllers and the scheduler. Sourced by up.sh.
 # shellcheck shell=bash
 
-# The phases of 'kubeadm init' that make files and need no cluster.
+# The phases of 'kubeadm init' that only write files.
 make_certificates() {
   local log=$LOGS/kubeadm.log settings=$CONF/kubeadm.yaml
   cat >"$settings.new" <<END
@@ -22,7 +22,7 @@ encryptionAlgorithm: ECDSA-P256
 END
   if [ -f "$settings" ]; then
     cmp -s "$settings" "$settings.new" ||
-      die "this cluster was made with another port or another Kubernetes: end it with make cluster-down, then start anew"
+      die "this cluster was made with another port or Kubernetes version: delete it with make cluster-down, then start again"
     rm "$settings.new"
     return
   fi
@@ -32,12 +32,12 @@ END
     timeout 60 kubeadm init phase certs all --config "$settings.new" &&
       timeout 60 kubeadm init phase kubeconfig all --config "$settings.new" --kubeconfig-dir "$KUBECONFIGS" &&
       timeout 60 kubeadm kubeconfig user --config "$settings.new" --client-name system:kube-proxy >"$KUBECONFIGS/kube-proxy.conf"
-  } >"$log" 2>&1 || fail_with_log "kubeadm could not make the certificates" "$log"
-  mv "$settings.new" "$settings" # last: its presence says that all of them are there
-  say "certificates made"
+  } >"$log" 2>&1 || fail_with_log "kubeadm could not create the certificates" "$log"
+  mv "$settings.new" "$settings" # last: this file means that all the others exist
+  say "certificates created"
 }
 
-make_kubeconfig() { # for the user: a member of system:masters
+make_kubeconfig() { # the user's kubeconfig, of a member of system:masters
   if [ "$KUBECONFIG" -nt "$KUBECONFIGS/super-admin.conf" ]; then return; fi
   local new=$KUBECONFIG.new context
   cp "$KUBECONFIGS/super-admin.conf" "$new"

@@ -1,9 +1,9 @@
-# What the cluster is made of, and which of it is missing or not of the pinned version. Sourced by build.sh, preflight.sh, up.sh.
-# A part is called packages, binary:NAME or image:NAME. Beside each built one stands NAME.stamp: the recipe it was built from.
+# The parts of the cluster, and which of them are missing or not of the pinned version. Sourced by build.sh, preflight.sh, up.sh.
+# A part is called packages, binary:NAME or image:NAME. NAME.stamp beside a built part is the recipe that it was built from.
 # shellcheck shell=bash disable=SC2034
 
-# Debian packages: what must be there, and the package that brings it. A machine may have it from another package already
-# (Docker's containerd.io in place of containerd), which then stays.
+# A needed program or file, and the Debian package that has it. When the machine has it from another package (Docker's containerd.io
+# in place of containerd), nothing is installed.
 PACKAGES="
 ip                                                iproute2
 iptables                                          iptables
@@ -18,7 +18,7 @@ mmdebstrap                                        mmdebstrap
 /etc/ssl/certs/ca-certificates.crt                ca-certificates
 "
 
-# Go programs. An own main package in src/NAME takes the place of the module's.
+# Go programs. A main package in src/NAME replaces the module's.
 declare -A GO_PACKAGES GO_VERSION GO_VERSION_VARIABLE GO_REPLACE
 go_program() { # go_program NAME PACKAGE VERSION [VARIABLE]: the variable is what the program prints as its version
   GO_PACKAGES[$1]=$2 GO_VERSION[$1]=$3 GO_VERSION_VARIABLE[$1]=${4:-}
@@ -41,7 +41,8 @@ go_program promtool github.com/prometheus/prometheus/cmd/promtool "$PROMETHEUS_V
   github.com/prometheus/common/version.Version
 # helm-unittest needs its own version of a library, as its go.mod says.
 GO_REPLACE[helm-unittest]=github.com/vmware-labs/yaml-jsonpath=github.com/helm-unittest/yaml-jsonpath@v0.4.0
-# What skaffold's own go.mod replaces, which counts only in the main module: mergo has moved, docker 28 does not compile.
+# Copies of the replacements in skaffold's go.mod, which Go applies in the main module only: mergo has moved, docker 28 does not
+# compile.
 GO_REPLACE[skaffold]="
 github.com/alessio/shellescape=github.com/alessio/shellescape@v1.4.2
 github.com/buildpacks/lifecycle=github.com/buildpacks/lifecycle@v0.20.5
@@ -54,7 +55,7 @@ CLUSTER=(packages binaries images) # the groups that a running cluster needs
 CLUSTER_PROGRAMS=(kubernetes etcd coredns local-path-provisioner metrics-server registry)
 TOOLS=(helm helm4 helm-unittest helm-docs actionlint promtool skaffold)
 
-# Images, and what is in them: one static program each, or a small Debian.
+# Images: of one static program each, or of a small Debian.
 declare -A IMAGE_NAME=(
   [pause]=$PAUSE_IMAGE
   [coredns]=$COREDNS_IMAGE
@@ -71,7 +72,7 @@ missing_packages() { # the Debian packages to install
   done <<<"$PACKAGES" | sort -u
 }
 
-programs_of() { # programs_of NAME: the files in $BIN that its build makes
+programs_of() { # programs_of NAME: the files in $BIN that its build writes
   local package
   if [ "$1" != kubernetes ]; then
     echo "$1"
@@ -80,7 +81,7 @@ programs_of() { # programs_of NAME: the files in $BIN that its build makes
   for package in ${GO_PACKAGES[$1]}; do echo "${package##*/}"; done
 }
 
-recipe() { # recipe PART: a line that changes when the part has to be built again
+recipe() { # recipe PART: a text that changes when the part has to be built again
   local name=${1#*:} source=$SCRIPTS/src/${1#*:}/main.go
   case $1 in
     binary:*)
@@ -93,11 +94,11 @@ recipe() { # recipe PART: a line that changes when the part has to be built agai
   esac
 }
 
-stamp_of() { # stamp_of PART: the file that holds the recipe of what is there
+stamp_of() { # stamp_of PART: the file with the recipe of the built part
   case $1 in binary:*) echo "$BIN/${1#*:}.stamp" ;; image:*) echo "$IMAGES/${1#*:}.stamp" ;; esac
 }
 
-is_current() { # is_current PART
+is_current() { # is_current PART: is it built from its present recipe?
   local name=${1#*:} program
   case $1 in
     packages) [ -z "$(missing_packages)" ]; return ;;
@@ -107,7 +108,7 @@ is_current() { # is_current PART
   recipe "$1" | cmp -s - "$(stamp_of "$1")"
 }
 
-parts_of() { # parts_of GROUP|NAME...: the parts, each on a line, in the order of their making
+parts_of() { # parts_of GROUP|NAME...: the parts, one per line, in build order
   local name
   for name; do
     case $name in
@@ -128,7 +129,7 @@ parts_of() { # parts_of GROUP|NAME...: the parts, each on a line, in the order o
   done
 }
 
-missing() { # missing GROUP|NAME...: those parts that are not there as pinned
+missing() { # missing GROUP|NAME...: the parts of them that are not current
   local parts part
   parts=$(parts_of "$@")
   for part in $parts; do if ! is_current "$part"; then echo "$part"; fi; done

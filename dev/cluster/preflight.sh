@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
-# Tells everything that stands in the way, with the next step, before anything is done; only what is needed now is asked for.
+# Reports every problem of a start or a build at once, each with the next step, before anything is changed. Checks only what this
+# start or build needs.
 #
-#   preflight.sh            of the cluster's start, and of building what it lacks
-#   preflight.sh PART...    of building these parts (the words of build.sh)
+#   preflight.sh            for starting the cluster, and for building its missing parts
+#   preflight.sh PART...    for building these parts (names as for build.sh)
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 . "$SCRIPTS/parts.sh"
 
-STARTS= # yes when the cluster is to be started
+STARTS= # yes when the cluster will be started
 if [ $# = 0 ]; then
   STARTS=yes
   set -- "${CLUSTER[@]}"
@@ -16,7 +17,7 @@ fi
 TODO=$(missing "$@")
 PROBLEMS=()
 problem() { PROBLEMS+=("$1: $2"); } # problem WHAT NEXT-STEP
-to_do() { grep -q "$1" <<<"$TODO"; } # to_do PATTERN: is one of the missing parts such a one?
+to_do() { grep -q "$1" <<<"$TODO"; } # to_do PATTERN: does a missing part match?
 has() { command -v "$1" >/dev/null; }
 
 check_machine() {
@@ -35,7 +36,7 @@ check_machine() {
   fi
   if to_do '^packages' && ! has apt-get; then
     problem "these Debian packages are missing, and there is no apt-get: $(missing_packages | xargs)" \
-      "use Debian 12 or newer, or a system made from it"
+      "use Debian 12 or newer, or a derivative of it"
   fi
 }
 
@@ -55,9 +56,9 @@ check_compilers() {
   fi
 }
 
-go_env() { (cd / && go env "$1"); } # not in a module, whose go.mod could change the answer
+go_env() { (cd / && go env "$1"); } # outside of any module, whose go.mod could change the answer
 
-go_will_do() { # from 1.21 on, Go fetches the release that a module asks for, unless GOTOOLCHAIN forbids it
+go_will_do() { # since 1.21, Go downloads the release that a module requires, unless GOTOOLCHAIN forbids it
   local version
   version=$(go_env GOVERSION)
   at_least "$GO_NEEDED" "${version#go}" || { at_least 1.21 "${version#go}" && [[ $(go_env GOTOOLCHAIN) == *auto ]]; }
@@ -72,7 +73,7 @@ check_space() {
   programs=$(grep -c '^binary' <<<"$TODO" || true)
   if [ "$programs" -gt 0 ]; then
     home=$((home + programs * 100))
-    caches=$((programs * 800)) # what Go's module and build caches grow by: 9 GB for the whole cluster from nothing
+    caches=$((programs * 800)) # growth of Go's module and build caches: 9 GB when the whole cluster is built for the first time
     if to_do '^binary:kubernetes'; then home=$((home + 600)) caches=$((caches + 4000)); fi
     if has go; then
       need_disk "Go's build cache" "$(go_env GOCACHE)" "$caches" "free some, or set GOCACHE and GOMODCACHE to another disk"
@@ -103,13 +104,13 @@ need_memory() { # need_memory MIB FOR-WHAT
 
 is_up() { running kubelet && running kube-apiserver; }
 
-# --- The kernel: each ability is tried out in namespaces that vanish with the trial ----------------------------------------
+# --- The kernel: each feature is tried in namespaces that end with the trial -----------------------------------------------
 
 check_kernel() {
   local step="use a kernel that has it" privileged="inside a container: run it privileged"
-  modprobe -qa overlay bridge br_netfilter veth nf_tables iptable_nat 2>/dev/null || true # where they are modules
+  modprobe -qa overlay bridge br_netfilter veth nf_tables iptable_nat 2>/dev/null || true # when they are modules
   if ! unshare --net true 2>/dev/null; then
-    problem "the kernel gives no network namespaces" "$step; $privileged"
+    problem "the kernel cannot create network namespaces" "$step; $privileged"
     return # the trials below need one
   fi
   if ! overlay_works; then
@@ -144,7 +145,7 @@ COMMIT'
 
 overlay_works() {
   local trial options works=0
-  trial=$(mktemp -d "$CLUSTER_HOME/trial.XXXXXX" 2>/dev/null) || return 0 # cannot be written: told already
+  trial=$(mktemp -d "$CLUSTER_HOME/trial.XXXXXX" 2>/dev/null) || return 0 # cannot be written: reported already
   mkdir "$trial"/{lower,upper,work,merged}
   options=lowerdir=$trial/lower,upperdir=$trial/upper,workdir=$trial/work
   unshare --mount mount -t overlay overlay -o "$options" "$trial/merged" 2>/dev/null || works=1
@@ -169,7 +170,7 @@ check_cgroups() {
   if [ ! -w /sys/fs/cgroup ]; then problem "/sys/fs/cgroup is read-only" "$privileged"; fi
 }
 
-# --- What others have taken -----------------------------------------------------------------------------------------------
+# --- Ports and address ranges in use ---------------------------------------------------------------------------------------
 
 check_ports() {
   local name port pid program listeners ours process owner
@@ -180,16 +181,16 @@ check_ports() {
   for name in "${!PORTS[@]}"; do
     for port in ${PORTS[$name]}; do
       process="^(\S+ +){3}\S*:$port .*\(\(\"([^\"]*)\",pid=([0-9]+).*"
-      owner="s/$process/\3 \2 (process \3)/p; t; s/^(\S+ +){3}\S*:$port .*/? a program that cannot be seen from here/p"
+      owner="s/$process/\3 \2 (process \3)/p; t; s/^(\S+ +){3}\S*:$port .*/? a program that this user cannot see/p"
       while read -r pid program; do
         if [[ $ours == *" $pid "* ]]; then continue; fi
-        problem "port $port, for $name, is taken by $program" "stop it${other[$name]:-}"
+        problem "port $port, for $name, is in use by $program" "stop it${other[$name]:-}"
       done < <(sed -nE "$owner" <<<"$listeners" | sort -u)
     done
   done
 }
 
-check_routes() { # other routes than ours into the cluster's ranges
+check_routes() { # routes of other networks into the cluster's ranges
   local range other
   has ip || return 0
   for range in "$POD_CIDR" "$SERVICE_CIDR" "$NODE_IP/32"; do

@@ -1,5 +1,4 @@
-# containerd, which runs the pods, the registry that it pulls from, and the images that it has from the start.
-# Sourced by up.sh and down.sh.
+# containerd, which runs the pods, and the registry that it pulls from. Sourced by up.sh and down.sh.
 # shellcheck shell=bash
 
 start_registry() { # push with: buildah push --tls-verify=false IMAGE docker://localhost:5000/NAME:TAG
@@ -15,7 +14,7 @@ END
   OTEL_TRACES_EXPORTER=none ensure registry "$BIN/registry" serve "$CONF/registry.yaml"
 }
 
-start_containerd() { # with a socket, a store and CNI settings of its own: a containerd of the machine's is not touched
+start_containerd() { # with its own socket, store and CNI settings: another containerd on the machine is not affected
   mkdir -p "$CONF/cni" "$CONF/registries/localhost:$REGISTRY_PORT"
   put "$CONF/containerd.toml" <<END
 version = 2
@@ -31,7 +30,7 @@ disabled_plugins = [
 
 [plugins."io.containerd.grpc.v1.cri"]
   sandbox_image = "$PAUSE_IMAGE"
-  # Sandboxes ask for an oom_score_adj of -998, and a root without CAP_SYS_RESOURCE may set none below its own: then runc fails.
+  # Sandboxes request an oom_score_adj of -998. A root without CAP_SYS_RESOURCE may not set one below its own, and runc fails.
   restrict_oom_score_adj = true
   netns_mounts_under_state_dir = true
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Starts a single-node Kubernetes as plain processes of this machine: etcd, the control plane, containerd, the kubelet and
-# kube-proxy, with CoreDNS, a storage class and the metrics server as pods. Builds first what is missing. What runs already
-# stays, what has ended or changed is started again; the end of it is a kubeconfig.
+# Starts a single-node Kubernetes as processes on this machine: etcd, the control plane, containerd, the kubelet and kube-proxy,
+# with CoreDNS, a storage class and the metrics server as pods. Builds missing parts first. Leaves running processes as they are,
+# restarts those that have ended or changed, and prints the kubeconfig.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$(readlink -f "$0")")/common.sh"
@@ -11,7 +11,7 @@ set -euo pipefail
 . "$SCRIPTS/control_plane.sh"
 . "$SCRIPTS/agents.sh"
 
-import_images() { # import_images NAME...: those of them that containerd lacks or has from another build
+import_images() { # import_images NAME...: import those that containerd does not have, or has from another build
   local name held
   mkdir -p "$STATE/imported"
   held=$(kube_ctr images ls -q)
@@ -23,7 +23,7 @@ import_images() { # import_images NAME...: those of them that containerd lacks o
   done
 }
 
-apply_addons() { # the manifests, with @NAME@ replaced by what settings.sh says
+apply_addons() { # apply the manifests, with @NAME@ replaced by the setting NAME
   local name script=""
   for name in DNS_IP COREDNS_IMAGE LOCAL_PATH_IMAGE METRICS_SERVER_IMAGE BASE_IMAGE STATE; do script+="s|@$name@|${!name}|g;"; done
   sed "$script" "$SCRIPTS"/addons/*.yaml | kubectl apply -f - >"$LOGS/addons.log" 2>&1
@@ -40,11 +40,11 @@ claim_home
 lock
 if [ -n "$(missing packages)" ]; then
   "$SCRIPTS/build.sh" packages
-  "$SCRIPTS/preflight.sh" # what it tries out of the kernel needs the programs just installed
+  "$SCRIPTS/preflight.sh" # its trials of the kernel need the programs just installed
 fi
 "$SCRIPTS/build.sh"
 
-if [ ! -d "$STATE" ]; then rm -f "$LOGS"/{kube*,etcd,containerd,registry,addons}.log; fi # of the cluster before
+if [ ! -d "$STATE" ]; then rm -f "$LOGS"/{kube*,etcd,containerd,registry,addons}.log; fi # of the previous cluster
 mkdir -p "$STATE" "$RUN" "$LOGS" "$CONF"
 network_up
 share_mounts
@@ -61,12 +61,12 @@ start_controllers
 start_scheduler
 start_kubelet
 start_proxy
-import_images base # not needed before the first volume
+import_images base # the first volume needs it
 await 60 addons "the add-ons to be applied" apply_addons
 await 120 kubelet "the kubelet to answer" kubectl get --raw="/api/v1/nodes/$CLUSTER_NAME/proxy/healthz"
 await 120 kubelet "the node to be ready" kubectl wait --for=condition=Ready "node/$CLUSTER_NAME" --timeout=2s
 await 180 kubelet "the CoreDNS pod" rolled_out kube-system coredns
-await 60 kube-proxy "the DNS service to answer" connects "$DNS_IP" 53 # after a restart the pod's state may be the one of before
+await 60 kube-proxy "the DNS service to answer" connects "$DNS_IP" 53 # after a restart, the pod's status may be an old one
 await 180 kubelet "the local-path-provisioner pod" rolled_out local-path-storage local-path-provisioner
 await 180 kubelet "the metrics-server pod" rolled_out kube-system metrics-server
 await 60 kube-apiserver "the metrics API" kubectl wait --for=condition=Available apiservice/v1beta1.metrics.k8s.io --timeout=2s

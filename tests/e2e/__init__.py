@@ -1,1 +1,1 @@
-"""Tests on a real Kubernetes; `node/` starts one on this machine, `images/` stands in for what no registry has."""
+"""Tests on a real Kubernetes. dev/cluster runs one on this machine; dev/stubs has stubs of what no registry has."""

@@ -1,7 +1,7 @@
 """The chart as a user installs it: documents arrive, nothing that dies or changes costs a post, nothing stays behind.
 
 The tests share one release and run in order; each one checks all that was counted since the release began. Kafka,
-MongoDB and the Flink operator are the stand-ins of `images/`; `values.yaml` says what differs.
+MongoDB and the Flink operator are the stubs of dev/stubs; its `values.yaml` has the values that differ.
 """
 
 import base64
@@ -341,7 +341,7 @@ def change(release: Release, act: Callable[[], object], job: str = "aggregator")
     release.assert_exact()
 
 
-# A store of its own, where a real one stands in values-production.yaml.
+# A stub of an S3 store, in place of the store in values-production.yaml.
 BUCKET = {
     "flink.storage": {"type": "uri", "uri": "s3://checkpoints/flink", "existingSecret": "s3"},
     "flink.extraConfiguration": {"s3.endpoint": "http://s3:9000", "s3.path.style.access": "true"},

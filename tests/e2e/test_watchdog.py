@@ -48,7 +48,7 @@ for folder in /proc/[0-9]*; do
   if grep -q '[t]witter_stream_simulator' $folder/cmdline; then kill -{signal} ${{folder#/proc/}}; fi
 done
 """
-# Stands in for a simulator that answers and no longer does its work; {sent} is an expression.
+# A stub of a simulator that answers /healthz but sends no posts; {sent} is an expression.
 FAKE = """
 import json, time
 from http.server import BaseHTTPRequestHandler, HTTPServer

@@ -121,7 +121,7 @@ def iso(milliseconds: int) -> str:
 
 
 def set_fault(stack: Stack, fault: str) -> None:
-    """Switch what the Worldometers stand-in does."""
+    """Set the fault of the Worldometers stub."""
     url = f"http://127.0.0.1:{stack.settings.ports.worldometers}/fault"
     requests.put(url, data=fault, timeout=5).raise_for_status()
 

@@ -20,7 +20,8 @@ from tests.unit.jobs.hostile_server import HostileServer, Peer
 MEBIBYTE = 1_048_576
 MAX_FRAME_BYTES = 524_288
 BUFFER_BYTES = 64 * MEBIBYTE
-# What docs/reference/settings.md allows beside the buffer and the queue, and what Flink's side of the worker takes for handing records on.
+# What docs/reference/settings.md allows beside the buffer and the queue, and what Flink's side of the worker needs to
+# forward records.
 REST_BYTES = (32 + 128) * MEBIBYTE
 SMALL, LAST = 3, 600
 # Longer than Kafka's clients wait for an answer.

@@ -1,12 +1,16 @@
-"""`make soak MINUTES=30`: faults at random, then an audit; memory and Kafka's data are watched meanwhile.
+"""`make soak MINUTES=30`: random faults, then an audit; memory and the size of Kafka's data are measured meanwhile.
 
-Every 20 to 40 s a part is killed with -9 and started again, or stopped for a time; the faults come from SEED and are
-printed. Then the pipeline catches up and is counted. The JobManager is left out: it cannot come back without high
-availability. MINUTES, SEED and RATE are settings, besides those of the demo for STATE and ports.
+Every 20 to 40 s a part is killed with -9 and restarted, or stopped for a time. The faults are drawn from SEED and
+printed. Then the pipeline catches up, and the posts are counted. The JobManager is left out: without high availability
+it cannot recover the jobs. Settings: MINUTES, SEED, RATE, and the demo's STATE and ports.
 
-Exit status: 0 when no post is lost, twice or late, the audit balances, memory is flat and nothing ended by itself; 1
-when one of that does not hold, or the stack fails; 2 for a wrong setting; 130 after Ctrl-C. Where SecantusDB stands in
-for MongoDB, its memory is shown and not judged.
+Exit status:
+0: no post is lost, twice or late, the audit balances, memory is flat, and no program ended by itself
+1: one of these does not hold, or the stack failed
+2: a setting has a wrong value
+130: after Ctrl-C
+
+When the store is SecantusDB, not MongoDB, its memory is shown and not judged.
 """
 
 import contextlib
@@ -44,9 +48,9 @@ from tests.support.stored import newest_end
 WINDOW_SECONDS = 5
 LOOK_SECONDS = 5.0
 CATCH_UP_SECONDS = 600
-# Classes are loaded and compiled for a minute; a Python worker is what it will be sooner.
+# Seconds after a process's start that are not judged: a JVM loads and compiles classes for a minute.
 WARM_UP = {TASKMANAGER: 60.0, JOBMANAGER: 60.0, BROKER: 60.0, STORE: 60.0, SIMULATOR: 30.0, WORKERS: 30.0}
-# A JVM takes its whole heap at its start. Else it would seem to grow until it has used each page of the heap once.
+# The JVM allocates its whole heap at the start. Else it seems to grow until it has used each page of the heap once.
 WHOLE_HEAP = "-XX:+AlwaysPreTouch"
 
 
@@ -94,7 +98,7 @@ def take_whole_heaps(stack: Stack) -> None:
 
 
 def soak(stack: Stack, settings: SoakSettings) -> Result:
-    """Raises StackError and UnreachableError."""
+    """Run the faults and the audit; returns what they have shown. Raises StackError and UnreachableError."""
     await_windows(stack, time.time())
     stop = threading.Event()
     injection = Injection(stack, stack.job_environment(), stop, say)
@@ -109,7 +113,7 @@ def soak(stack: Stack, settings: SoakSettings) -> Result:
             catch_up(stack, injection, observation)
         except BaseException:
             stop.set()
-            kill_leftovers(stack.settings.state)  # what a fault waits for ends
+            kill_leftovers(stack.settings.state)  # ends what a fault waits for
             raise
         finally:
             write_samples(stack, observation.samples)
@@ -133,7 +137,7 @@ def soak(stack: Stack, settings: SoakSettings) -> Result:
         restarts_in_place=observation.restarts_in_place,
         left_behind=observation.left_behind,
         memory=growth(observation.samples, WARM_UP),
-        stand_ins=() if stack.store.kind == "mongod" else (STORE,),
+        stubs=() if stack.store.kind == "mongod" else (STORE,),
         kafka_mib=observation.kafka_mib,
         cores=cores(observation.samples),
     )
@@ -142,7 +146,7 @@ def soak(stack: Stack, settings: SoakSettings) -> Result:
 def run_faults(
     pool: ThreadPoolExecutor, injection: Injection, observation: Observation, faults: list[Fault]
 ) -> list[Future[bool]]:
-    """Returns the faults' results when every part is back. Raises StackError."""
+    """Run all faults; returns their results when every part runs again. Raises StackError."""
     futures: list[Future[bool]] = []
     began = time.time()
     due, look_at = list(faults), began
@@ -152,7 +156,7 @@ def run_faults(
         if time.time() >= look_at:
             look_at = time.time() + LOOK_SECONDS
             observation.look(time.time())
-            injection.revive()
+            injection.restart_ended()
         for future in futures:
             if future.done():
                 future.result()
@@ -165,7 +169,7 @@ def catch_up(stack: Stack, injection: Injection, observation: Observation) -> No
 
     def look() -> None:
         observation.look(time.time())
-        injection.revive()
+        injection.restart_ended()
 
     await_windows(stack, time.time(), look)
 
@@ -185,7 +189,7 @@ def await_windows(stack: Stack, since: float, look: Callable[[], object] = lambd
 
 
 def write_samples(stack: Stack, samples: list[Sample]) -> None:
-    """All samples as a table, for a look at how a slope came about."""
+    """Write all samples to memory.csv, so that a slope can be examined."""
     with (stack.settings.logs / "memory.csv").open("w", newline="") as file:
         table = csv.writer(file)
         table.writerow(field.name for field in fields(Sample))

@@ -1,4 +1,4 @@
-"""Which part fails when, and for how long: drawn from a seed. Pure."""
+"""Draws from a seed which part fails when, and for how long. Pure."""
 
 import random
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ TASKMANAGER = "TaskManager"
 BROKER = "broker"
 STORE = "document store"
 SIMULATOR = "simulator"
-# The JobManager is left out: without high availability it forgets the jobs, and nothing could come back.
+# Without the JobManager: without high availability, a new one does not recover the jobs.
 PARTS = (COLLECTOR, WORKERS, TASKMANAGER, BROKER, STORE, SIMULATOR)
 
 KILLED = "killed"
@@ -20,30 +20,31 @@ GAP_SECONDS = (20.0, 40.0)
 SHORT_SECONDS = (1.0, 45.0)
 # Longer than every time limit but two: an answer to a ping (15 s), Flink's heartbeats (10 s), the simulator's silence
 # (60 s), the MongoDB driver (30 s), a request of Kafka's clients (30 s), the delivery of a record to Kafka (120 s). A
-# transaction and a checkpoint have ten minutes; posts can be lost when a commit lasts longer (see docs/concepts/delivery-guarantees.md).
+# transaction and a checkpoint have ten minutes. Posts can be lost when a commit lasts longer, see
+# docs/concepts/delivery-guarantees.md.
 LONG_SECONDS = (125.0, 140.0)
 LONG_SHARE = 1 / 8
-# A part that came back is left alone for so long.
+# How long a part has no fault after it runs again.
 SETTLE_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
 class Fault:
-    """at: seconds after the beginning; seconds: for how long the part is away, 0: it is started again at once."""
+    """A fault of one part."""
 
-    at: float
-    part: str
+    at: float  # seconds after the beginning
+    part: str  # one of PARTS
     action: str
-    seconds: float
+    seconds: float  # for how long the part is down; 0: it is restarted at once
 
     def __str__(self) -> str:
         if not self.seconds:
-            return f"{self.part} {self.action}, started again at once"
-        return f"{self.part} {self.action}, away for {self.seconds:.0f} s"
+            return f"{self.part} {self.action}, restarted at once"
+        return f"{self.part} {self.action}, down for {self.seconds:.0f} s"
 
 
 def schedule(seed: int, seconds: float) -> list[Fault]:
-    """The faults of a run of `seconds`; every part is back when it ends. The same seed gives the same faults."""
+    """The faults of a run of `seconds`. All parts run again at its end. The same seed gives the same faults."""
     draw = random.Random(seed)
     faults: list[Fault] = []
     at = draw.uniform(*GAP_SECONDS)
@@ -57,7 +58,7 @@ def schedule(seed: int, seconds: float) -> list[Fault]:
 
 
 def free_parts(faults: list[Fault], at: float) -> list[str]:
-    """The parts that are there; without a TaskManager there are no Python workers."""
+    """The parts that can fail at this time. Without a TaskManager there are no Python workers."""
     away = {fault.part for fault in faults if at < fault.at + fault.seconds + SETTLE_SECONDS}
     if TASKMANAGER in away:
         away.add(WORKERS)
@@ -65,10 +66,10 @@ def free_parts(faults: list[Fault], at: float) -> list[str]:
 
 
 def ways(part: str) -> list[tuple[str, bool]]:
-    """What can be done to a part, and whether it then stays away for a time."""
+    """The possible actions on a part, and whether the part then stays down for a time."""
     if part == COLLECTOR:
         return [(CANCELLED, False), (CANCELLED, True)]
-    if part == WORKERS:  # Flink starts them again
+    if part == WORKERS:  # Flink restarts them
         return [(KILLED, False), (STOPPED, True)]
     return [(KILLED, False), (KILLED, True), (STOPPED, True)]
 

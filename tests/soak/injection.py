@@ -1,4 +1,4 @@
-"""How each fault is done to the local stack, and undone."""
+"""Injects the faults into the local stack, and ends them."""
 
 import contextlib
 import signal
@@ -20,10 +20,11 @@ Say = Callable[[str], None]
 
 
 class Injection:
-    """Does faults, at most one at a time to each part, from threads of the caller.
+    """Injects faults from threads of the caller, at most one at a time into each part.
 
-    stopping: set when the soak ends early; what waits then fails with StackError. environment: of the collector.
-    ended: how often a program ended by itself, by part.
+    environment: the collector's settings
+    stopping: set when the soak ends early: then all waiting fails with StackError
+    ended: how often a program ended by itself, by part
     """
 
     def __init__(self, stack: Stack, environment: Mapping[str, str], stopping: threading.Event, say: Say) -> None:
@@ -41,7 +42,10 @@ class Injection:
         }
 
     def do(self, fault: Fault) -> bool:
-        """Returns when the part is back; False when there was nothing to do it to. Raises StackError."""
+        """Inject a fault; returns when the part runs again: False when there was nothing to inject it into.
+
+        Raises StackError.
+        """
         with self._locks[fault.part]:
             if fault.part == COLLECTOR:
                 self._say(str(fault))
@@ -49,25 +53,25 @@ class Injection:
             elif fault.part == WORKERS:
                 return self._disturb_workers(fault)
             else:
-                self._revive(fault.part)
+                self._restart_if_ended(fault.part)
                 self._say(str(fault))
                 self._disturb(fault)
         return True
 
-    def revive(self) -> None:
-        """Start again each program that has ended by itself. Raises StackError when the JobManager has."""
+    def restart_ended(self) -> None:
+        """Restart each program that has ended by itself. Raises StackError when the JobManager has ended."""
         jobmanager = self._stack.flink.jobmanager
         if not jobmanager.alive():
-            raise StackError(f"the JobManager ended by itself, and with it the jobs (log: {jobmanager.log})")
+            raise StackError(f"the JobManager ended by itself, and the jobs with it (log: {jobmanager.log})")
         for part in self.programs:
             with self._if_free(part) as free:
                 if free:
-                    self._revive(part)
+                    self._restart_if_ended(part)
 
-    def _revive(self, part: str) -> None:
+    def _restart_if_ended(self, part: str) -> None:
         program = self.programs[part]
         if not program.alive():
-            self._say(f"{part} ENDED BY ITSELF (log: {program.log}), started again")
+            self._say(f"{part} ENDED BY ITSELF (log: {program.log}), restarted")
             program.start()
             self.ended[part] += 1
 
@@ -122,7 +126,7 @@ class Injection:
         return []
 
     def _cancel(self, fault: Fault) -> None:
-        """Cancel the collector; it is submitted until it is taken, as somebody would do who wants it to run."""
+        """Cancel the collector, then submit it until the submission succeeds, as an operator would do."""
         flink, jobs = self._stack.flink, self._stack.jobs
         flink.cancel(jobs[JOB])
         wait_until(lambda: flink.state(jobs[JOB]) == "CANCELED", "the collector's end", COMEBACK_SECONDS)
@@ -131,7 +135,7 @@ class Injection:
             try:
                 jobs[JOB] = flink.submit(f"jobs.{JOB}", self._environment)
             except StackError as error:
-                self._say(f"collector not taken, tried again: {error}")
+                self._say(f"submitting the collector failed, trying again: {error}")
                 self._pause(RETRY_SECONDS)
             else:
                 return

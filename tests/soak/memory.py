@@ -1,8 +1,8 @@
 """How fast the memory of a group of processes grows, from samples of each process. Pure.
 
-A process that was started again begins a new series. A slope is the common one of all series of a group: each series
-is taken relative to its own mean, so that a process which is larger or smaller than the one before it counts for
-nothing. Samples of a process younger than its group's warm-up are left out.
+Each process is a series; a restarted process begins a new one. The slope of a group is the common slope of its series:
+each series is taken relative to its own mean, so that it does not count when a process is larger or smaller than its
+predecessor. Samples of a process younger than the group's warm-up are left out.
 """
 
 from collections import defaultdict
@@ -14,31 +14,29 @@ HOUR = 3600.0
 
 @dataclass(frozen=True)
 class Sample:
-    """at: seconds after the beginning; process: tells processes of a group apart; age: seconds; mib: resident memory;
-    cpu: seconds that the process has used so far."""
+    """A measurement of one process."""
 
-    at: float
+    at: float  # seconds after the beginning
     group: str
-    process: str
-    age: float
-    mib: float
-    cpu: float
+    process: str  # identifies the process in its group
+    age: float  # of the process, seconds
+    mib: float  # resident memory
+    cpu: float  # seconds that the process has used so far
 
 
 @dataclass(frozen=True)
 class Growth:
-    """Of one group. slope: MiB an hour, None without two samples of one process after the warm-up; seconds: the sum of
-    what the series cover after the warm-up; processes: how many there were; peak: MiB of the largest process."""
+    """The growth of one group."""
 
     group: str
-    slope: float | None
-    seconds: float
-    processes: int
-    peak: float
+    slope: float | None  # MiB per hour; None without two samples of one process after the warm-up
+    seconds: float  # sum of the durations of all series after the warm-up
+    processes: int  # how many there were
+    peak: float  # MiB of the largest process
 
 
 def growth(samples: Iterable[Sample], warm_up: Mapping[str, float]) -> list[Growth]:
-    """One for each group, in the order in which they come. warm_up: seconds by group."""
+    """The growth of each group, in the order of their first samples. warm_up: seconds by group."""
     groups: dict[str, list[Sample]] = defaultdict(list)
     for sample in samples:
         groups[sample.group].append(sample)
@@ -66,7 +64,7 @@ def series(samples: Iterable[Sample]) -> list[list[Sample]]:
 
 
 def common_slope(lines: Iterable[Sequence[tuple[float, float]]]) -> float | None:
-    """The slope, an hour, of (seconds, value) lines that are parallel but for their distance; None without any."""
+    """The common slope, per hour, of lines of (seconds, value) with different offsets; None without any."""
     above = below = 0.0
     for line in lines:
         middle = sum(at for at, _ in line) / len(line)
@@ -77,9 +75,9 @@ def common_slope(lines: Iterable[Sequence[tuple[float, float]]]) -> float | None
 
 
 def cores(samples: Sequence[Sample]) -> float:
-    """How many cores all processes together kept busy, on average, between the first sample and the last.
+    """How many cores all processes together used on average between the first sample and the last.
 
-    What a process used after its last sample is not in it.
+    CPU time after the last sample of a process is not counted.
     """
     begin = min((each.at for each in samples), default=0.0)
     seconds = max((each.at for each in samples), default=0.0) - begin

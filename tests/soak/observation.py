@@ -1,4 +1,4 @@
-"""What is looked at every few seconds: memory and CPU of each process, Kafka's folder, and what Flink counts."""
+"""Measures every few seconds: memory and CPU of each process, the size of Kafka's folder, Flink's counters."""
 
 import contextlib
 from collections import defaultdict
@@ -19,7 +19,11 @@ JOBMANAGER = "JobManager"
 
 
 class Observation:
-    """Keeps what it has seen. began, now: Unix time, seconds; left_behind: Python workers without a TaskManager now."""
+    """Collects the measurements.
+
+    began, now: Unix time, seconds
+    left_behind: how many Python workers of killed TaskManagers run now
+    """
 
     def __init__(self, stack: Stack, began: float) -> None:
         self._stack = stack
@@ -48,12 +52,12 @@ class Observation:
 
     @property
     def dropped(self) -> int:
-        """numLateRecordsDropped over all restarts, which begin it anew; what came right before one may be missing."""
+        """numLateRecordsDropped over all restarts, which reset it. Counts right before a restart may be missing."""
         return self._dropped.total
 
     @property
     def restarts_in_place(self) -> int:
-        """How many starts of jobs the TaskManager with the most of them has gone through, after its first ones."""
+        """The most starts of jobs in one TaskManager, after its first ones."""
         return max(self._in_place.values(), default=0)
 
     def _look_at_processes(self, now: float) -> None:
@@ -100,9 +104,9 @@ def is_worker(command: Sequence[str]) -> bool:
 
 
 def folder_bytes(folder: Path) -> int:
-    """What the files in a folder take of the disk: Kafka makes some larger than what they hold so far."""
+    """The disk usage of a folder's files. Their sizes say more: Kafka preallocates some files."""
     total = 0
     for path in folder.rglob("*"):
-        with contextlib.suppress(FileNotFoundError):  # it went meanwhile
+        with contextlib.suppress(FileNotFoundError):  # deleted meanwhile
             total += path.stat().st_blocks * 512
     return total

@@ -1,4 +1,4 @@
-"""What the soak is told by its environment."""
+"""The settings of the soak, from the environment."""
 
 import os
 import secrets
@@ -12,11 +12,11 @@ MAX_SEED = 999_999_999
 
 @dataclass(frozen=True)
 class SoakSettings:
-    """minutes: for how long there are faults; seed: what they are drawn from; rate: posts a second."""
+    """Settings besides those of the demo."""
 
-    minutes: int
-    seed: int
-    rate: float
+    minutes: int  # for how long there are faults
+    seed: int  # of the faults
+    rate: float  # of the simulator, posts per second
 
 
 def any_seed() -> int:

@@ -1,4 +1,4 @@
-"""What a soak has shown: numbers, verdicts, and the text for a note. Pure."""
+"""The result of a soak: figures, verdicts, and the printed text. Pure."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -8,14 +8,14 @@ from jobs.audit.report import Report
 from tests.soak.memory import Growth
 from tests.soak.settings import SoakSettings
 
-# A slope below this is flat: a day's growth at it is less than what one TaskManager may use.
+# A slope below this is flat: at this slope, a day's growth is less than the memory of one TaskManager.
 FLAT_MIB_PER_HOUR = 100.0
-# A slope over less is not judged.
+# A slope of less than this is not judged.
 JUDGED_SECONDS = 300.0
 
 
 class Accumulated:
-    """The total of a counter that begins anew whenever what counts is started again."""
+    """The total of a counter that each restart resets."""
 
     def __init__(self) -> None:
         self._before = 0
@@ -33,15 +33,14 @@ class Accumulated:
 
 @dataclass(frozen=True)
 class Posts:
-    """posts: in the topic; lost: numbers that are nowhere or reported LOST, and texts that documents lack;
-    twice: numbers and texts that are there more than once; late: rejected as late; other: for another reason."""
+    """The counted posts."""
 
-    posts: int
-    lost: int
-    twice: int
-    late: int
-    other: int
-    balanced: bool
+    posts: int  # in the topic
+    lost: int  # numbers that are nowhere or reported LOST, and texts that are missing in documents
+    twice: int  # numbers and texts that exist more than once
+    late: int  # rejected as late
+    other: int  # rejected for another reason
+    balanced: bool  # the audit balances
 
 
 def count_posts(report: Report, rejections: Iterable[str]) -> Posts:
@@ -60,29 +59,25 @@ def count_posts(report: Report, rejections: Iterable[str]) -> Posts:
 
 @dataclass(frozen=True)
 class Result:
-    """faults: how many by part and action; skipped: that could not be done; ended: programs that ended by themselves,
-    by part; catch_up: seconds from the end of the faults to a document of then; dropped: numLateRecordsDropped;
-    restarts_in_place: of one TaskManager, at most; left_behind: Python workers of killed TaskManagers that run at the
-    end; stand_ins: groups in memory that only stand in for a program, whose growth is shown and not judged; kafka_mib:
-    its folder, from first to last; cores: kept busy."""
+    """All results of a soak."""
 
     settings: SoakSettings
-    faults: Mapping[str, int]
-    skipped: int
-    ended: Mapping[str, int]
-    catch_up: float
+    faults: Mapping[str, int]  # how many, by part and action
+    skipped: int  # faults that could not be injected
+    ended: Mapping[str, int]  # programs that ended by themselves, by part
+    catch_up: float  # seconds from the end of the faults to a document of a window that began after it
     posts: Posts
-    dropped: int
-    restarts_in_place: int
-    left_behind: int
+    dropped: int  # numLateRecordsDropped
+    restarts_in_place: int  # the most starts of jobs in one TaskManager, after its first ones
+    left_behind: int  # Python workers of killed TaskManagers that still run at the end
     memory: Sequence[Growth]
-    stand_ins: Collection[str]
-    kafka_mib: Sequence[float]
-    cores: float
+    stubs: Collection[str]  # groups of `memory` that are stubs of a program: their growth is shown and not judged
+    kafka_mib: Sequence[float]  # size of Kafka's folder, from first to last
+    cores: float  # used on average
 
     @property
     def failures(self) -> list[str]:
-        """What does not hold; nothing when the soak has passed."""
+        """What has failed; [] when the soak has passed."""
         posts = self.posts
         counts = {"lost": posts.lost, "twice": posts.twice, "late": posts.late, "rejected": posts.other}
         counts |= {"numLateRecordsDropped": self.dropped}
@@ -90,7 +85,7 @@ class Result:
         found += [] if posts.balanced else ["the audit does not balance"]
         found += [] if posts.posts else ["no posts"]
         found += [f"{part} ended by itself" for part in self.ended]
-        judged = [each for each in self.memory if each.group not in self.stand_ins]
+        judged = [each for each in self.memory if each.group not in self.stubs]
         return found + [f"memory of {each.group} {verdict(each)}" for each in judged if verdict(each) != "flat"]
 
 
@@ -109,7 +104,7 @@ def lines(result: Result) -> Iterator[str]:
     balance = "balanced" if posts.balanced else "NOT BALANCED"
     yield f"  audit: {balance}; caught up {result.catch_up:.0f} s after the last fault"
     for each in result.memory:
-        what = "stands in for MongoDB, not judged" if each.group in result.stand_ins else verdict(each)
+        what = "stub of MongoDB, not judged" if each.group in result.stubs else verdict(each)
         yield f"  memory of {growth_line(each)}: {what}"
     yield f"  flat: below {FLAT_MIB_PER_HOUR:g} MiB/h, as the common slope of all processes after their warm-up"
     first, last = result.kafka_mib[0], result.kafka_mib[-1]

@@ -1,11 +1,11 @@
-"""A certificate that signs itself, for servers that speak TLS on 127.0.0.1."""
+"""A self-signed certificate, for TLS servers on 127.0.0.1."""
 
 import subprocess
 from pathlib import Path
 
 
 def self_signed(folder: Path) -> tuple[Path, Path]:
-    """(key, certificate), PEM files that are made in that folder."""
+    """Create a key and a certificate in the folder; returns (key, certificate), the paths of the PEM files."""
     key, certificate = folder / "key.pem", folder / "ca.pem"
     make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=127.0.0.1"]
     options = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)]

@@ -1,4 +1,4 @@
-"""Counts posts by their numbers, wherever they were read."""
+"""Checks by their numbers that posts are complete, wherever they were read."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,7 +15,7 @@ SIMULATOR = Settings()
 
 @dataclass(frozen=True)
 class Feed:
-    """What the simulator sends at a rate (posts a second), and into which windows it falls."""
+    """The posts that the simulator sends at a rate (posts per second), and their windows."""
 
     rate: float
     window_seconds: int
@@ -25,7 +25,10 @@ class Feed:
         return PostSchedule(SIMULATOR.epoch, self.rate)
 
     def numbers_of_window(self, end: str, first: int, final: int | None = None) -> tuple[int, int]:
-        """First and last number whose timestamp lies in the window, none before `first` and none after `final`."""
+        """First and last number with a timestamp in the window, none before `first` and none after `final`.
+
+        end: the end of the window, ISO 8601
+        """
         schedule = self.schedule
         begin_ms, end_ms = (unix(end) - self.window_seconds) * 1000, unix(end) * 1000
         low, high = schedule.newest(begin_ms / 1000) - 2, schedule.newest(end_ms / 1000) + 2
@@ -47,13 +50,16 @@ class Feed:
     def assert_exact(
         self, found: Sequence[int], stored: Mapping[str, Sequence[Sequence[str]]], final: int | None = None
     ) -> None:
-        """The simulator's numbers, the topic's and the documents' are the same, up to `complete_end`.
+        """Assert that topic and documents have exactly the simulator's numbers, up to `complete_end`.
 
-        found: the numbers in the topic, sorted; stored: the contents of the documents by the end of their window, ISO
-        8601; final: the last number that there is. The caller has waited until `complete_end` is past what it tests.
+        found: the numbers in the topic, sorted
+        stored: the contents of the documents, by the end of their window, ISO 8601
+        final: the last number that exists
+
+        The caller has waited until `complete_end` is later than what it tests.
         """
         complete = self.complete_end(stored)
-        # A transaction becomes visible partition by partition: only what the documents already hold is complete.
+        # A transaction becomes visible partition by partition: only windows that have a document are complete.
         _, last = self.numbers_of_window(complete, found[0], final)
         assert_complete([number for number in found if number <= last], last)
         for end, chunks in sorted(each for each in stored.items() if each[0] <= complete):
@@ -68,7 +74,7 @@ def numbers(posts: Sequence[dict[str, Any]]) -> list[int]:
 
 
 def assert_complete(found: Sequence[int], last: int) -> None:
-    """Every number from the first to `last` is there once."""
+    """Assert that every number from the first to `last` is there once."""
     twice = [number for number, count in Counter(found).items() if count > 1]
     missing = sorted(set(range(found[0], last + 1)) - set(found))
     assert not twice, f"{len(twice)} numbers came twice, the first is {twice[0]}"
@@ -76,5 +82,5 @@ def assert_complete(found: Sequence[int], last: int) -> None:
 
 
 def expected_texts(first: int, last: int) -> list[str]:
-    """What comes of the simulator's posts with these numbers once they are cleaned, sorted."""
+    """The cleaned texts of the simulator's posts with these numbers, sorted."""
     return sorted(clean(post_text(SIMULATOR.seed, number)) for number in range(first, last + 1))

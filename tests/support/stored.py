@@ -1,4 +1,4 @@
-"""Reads what is to be counted: in the topic and in the documents."""
+"""Reads the posts to be counted, from the topic and from the documents."""
 
 import json
 from typing import Any

@@ -14,7 +14,7 @@ from tests.support.waiting import await_value
 
 
 class Topic:
-    """A topic and the one for its rejections; `publish` waits until the broker has the records."""
+    """A topic and the topic of its rejections. `publish` waits until the broker has the records."""
 
     def __init__(self, bootstrap: str, name: str, producer: KafkaProducer) -> None:
         self.bootstrap = bootstrap
@@ -28,7 +28,7 @@ class Topic:
         self._producer.flush(timeout=60)
 
     def delete_first_half(self, partition: int) -> None:
-        """What retention does: the first half of a partition's records is gone."""
+        """Delete the first half of a partition's records, as retention does."""
         with contextlib.closing(KafkaConsumer(bootstrap_servers=self.bootstrap)) as consumer:
             where = TopicPartition(self.name, partition)
             end = consumer.end_offsets([where])[where]
@@ -36,7 +36,7 @@ class Topic:
             client.delete_records({where: end // 2})
 
     def await_heartbeat(self, partition: int, seconds: float) -> Any:
-        """The first committed heartbeat of a partition, as kafka-python's record; its timestamp is when it was sent."""
+        """The first committed heartbeat of a partition, a record of kafka-python. Its timestamp is the sending time."""
         with contextlib.closing(
             KafkaConsumer(bootstrap_servers=self.bootstrap, isolation_level="read_committed")
         ) as consumer:
@@ -60,7 +60,7 @@ class Topic:
 
 @contextlib.contextmanager
 def topic(bootstrap: str, name: str) -> Iterator[Topic]:
-    """Make the topic and its rejections' topic, empty."""
+    """Create the topic and the topic of its rejections, both empty."""
     with contextlib.closing(admin(bootstrap)) as client:
         new = [NewTopic(name, TWEETS_PARTITIONS, 1), NewTopic(f"{name}.rejected", 1, 1)]
         client.create_topics(new, wait_for_metadata=True)

@@ -1,9 +1,9 @@
-/* The process that holds a pod's namespaces: it waits, buries the processes that are left to it, and ends when asked to. */
+/* The process that holds a pod's namespaces: it waits, reaps orphaned processes, and exits on SIGINT and SIGTERM. */
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-static void bury(int number) {
+static void reap(int number) {
   (void)number;
   while (waitpid(-1, 0, WNOHANG) > 0) {
   }
@@ -20,7 +20,7 @@ static void on(int number, void (*action)(int)) {
 }
 
 int main(void) {
-  on(SIGCHLD, bury);
+  on(SIGCHLD, reap);
   on(SIGINT, end);
   on(SIGTERM, end);
   for (;;) {

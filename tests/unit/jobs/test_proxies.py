@@ -1,4 +1,4 @@
-"""What is outside is reached through the environment's proxy, what is on this machine or in the cluster is not."""
+"""Hosts outside are reached through the environment's proxy, this machine and the cluster directly."""
 
 import contextlib
 import socket
@@ -34,7 +34,7 @@ def server() -> Iterator[int]:
 
 
 class Proxy:
-    """Takes CONNECT for any host and leads to one port of this machine, or refuses."""
+    """A proxy that accepts CONNECT for any host and connects to one port of this machine, or refuses."""
 
     def __init__(self, target: int | None) -> None:
         self.asked: list[str] = []
@@ -167,13 +167,13 @@ def test_only_a_page_outside_is_asked_for_through_the_proxy(monkeypatch: pytest.
     with PageServer("127.0.0.1", 0) as page:
         threading.Thread(target=page.serve_forever, daemon=True).start()
         only(monkeypatch, {"HTTP_PROXY": f"http://127.0.0.1:{page.server_port}" if outside else "http://127.0.0.1:9"})
-        # The stand-in is the proxy: it serves the page whatever host it is asked for.
+        # The stub is the proxy: it serves the page for any host.
         host = "page.example" if outside else f"127.0.0.1:{page.server_port}"
         assert CachedCounters(f"http://{host}/coronavirus/").get() is not None
         page.shutdown()
 
 
-def test_a_page_whose_proxy_does_not_answer_is_told(
+def test_a_page_whose_proxy_does_not_answer_is_reported(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     with socket.socket() as unused:
@@ -184,11 +184,11 @@ def test_a_page_whose_proxy_does_not_answer_is_told(
     assert "s3cret" not in caplog.text
 
 
-def test_a_proxy_that_refuses_is_told(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_proxy_that_refuses_is_reported(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     proxy = Proxy(None)
     reader = through(proxy, monkeypatch, "ws://feed.example:5555")
     try:
-        await_value(lambda: "proxy" in caplog.text.lower(), "the failure to be told", 10)
+        await_value(lambda: "proxy" in caplog.text.lower(), "the failure to be logged", 10)
         assert "403" in caplog.text
     finally:
         reader.stop()

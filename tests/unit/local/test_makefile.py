@@ -1,6 +1,7 @@
 """What make prints before it has a virtual environment."""
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -17,6 +18,13 @@ def make(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {name: text for name, text in os.environ.items() if not name.startswith("MAKE")}
     command = ["make", "--directory", str(folder), "demo", *arguments]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_help_shows_each_text_whole() -> None:
+    """`make help` takes what stands between the target and the next ": " for the text."""
+    texts = re.findall(r"^[a-z_-]+:.*## (.*)$", (REPOSITORY / "Makefile").read_text(), re.MULTILINE)
+    assert texts
+    assert [text for text in texts if ": " in text] == []
 
 
 @pytest.mark.parametrize("name", ["a b", "it's", 'a"b', "\u00fc", "$(x)", "a`b"])

@@ -70,5 +70,5 @@ def test_workers_are_not_free_while_their_taskmanager_is_away() -> None:
 
 
 def test_what_a_fault_is_can_be_read() -> None:
-    assert str(Fault(1, "broker", STOPPED, 31.7)) == "broker stopped, away for 32 s"
-    assert str(Fault(1, "collector", CANCELLED, 0)) == "collector cancelled without state, started again at once"
+    assert str(Fault(1, "broker", STOPPED, 31.7)) == "broker stopped, down for 32 s"
+    assert str(Fault(1, "collector", CANCELLED, 0)) == "collector cancelled without state, restarted at once"

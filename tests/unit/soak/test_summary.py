@@ -34,7 +34,7 @@ GOOD = Result(
     restarts_in_place=12,
     left_behind=1,
     memory=[FLAT],
-    stand_ins=[],
+    stubs=[],
     kafka_mib=[10.0, 400.0, 350.0],
     cores=1.02,
 )
@@ -168,9 +168,9 @@ def test_the_summary_can_be_pasted_into_a_note() -> None:
     )
 
 
-def test_the_memory_of_a_stand_in_is_shown_and_not_judged() -> None:
+def test_the_memory_of_a_stub_is_shown_and_not_judged() -> None:
     grows = Growth("document store", slope=5_000.0, seconds=JUDGED_SECONDS, processes=1, peak=2_500.0)
     assert replace(GOOD, memory=[FLAT, grows]).failures == ["memory of document store grows"]
-    result = replace(GOOD, memory=[FLAT, grows], stand_ins=["document store"])
+    result = replace(GOOD, memory=[FLAT, grows], stubs=["document store"])
     assert result.failures == []
     assert any("+5,000 MiB/h" in line and "not judged" in line for line in lines(result))

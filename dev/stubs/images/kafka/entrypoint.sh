@@ -1,9 +1,9 @@
 #!/bin/sh
-# broker: formats the data folder where it is empty and becomes the broker.
-# topics BOOTSTRAP NAME:PARTITIONS...: makes the topics that are missing.
+# broker: formats the data folder if it is empty and runs the broker.
+# topics BOOTSTRAP NAME:PARTITIONS...: creates the topics that are missing.
 set -eu
 
-CLUSTER_ID=ZGF0YS1jb2xsZWN0aW9uLQ # any 16 bytes in base64; a constant, since each data folder has one cluster
+CLUSTER_ID=ZGF0YS1jb2xsZWN0aW9uLQ # any 16 bytes in base64; constant, since each data folder is of one cluster
 export CLASSPATH='/opt/kafka/lib/*'
 logging=-Dlog4j2.configurationFile=/etc/kafka/log4j2.properties
 

@@ -1,8 +1,8 @@
 #!/opt/venv/bin/python
-"""The official mongo image's entry point, over SecantusDB: what that cannot do is refused, never left out silently.
+"""The entry point of the official mongo image for SecantusDB: options that SecantusDB does not have are refused.
 
-The first start makes the user of MONGO_INITDB_ROOT_USERNAME and MONGO_INITDB_ROOT_PASSWORD and runs
-/docker-entrypoint-initdb.d/*.sh against a server on the loopback interface; then this process becomes the server.
+The first start creates the user of MONGO_INITDB_ROOT_USERNAME and MONGO_INITDB_ROOT_PASSWORD and runs
+/docker-entrypoint-initdb.d/*.sh against a server on the loopback interface. Then this process becomes the server.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from pymongo.errors import ConnectionFailure, OperationFailure
 
 SERVER = "/opt/venv/bin/secantusd-py"
 SCRIPTS = Path("/docker-entrypoint-initdb.d")
-# Written when the first start is through: one that was killed on its way does everything again.
+# Written when the first start is complete: after a kill during it, the next start repeats everything.
 DONE = ".initialised"
 USER_EXISTS = 51003
 STOP_SECONDS = 10
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> None:
     if not (data / DONE).exists():
         found = scripts()
         if options.auth and not root and not found:
-            raise SystemExit("error: --auth without MONGO_INITDB_ROOT_USERNAME: nobody could make the first user")
+            raise SystemExit("error: --auth without MONGO_INITDB_ROOT_USERNAME: nobody could create the first user")
         initialise(server, options.port, root, found)
         (data / DONE).touch()
     if options.auth or root:
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> None:
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """The options of mongod that have a counterpart; any other one ends the program with its name."""
+    """Parse the options of mongod that SecantusDB has, too. Any other option is an error with its name."""
     parser = argparse.ArgumentParser(prog="mongod", allow_abbrev=False)
     parser.add_argument("--dbpath", default="/data/db")
     parser.add_argument("--port", type=int, default=27017)
@@ -72,7 +72,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 def tls(options: argparse.Namespace) -> list[str]:
     if options.tlsMode == "disabled":
         return []
-    # One file holds both, as for mongod.
+    # One file holds certificate and key, as for mongod.
     flags = ["--tls-cert-file", options.tlsCertificateKeyFile, "--tls-key-file", options.tlsCertificateKeyFile]
     if options.tlsCAFile:
         flags += ["--tls-ca-file", options.tlsCAFile]
@@ -90,7 +90,7 @@ def root_user(environment: Mapping[str, str]) -> tuple[str, str] | None:
 
 
 def setting(environment: Mapping[str, str], name: str) -> str:
-    """The variable's value, or what is in the file that NAME_FILE points at."""
+    """The variable's value, or the content of the file that NAME_FILE names."""
     file = environment.get(f"{name}_FILE")
     if not file:
         return environment.get(name, "")
@@ -106,7 +106,7 @@ def scripts() -> list[Path]:
     found = sorted(SCRIPTS.glob("*"))
     for script in found:
         if script.suffix == ".js":
-            raise SystemExit(f"error: {script}: this stand-in has no JavaScript shell; use a .sh script")
+            raise SystemExit(f"error: {script}: this stub has no JavaScript shell; use a .sh script")
     return [script for script in found if script.suffix == ".sh"]
 
 
@@ -123,7 +123,7 @@ def initialise(server: list[str], port: int, root: tuple[str, str] | None, found
                 if error.code != USER_EXISTS:
                     raise
         for script in found:
-            # As in the official image, a script stops at its first error, and the start with it.
+            # As in the official image, a script ends at its first error, and with it the start.
             status = subprocess.run(["bash", "-euo", "pipefail", script], check=False).returncode
             if status:
                 raise SystemExit(f"error: {script} ended with status {status}")
@@ -143,8 +143,8 @@ def running(server: list[str], port: int) -> Iterator[pymongo.MongoClient[dict[s
                     raise SystemExit(f"error: the server ended with status {process.returncode}")
             yield client
     finally:
-        # Python misses a signal that comes just before its main thread goes to sleep: so it is sent again, but not
-        # while the server may still be stopping, which takes it some seconds and would begin anew.
+        # Python misses a signal that comes just before its main thread sleeps, so the signal is repeated, but only
+        # after STOP_SECONDS: a second signal makes a server that is stopping begin anew.
         while process.poll() is None:
             process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -152,6 +152,6 @@ def running(server: list[str], port: int) -> Iterator[pymongo.MongoClient[dict[s
 
 
 if __name__ == "__main__":
-    # Process 1 of a container has no default handler: without this one, the first start could not be stopped.
+    # Process 1 of a container has no default handlers: without this one, SIGTERM would not end the first start.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     main(sys.argv[1:], os.environ)
