@@ -58,11 +58,13 @@ def count_partitions(settings: CollectorSettings | AggregatorSettings, password:
                 partitions = client.partitions_for_topic(settings.topic)
         except (KafkaError, OSError) as error:
             if any(isinstance(reason, SaslAuthenticationFailedError) for reason in retried):
-                told = f"{where} refuses this user with the password in KAFKA_PASSWORD_FILE={security.password_file!r}"
-                raise NotReadyError(f"KAFKA_USERNAME={security.username!r}: Kafka at {told}") from error
+                problem = (
+                    f"{where} refuses this user with the password in KAFKA_PASSWORD_FILE={security.password_file!r}"
+                )
+                raise NotReadyError(f"KAFKA_USERNAME={security.username!r}: Kafka at {problem}") from error
             reason = root_cause(retried, error)
-            told = f"no Kafka answers there with KAFKA_SECURITY_PROTOCOL={security.protocol}: {reason}"
-            raise NotReadyError(f"{where}: {told}") from error
+            problem = f"no Kafka answers there with KAFKA_SECURITY_PROTOCOL={security.protocol}: {reason}"
+            raise NotReadyError(f"{where}: {problem}") from error
     if not partitions:
         seen = f" that KAFKA_USERNAME={security.username!r} may describe" if security.username else ""
         raise NotReadyError(f"KAFKA_TOPIC={settings.topic!r}: Kafka at {where} has no such topic{seen}")

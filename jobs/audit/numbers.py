@@ -326,7 +326,7 @@ class Account:
         """The counts of an account whose `sum` is None."""
         emptied, rejected = self.emptied.count(), self.rejected.count()
         name, posts = f"{self.source} {self.numbering}".strip(), self.known.count() - emptied - rejected
-        return SourceCount(name, posts, emptied, rejected, tuple(self.gaps), "beside what retention has dropped")
+        return SourceCount(name, posts, emptied, rejected, tuple(self.gaps), "besides those that retention deleted")
 
     def _first(self) -> int | None:
         """The lowest number that can be checked."""

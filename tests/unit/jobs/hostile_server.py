@@ -1,4 +1,4 @@
-"""A WebSocket server on a thread of its own, each of whose connections runs a script that may break any rule."""
+"""A WebSocket server in its own thread. Each connection runs a script that may violate the protocol."""
 
 import asyncio
 import contextlib
@@ -45,7 +45,7 @@ class Peer:
         try:
             await self._listen()
         except ConnectionError:
-            pass  # the client has gone without a word
+            pass  # the client has gone without a closing handshake
         finally:
             acting.cancel()
             self.abort()
@@ -86,13 +86,13 @@ class Peer:
         self._writer.write(data)
 
     async def close(self, code: int) -> None:
-        """Say goodbye; the client's answer ends the connection."""
+        """Start the closing handshake; the client's answer ends the connection."""
         self._protocol.send_close(code)
         self._flush()
         await self._writer.drain()
 
     def hang_up(self) -> None:
-        """End the stream after what was sent, without a word."""
+        """End the stream after the sent data, without a closing handshake."""
         self.answers = False
         self._writer.write_eof()
 
@@ -143,7 +143,7 @@ class HostileServer:
         self.peers: list[Peer] = []
         self._script = script
         self._socket = socket.create_server(("127.0.0.1", 0))
-        # Little is on its way, so that a client that does not read blocks the server soon.
+        # Small buffers, so that a client that does not read soon blocks the server.
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65_536)
         self.url = f"ws://127.0.0.1:{self._socket.getsockname()[1]}/"
         self._ready = threading.Event()
@@ -195,7 +195,7 @@ def wire(item: str | bytes | Frame) -> bytes:
 
 
 def in_turn(*scripts: Script) -> Script:
-    """The first connection runs the first script and so on; the last one goes on with the last script."""
+    """The n-th connection runs the n-th script. Connections after the last script run the last script."""
 
     async def script(peer: Peer) -> None:
         await scripts[min(peer.number, len(scripts) - 1)](peer)

@@ -1,4 +1,4 @@
-"""The audit on generated topics: whole ones balance, and removing or doubling anything shows."""
+"""The audit on generated topics: complete ones balance, and every missing or duplicate item is found."""
 
 import dataclasses
 import json
@@ -30,7 +30,7 @@ NOW = START + 3_600_000
 
 @dataclass
 class History:
-    """A topic, its rejections and its documents, as a faultless pipeline leaves them.
+    """A topic, its rejections and its documents, as a correct pipeline writes them.
 
     A post each second, numbered from 101, in the partitions in turn; a heartbeat of each partition ends it.
     """
@@ -249,8 +249,8 @@ def test_a_text_that_a_document_has_twice() -> None:
 def test_a_text_that_no_post_has() -> None:
     made = history()
     made.documents[1] = made.documents[1]._replace(content=[*made.documents[1].content, "\x1b[2J" + "x" * 90])
-    told = faults(report_of(made))
-    assert f'1 too many in documents: "\\x1b[2J{"x" * 56}\\u2026"' in told
+    output = faults(report_of(made))
+    assert f'1 too many in documents: "\\x1b[2J{"x" * 56}\\u2026"' in output
 
 
 def test_a_post_in_another_windows_document() -> None:
@@ -379,7 +379,7 @@ def test_numberings_are_counted_apart() -> None:
 
 
 def sharded(second_begins_at: int = 102) -> History:
-    """Two shards; the second one's connection got its first post later, and stands far behind."""
+    """Two shards. The connection of the second one got its first post later, and is far behind."""
     made = History()
     made.beat(101, 0, "1/2")
     for number in range(101, 160):
@@ -472,9 +472,9 @@ def test_a_post_that_no_window_of_the_other_length_holds() -> None:
 def test_a_hash_that_matches_nothing() -> None:
     made = history()
     made.documents[1] = made.documents[1]._replace(hash=document_key("other", "a", "b", 0))
-    told = faults(report_of(made))
-    assert "matches no window of this topic" in told
-    assert "2026-01-01T00:00:40Z: no document; 20 missing" in told
+    output = faults(report_of(made))
+    assert "matches no window of this topic" in output
+    assert "2026-01-01T00:00:40Z: no document; 20 missing" in output
 
 
 @pytest.mark.parametrize(
@@ -559,7 +559,7 @@ def test_numbers_that_a_shortened_partition_does_not_know_are_not_judged() -> No
     cut(made, partition, made.topic[-1].offset)
     report = report_of(made)
     assert [each.numbering for each in report.numbers] == []
-    assert f"simulator {FEED}: 75 posts, 0 emptied, 0 rejected beside what retention has dropped" in report.lines[0]
+    assert f"simulator {FEED}: 75 posts, 0 emptied, 0 rejected besides those that retention deleted" in report.lines[0]
     assert "  LOST: from 201 on: the server no longer has them" in report.lines
 
 
@@ -615,7 +615,7 @@ def test_documents_and_rejections_that_come_later_are_awaited() -> None:
     made = history()
     late, broken = made.post(201, 30), made.put(b"x")
     whole, made.documents = made.documents, made.documents[:-1]
-    said: list[str] = []
+    lines: list[str] = []
     clock = Clock()
 
     def complete() -> None:
@@ -624,9 +624,9 @@ def test_documents_and_rejections_that_come_later_are_awaited() -> None:
         made.reject(broken)
 
     reader = Changing(made, f"spans {TOPIC}", [None, None, None, complete])
-    report = audit(reader, terms(), clock=clock, sleep=clock.sleep, notify=said.append)
+    report = audit(reader, terms(), clock=clock, sleep=clock.sleep, notify=lines.append)
     assert report.balanced
-    assert said[0].startswith(
+    assert lines[0].startswith(
         "reading again: 2 windows lack posts, the first ends at 2026-01-01T00:00:40Z; 1 records are not rejected yet"
     )
     assert clock.now < 10
@@ -765,8 +765,10 @@ def test_of_a_huge_leap_only_what_is_there_takes_memory() -> None:
 
 
 class Broker:
-    """As much of a KafkaConsumer as the audit uses, over the topics of a history. It sends three records at a time, and
-    offsets without a record are passed over, as markers of transactions are."""
+    """The part of KafkaConsumer that the audit uses, on the topics of a history.
+
+    It returns three records at a time, and skips offsets without a record, as Kafka skips transaction markers.
+    """
 
     def __init__(self, made: History, stalls: bool = False) -> None:
         self.made = made
@@ -823,7 +825,7 @@ class Broker:
 
 
 class Store:
-    """As much of a MongoClient as the audit uses."""
+    """The part of MongoClient that the audit uses."""
 
     def __init__(self, made: History, error: Exception | None = None) -> None:
         self.made = made
@@ -890,29 +892,29 @@ def test_the_command_reads_kafka_and_mongodb(
 def test_ranges_are_read_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     made = history()
     serve(monkeypatch, made)
-    said: list[str] = []
+    lines: list[str] = []
     monkeypatch.setattr(run_audit, "PROGRESS_SECONDS", 0)
     ranges = [Range(1, 10, 14), Range(0, 4, 9), Range(1, 0, 3)]
-    with run_audit.opened(read_aggregator_settings(ENVIRONMENT), said.append) as source:
+    with run_audit.opened(read_aggregator_settings(ENVIRONMENT), lines.append) as source:
         found = sorted((each.partition, each.offset) for each in source.records(TOPIC, ranges))
     assert found == [(0, 4), (0, 6), (0, 8), (1, 0), (1, 2), (1, 10), (1, 12)]
-    assert said[-1] == "reading topic tweets, records: 7 of at most 12"
+    assert lines[-1] == "reading topic tweets, records: 7 of at most 12"
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "output"),
     [
         (ServerSelectionTimeoutError("user:secret@database"), "no MongoDB answers at MONGODB_URI (not shown)"),
         (OperationFailure("x", details={"errmsg": "not allowed"}), "MongoDB refuses to be read: not allowed"),
     ],
 )
 def test_a_database_that_cannot_be_read(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception, told: str
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception, output: str
 ) -> None:
     serve(monkeypatch, history(), error=error)
     assert run_audit.main(ENVIRONMENT) == 2
     printed = capsys.readouterr()
-    assert printed.err.startswith(f"error: {told}")
+    assert printed.err.startswith(f"error: {output}")
     assert "secret" not in printed.err + printed.out
     assert printed.err.count("\n") == 1
 

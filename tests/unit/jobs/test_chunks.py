@@ -1,4 +1,4 @@
-"""How a window's texts are cut into documents; what a document needs is told by the driver's own BSON encoder."""
+"""How a window's texts are split into documents. The driver's own BSON encoder measures the documents."""
 
 import itertools
 

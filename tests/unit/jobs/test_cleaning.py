@@ -1,4 +1,4 @@
-"""The cleaning rules, seen from outside: examples by rule, what holds for every text, and hostile sizes."""
+"""The cleaning rules: examples for each rule, properties of every text, and very long texts."""
 
 import html
 import re

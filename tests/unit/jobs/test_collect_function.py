@@ -1,4 +1,4 @@
-"""What the collector makes of the state that it finds."""
+"""How the collector reads Flink's state."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The keys of documents, and the length of a window that is read off one."""
+"""The keys of documents, and the window length that a key implies."""
 
 import hashlib
 

@@ -1,4 +1,4 @@
-"""From frames to records: what comes out, what is dropped as known, what is reported as lost, what is refused."""
+"""From frames to records: which are written, dropped as duplicates, reported as lost, or rejected."""
 
 import itertools
 import json
@@ -51,7 +51,7 @@ def collection(
 
 
 def restarted(old: FeedProcessor) -> FeedProcessor:
-    """A new one that goes on from what Flink kept: `FeedState` as a plain tuple, pickled."""
+    """A new processor, restored from Flink's state: `FeedState` as a plain tuple, pickled."""
     kept = pickle.loads(pickle.dumps(tuple(old.progress)))
     return FeedProcessor(old.feed, old.shard, str, FeedState(*kept))
 
@@ -192,7 +192,7 @@ def test_rejected_frame(frame: Frame, reason: str, shown: str, size: int) -> Non
     assert (keys(batch), target.counts.rejected, batch.errors) == (["1", "2"], 1, [])
 
 
-# With lone surrogates in the texts, which UTF-8 cannot tell but JSON can.
+# With unpaired surrogates in the texts, which JSON can encode but UTF-8 cannot.
 ANY_POSTS = st.builds(lambda number, text: post(number, text).data, st.integers(0, 9), st.text(st.characters()))
 
 
@@ -263,7 +263,7 @@ def test_refused_feed_goes_on_from_live_and_reports_the_hole_once() -> None:
     assert target.resume_from == Position(10)
     target.on_resume_rejected()
     assert target.resume_from is None
-    assert restarted(target).resume_from == Position(10)  # the gap would be forgotten else
+    assert restarted(target).resume_from == Position(10)  # else the gap would not be reported
     target.on_subscribed(False)
     batch = target.process([post(50), post(51)])
     assert (keys(batch), lost(batch)) == (["50", "51"], [(11, 49, 39)])
@@ -322,7 +322,7 @@ def test_another_numbering_is_a_hole_of_unknown_size_and_begins_at_once() -> Non
 
 
 def test_the_newest_event_time_is_that_of_the_newest_numbering() -> None:
-    """A collector without state finds out from it which numbering is the newer one."""
+    """It shows a collector without state which numbering is the newer one."""
     target = collection()
     records = target.process([post(1, feed="old1", timestamp=9_000), post(2, feed="old1", timestamp=9_000)]).posts
     target.on_subscribed(False)
@@ -358,7 +358,7 @@ def test_a_first_start_reports_nothing(source: str) -> None:
         assert target.process([post(5), post(6)]).rejected == []
 
 
-# What is sent behind position 10, what comes out, the gaps as (first, last, lost, rejected).
+# The frames behind position 10, the published posts, the gaps as (first, last, lost, rejected).
 BOGUS, BROKEN = post(900), Frame(b"{", True, CLOCK)
 Behind = tuple[list[Frame], list[int], list[tuple[int, int | None, int | None, int]]]
 WRONG: dict[str, Behind] = {
@@ -474,11 +474,11 @@ def test_a_hole_among_numbers_that_an_earlier_division_has_taken() -> None:
     assert (keys(batch), lost(batch)) == (["11", "12"], [(7, 10, 2)])
 
 
-# Moments: the feed is asked again from a while back, and sends some posts twice.
+# Timestamps: the feed resumes before the last position, and sends some posts twice.
 
 
 def cursor(target: FeedProcessor) -> int:
-    """The moment from which the feed is asked."""
+    """The timestamp from which the feed resumes."""
     (moment,) = parse_qs(urlsplit(target.feed.url("wss://a", target.resume_from, ONE)).query)["cursor"]
     return int(moment)
 
@@ -621,7 +621,7 @@ def drive(
     frame: Callable[[int], Frame],
     answer: Callable[[FeedProcessor, int], int],
 ) -> tuple[list[int], int]:
-    """Send frames number `live` and on, and break off in between; `answer` says with which the feed goes on then.
+    """Send frames from number `live` on, with a disconnect; `answer`: with which frame the feed resumes then.
 
     A restart forgets what came out after the last checkpoint, as Kafka's transactions do. Returns what came out, and
     the number that would be sent next.
@@ -832,7 +832,7 @@ def test_heartbeats_follow_event_time_in_a_catch_up() -> None:
     records = target.process([post(number, timestamp=at) for number, at in enumerate(stamps, start=2)]).posts
     at_54, at_90 = 54_000 - OUT_OF_ORDER_MS, 90_000 - OUT_OF_ORDER_MS
     found = [value(record)["timestamp"] for record in records]
-    # The last one is more than MAX_BEHIND_MS older than the promise.
+    # The last one is more than MAX_BEHIND_MS older than the newest heartbeat.
     assert found == [50_500, 53_999, at_54, at_54, 54_000, 54_001, at_90, at_90, 90_000, at_90]
     assert beats(records) == [("beat-0", at_54), ("beat-7", at_54), ("beat-0", at_90), ("beat-7", at_90)]
 
@@ -847,7 +847,7 @@ def test_heartbeats_are_never_older_than_the_newest_post(timestamps: list[int], 
     assert max(timestamps) <= newest <= value(record)["timestamp"] <= newest + max(0, quiet_ms)
 
 
-# Stamps: none ahead of the clock, none far behind what was promised.
+# Stamps: none ahead of the clock, none far behind the newest heartbeat.
 PROMISE = 500_000
 STAMPS = {
     "in order": (PROMISE + 1, PROMISE + 2_000, PROMISE + 1, (0, 0)),

@@ -1,4 +1,4 @@
-"""What each kind of feed makes of a frame, and the address at which it goes on after a position."""
+"""How each feed type parses a frame, and the URL with which it resumes from a position."""
 
 import copy
 import itertools
@@ -34,7 +34,7 @@ def feed(kind: str) -> Feed:
 
 
 def frame(kind: str, path: str = "", value: object = ABSENT) -> str:
-    """A sound frame, with the field at the dotted `path` replaced or, by default, taken out."""
+    """A valid frame, with the field at the dotted `path` replaced or, by default, removed."""
     event = copy.deepcopy(SOUND[kind])
     if path:
         *parents, name = path.split(".")
@@ -48,7 +48,7 @@ def frame(kind: str, path: str = "", value: object = ABSENT) -> str:
 
 
 def parse(kind: str, text: str) -> Post | Ignored | Rejection:
-    """What the feed makes of `text`; whatever it is must be fit to be handed on."""
+    """The result of parsing `text`. Checks that it is valid for the next steps."""
     outcome = feed(kind).parse(text, RECEIVED)
     if isinstance(outcome, Rejection):
         assert outcome.reason.strip()
@@ -243,7 +243,7 @@ ADDRESSES = [
 
 
 def in_parts(address: str) -> tuple[str, list[tuple[str, str]]]:
-    """What stands before the query, and the query, whose order does not matter."""
+    """The part before the query, and the query, whose order does not matter."""
     return address.partition("?")[0], sorted(parse_qsl(urlsplit(address).query, strict_parsing=True))
 
 

@@ -32,14 +32,14 @@ def value(record: Record) -> dict[str, Any]:
 
 
 class Written(NamedTuple):
-    """What is in Kafka: the values of both topics, in the order of writing."""
+    """The values of both topics in Kafka, in the order of writing."""
 
     tweets: tuple[dict[str, Any], ...] = ()
     rejected: tuple[dict[str, Any], ...] = ()
 
 
 class Collector(RuleBasedStateMachine):
-    """The collector's side of a history: a collection, its last checkpoint, and the transaction that is open."""
+    """The collector's side of a history: a processor, its last checkpoint, and the open transaction."""
 
     kind: str
 
@@ -55,7 +55,7 @@ class Collector(RuleBasedStateMachine):
     # What a history needs to know of its feed.
 
     def connect(self, resumed: bool) -> bool:
-        """Answer a request; False when the server cannot go on after the position."""
+        """Answer a request; False if the server cannot resume from the position."""
         raise NotImplementedError
 
     def next_frame(self) -> bytes | None:
@@ -108,7 +108,7 @@ class Collector(RuleBasedStateMachine):
         quiet=st.none() | st.integers(-100, 90_000),
     )
     def let_time_pass(self, milliseconds: int, quiet: int | None) -> None:
-        """The clock goes on, or is set back, and a heartbeat follows."""
+        """The clock advances or is set back, and a heartbeat follows."""
         self.clock = max(self.clock + milliseconds, self.slowest_clock())
         self.clock_went_back |= milliseconds < 0
         self.write(Batch(posts=self.processor.heartbeat(self.clock, quiet)))
@@ -261,7 +261,7 @@ class Numbered(Collector):
 
     @rule(count=st.integers(1, 9), behind_it=st.integers(0, 3))
     def leave_out(self, count: int, behind_it: int) -> None:
-        """The server leaves out posts, and goes on."""
+        """The server skips posts and continues."""
         self.connect_again()
         self.post([("", 0)] * count)
         self.roughly |= self.repeats()
@@ -272,7 +272,7 @@ class Numbered(Collector):
     @precondition(lambda self: not self.unresolved and self.processor.resume_from is not None)
     @rule(leap=st.integers(-9, 9).filter(bool) | st.integers(10, 1000), extra=st.booleans())
     def leap(self, leap: int, extra: bool) -> None:
-        """One post is sent with a wrong number, in place of the right one or beside it."""
+        """One post is sent with a wrong number, instead of or in addition to the right one."""
         self.connect_again()
         self.post([("", 0)])
         if self.cursor < self.newest():
@@ -300,7 +300,7 @@ class Numbered(Collector):
             self.post([("", 0)])
 
     def repeats(self) -> bool:
-        """Whether the server is at a post that the collection knows."""
+        """Whether the server is at a post that the processor has already."""
         position = self.processor.resume_from
         return position is not None and position.numbering == self.name() and self.cursor < position.number
 
@@ -339,7 +339,7 @@ class Numbered(Collector):
             assert record["text"] == f"post {record['position']}" or record["text"] in self.wrong
 
     def teardown(self) -> None:
-        """In the end the server is sound, and nothing is left behind."""
+        """In the end the server works, and no post is missing."""
         self.rewind, self.behind, self.refuses = 0, 0, False
         self.ask()
         self.drain()
@@ -447,7 +447,7 @@ class Timed(Collector):
 
     @rule(unheard=st.lists(st.tuples(NATURES, PAUSES_MS), min_size=3, max_size=9))
     def forget_events(self, unheard: list[tuple[str, int]]) -> None:
-        """While nobody listens the feed goes on, and the server keeps only what comes later."""
+        """During a disconnect the feed continues, and the server keeps only later events."""
         self.connected = False
         self.make("post", 4_000)
         for nature, pause_ms in unheard:
@@ -479,7 +479,7 @@ class Timed(Collector):
 
     def check(self, at_the_end: bool) -> None:
         there = [record["text"] for record in posts(self.written)]
-        # A time that is not to be believed shows no gap: the next one does.
+        # An implausible time shows no gap: the next one does.
         indexes = [index for text in there if not self.events[index := int(text[1:])].leap]
         # What was before the first post that came live may come as well, since the feed is asked from further back.
         begin, end = (indexes[0], max(indexes)) if indexes else (0, 0)

@@ -1,4 +1,4 @@
-"""What an error of a job's entry point shows."""
+"""The error messages of the jobs' entry points."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What Kafka's clients are told: each protocol's options, and files that are refused without showing the password."""
+"""The options of Kafka's clients for each protocol, and files that are rejected without showing the password."""
 
 from pathlib import Path
 
@@ -57,7 +57,7 @@ def test_a_file_in_the_root_folder_has_a_reference_too() -> None:
 
 @pytest.fixture
 def variables(tmp_path: Path) -> dict[str, str]:
-    """The environment with a password file and a CA file that are as they should be."""
+    """The environment with a valid password file and a valid CA file."""
     (tmp_path / "password").write_text(PASSWORD)
     (tmp_path / "ca.pem").write_text(PEM)
     return {
@@ -102,9 +102,9 @@ BAD_PASSWORDS = {
 
 
 @pytest.mark.parametrize("content", BAD_PASSWORDS.values(), ids=BAD_PASSWORDS)
-def test_a_password_that_kafka_would_misread_is_told_without_it(variables: dict[str, str], content: bytes) -> None:
+def test_a_password_that_kafka_would_misread_is_reported_without_it(variables: dict[str, str], content: bytes) -> None:
     Path(variables["KAFKA_PASSWORD_FILE"]).write_bytes(content)
-    error = told(variables)
+    error = error_of(variables)
     assert error.startswith(f"KAFKA_PASSWORD_FILE={variables['KAFKA_PASSWORD_FILE']!r} (content not shown): ")
     assert "without a line break at the end" in error
     assert "s3c" not in error
@@ -118,19 +118,21 @@ def test_any_other_printable_ascii_is_a_password(tmp_path_factory: pytest.TempPa
 
 
 @pytest.mark.parametrize("content", ["", "-----BEGIN PRIVATE KEY-----\n", "\0"])
-def test_a_ca_file_without_a_certificate_is_told(variables: dict[str, str], content: str) -> None:
+def test_a_ca_file_without_a_certificate_is_reported(variables: dict[str, str], content: str) -> None:
     Path(variables["KAFKA_CA_FILE"]).write_text(content)
-    assert told(variables) == f"KAFKA_CA_FILE={variables['KAFKA_CA_FILE']!r}: a PEM file with a certificate is allowed"
+    assert (
+        error_of(variables) == f"KAFKA_CA_FILE={variables['KAFKA_CA_FILE']!r}: a PEM file with a certificate is allowed"
+    )
 
 
 @pytest.mark.parametrize("name", ["KAFKA_PASSWORD_FILE", "KAFKA_CA_FILE"])
 @pytest.mark.parametrize(("path", "reason"), [("/no/such/file", "No such file"), ("/tmp", "Is a directory")])
-def test_a_file_that_cannot_be_read_is_told(variables: dict[str, str], name: str, path: str, reason: str) -> None:
-    error = told(variables | {name: path})
+def test_a_file_that_cannot_be_read_is_reported(variables: dict[str, str], name: str, path: str, reason: str) -> None:
+    error = error_of(variables | {name: path})
     assert error.startswith(f"{name}={path!r}: a file that can be read is allowed: {reason}")
 
 
-def told(variables: dict[str, str]) -> str:
+def error_of(variables: dict[str, str]) -> str:
     """The text of the error, which is one line."""
     with pytest.raises(SettingError) as caught:
         read_files(read_collector_settings(variables).security)

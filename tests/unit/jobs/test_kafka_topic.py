@@ -1,4 +1,4 @@
-"""Which of several errors is told when Kafka cannot be reached."""
+"""Which of several errors is reported when Kafka cannot be reached."""
 
 import pytest
 
@@ -10,8 +10,8 @@ OVER, REASON, OLDER, LAST = (
 
 
 @pytest.mark.parametrize(
-    ("errors", "told"),
+    ("errors", "reported"),
     [([], LAST), ([OVER], OVER), ([OLDER, REASON], REASON), ([OLDER, REASON, OVER], REASON)],
 )
-def test_the_newest_reason_is_told_and_not_the_time_out_behind_it(errors: list[Exception], told: Exception) -> None:
-    assert root_cause(errors, LAST) is told
+def test_the_newest_cause_is_reported_and_not_a_later_timeout(errors: list[Exception], reported: Exception) -> None:
+    assert root_cause(errors, LAST) is reported

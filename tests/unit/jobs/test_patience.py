@@ -1,4 +1,4 @@
-"""What is asked for until it is there."""
+"""A call is retried until it succeeds."""
 
 from collections.abc import Iterator
 
@@ -7,7 +7,7 @@ import pytest
 from jobs.patience import RETRY_SECONDS, patiently
 
 
-def test_it_asks_until_there_is_an_answer_and_says_what_it_waits_for(caplog: pytest.LogCaptureFixture) -> None:
+def test_it_retries_until_there_is_an_answer_and_logs_what_it_waits_for(caplog: pytest.LogCaptureFixture) -> None:
     answers: Iterator[OSError | int] = iter([OSError("refused"), TimeoutError("late"), 7])
     pauses: list[float] = []
 

@@ -1,4 +1,4 @@
-"""Where a collector without state goes on, from the records at the end of the topic, in any order."""
+"""From which position a collector without state resumes, by the records at the end of the topic, in any order."""
 
 import json
 import random

@@ -1,4 +1,4 @@
-"""The jobs' settings: what holds when nothing is set, what each one takes, and how a wrong value is told."""
+"""The jobs' settings: defaults, allowed values, and the error for a wrong value."""
 
 import pickle
 from collections.abc import Callable, Mapping
@@ -84,7 +84,7 @@ DEFAULTS: dict[str, CollectorSettings | AggregatorSettings] = {
         refresh_seconds=60,
     ),
 }
-# job: variable, field, and the least and the most it takes
+# job: variable, field, minimum and maximum
 WHOLE = [
     ("collector", "MAX_FRAME_BYTES", "max_frame_bytes", 1_024, 524_288),
     ("collector", "BUFFER_FRAMES", "buffer_frames", 100, 1_000_000),
@@ -216,7 +216,7 @@ BAD = [
 ]
 
 
-def told(job: str, environment: Mapping[str, str]) -> str:
+def error_of(job: str, environment: Mapping[str, str]) -> str:
     """The text of the error, which is one line."""
     with pytest.raises(SettingError) as caught:
         READERS[job](environment)
@@ -256,8 +256,8 @@ def test_empty_is_unset(job: str, name: str) -> None:
 
 
 @pytest.mark.parametrize(("job", "name", "text", "allowed"), BAD, ids=[f"{b[0]} {b[1]}={b[2]:.20}" for b in BAD])
-def test_wrong_value_is_told_with_what_is_allowed(job: str, name: str, text: str, allowed: tuple[str, ...]) -> None:
-    error = told(job, {name: text})
+def test_wrong_value_is_reported_with_what_is_allowed(job: str, name: str, text: str, allowed: tuple[str, ...]) -> None:
+    error = error_of(job, {name: text})
     assert error.startswith(f"{name}={text!r}: ")
     rest = error.removeprefix(f"{name}={text!r}: ")
     assert [part for part in allowed if part not in rest] == []
@@ -301,9 +301,9 @@ ENDING = ", without a line break at the end, is allowed"
 
 
 @pytest.mark.parametrize(("name", "text"), [(name, text) for name, case in SECRETS.items() for text in case[3]])
-def test_a_wrong_secret_is_told_without_it(name: str, text: str) -> None:
+def test_a_wrong_secret_is_reported_without_it(name: str, text: str) -> None:
     job, _, allowed, _ = SECRETS[name]
-    assert told(job, {name: text}) == f"{name} (not shown): {allowed}{ENDING}"
+    assert error_of(job, {name: text}) == f"{name} (not shown): {allowed}{ENDING}"
 
 
 @pytest.mark.parametrize("name", SECRETS)
@@ -322,30 +322,33 @@ def test_a_secret_comes_by_file_and_is_in_no_text_of_the_settings(name: str, tmp
 
 @pytest.mark.parametrize("name", SECRETS)
 @pytest.mark.parametrize("change", ["{}\n", "{}\r\n", "\n{}", "", "\ufeff{}", "s3cret"])
-def test_a_file_that_holds_more_or_less_than_a_secret_is_told_without_it(
+def test_a_file_that_holds_more_or_less_than_a_secret_is_reported_without_it(
     name: str, change: str, tmp_path: Path
 ) -> None:
     job, _, allowed, _ = SECRETS[name]
     file = tmp_path / "file"
     file.write_bytes(change.format(GOOD_SECRETS[name]).encode())
-    assert told(job, {f"{name}_FILE": str(file)}) == f"{name}_FILE={str(file)!r} (content not shown): {allowed}{ENDING}"
+    assert (
+        error_of(job, {f"{name}_FILE": str(file)})
+        == f"{name}_FILE={str(file)!r} (content not shown): {allowed}{ENDING}"
+    )
 
 
 @pytest.mark.parametrize("name", SECRETS)
-def test_a_file_of_other_bytes_is_told(name: str, tmp_path: Path) -> None:
+def test_a_file_of_other_bytes_is_reported(name: str, tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_bytes(GOOD_SECRETS[name].encode() + b"\xff")
-    assert "(content not shown)" in told(SECRETS[name][0], {f"{name}_FILE": str(file)})
+    assert "(content not shown)" in error_of(SECRETS[name][0], {f"{name}_FILE": str(file)})
 
 
 @pytest.mark.parametrize("name", SECRETS)
-def test_a_secret_in_place_of_its_file_or_beside_it_is_told_without_it(name: str, tmp_path: Path) -> None:
+def test_a_secret_in_place_of_its_file_or_beside_it_is_reported_without_it(name: str, tmp_path: Path) -> None:
     job, text = SECRETS[name][0], GOOD_SECRETS[name]
-    assert told(job, {f"{name}_FILE": text}) == f"{name}_FILE (not shown): an absolute path is allowed"
+    assert error_of(job, {f"{name}_FILE": text}) == f"{name}_FILE (not shown): an absolute path is allowed"
     both = f"{name}_FILE (not shown): together with {name} nothing is allowed"
-    assert told(job, {f"{name}_FILE": text, name: text}) == both
+    assert error_of(job, {f"{name}_FILE": text, name: text}) == both
     missing = str(tmp_path / "none")
-    error = told(job, {f"{name}_FILE": missing})
+    error = error_of(job, {f"{name}_FILE": missing})
     assert error == f"{name}_FILE={missing!r}: a file that can be read is allowed: No such file or directory"
 
 
@@ -362,7 +365,9 @@ def test_a_certificate_for_the_feed(tmp_path: Path) -> None:
         (secure, str(other), "a PEM file with a certificate is allowed"),
         (secure, "/none", "a file that can be read is allowed: No such file or directory"),
     ):
-        assert told("collector", {**variables, "WEBSOCKET_CA_FILE": file}) == f"WEBSOCKET_CA_FILE={file!r}: {reason}"
+        assert (
+            error_of("collector", {**variables, "WEBSOCKET_CA_FILE": file}) == f"WEBSOCKET_CA_FILE={file!r}: {reason}"
+        )
 
 
 @pytest.mark.parametrize(
@@ -384,18 +389,18 @@ def test_a_certificate_for_the_database(tmp_path: Path, uri: str, taken: bool) -
         assert read_aggregator_settings(variables).mongodb_options == {"tlsCAFile": str(ca)}
     else:
         reason = "without tls=true in MONGODB_URI nothing is allowed"
-        assert told("aggregator", variables) == f"MONGODB_CA_FILE={str(ca)!r}: {reason}"
+        assert error_of("aggregator", variables) == f"MONGODB_CA_FILE={str(ca)!r}: {reason}"
     assert read_aggregator_settings({"MONGODB_URI": uri}).mongodb_options == {}
 
 
 @pytest.mark.parametrize("name", ["KAFKA_TOPIC", "WINDOW_SECONDS", "WORLDOMETERS_URL"])
 def test_no_error_shows_the_password(name: str) -> None:
-    assert "s3cret" not in told("aggregator", {"MONGODB_URI": SRV, name: "\\"})
+    assert "s3cret" not in error_of("aggregator", {"MONGODB_URI": SRV, name: "\\"})
 
 
 @pytest.mark.parametrize("job", READERS)
 @given(data=st.data())
-def test_any_value_is_taken_or_told(job: str, data: st.DataObject) -> None:
+def test_any_value_is_taken_or_reported(job: str, data: st.DataObject) -> None:
     name = data.draw(st.sampled_from(sorted({good[1] for good in GOOD if good[0] == job})))
     text = data.draw(st.text() | st.text("0123456789") | st.text().map("ws://{}".format))
     try:
@@ -444,10 +449,10 @@ def test_kafka_security(job: str, case: str) -> None:
 
 @pytest.mark.parametrize("job", READERS)
 @pytest.mark.parametrize(("protocol", "others", "name", "value", "allowed"), INSECURE)
-def test_what_kafka_security_lacks_or_does_not_use_is_told(
+def test_what_kafka_security_lacks_or_does_not_use_is_reported(
     job: str, protocol: str, others: dict[str, str], name: str, value: str, allowed: tuple[str, ...]
 ) -> None:
-    error = told(job, {"KAFKA_SECURITY_PROTOCOL": protocol, **others, name: value})
+    error = error_of(job, {"KAFKA_SECURITY_PROTOCOL": protocol, **others, name: value})
     start = f"{name}={value!r}: with KAFKA_SECURITY_PROTOCOL={protocol} "
     assert error.startswith(start)
     assert [part for part in allowed if part not in error.removeprefix(start)] == []

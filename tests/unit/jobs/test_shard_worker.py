@@ -1,4 +1,4 @@
-"""One shard at work, with a server that sends as fast as it can and a Flink that takes nothing, as without Kafka."""
+"""One shard with a server that sends as fast as it can, while Flink takes no batch, as without Kafka."""
 
 import json
 import time

@@ -1,4 +1,4 @@
-"""The SQL files: all placeholders are filled, no value can break out of its literal, the schema is one everywhere."""
+"""The SQL files: every placeholder is filled, no value can leave its literal, and the schema is the same everywhere."""
 
 import re
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Where the aggregator begins to read when it has no state."""
+"""Where an aggregator without state starts to read."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Which transactions are whose."""
+"""Which transactional ids belong to an earlier run of a job."""
 
 from jobs.transactional_ids import TransactionalIds
 

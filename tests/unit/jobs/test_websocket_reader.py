@@ -1,4 +1,4 @@
-"""The reader, seen from outside: real sockets, and a server on a thread of its own that breaks rules as it likes."""
+"""The reader with real sockets, and a server in its own thread that violates the protocol."""
 
 import asyncio
 import contextlib
@@ -1132,7 +1132,7 @@ def test_stop_while_something_is_not_yet_in_effect(lab: Lab) -> None:
 
 
 class Failing(Client):
-    """Raises when it is called for its second address."""
+    """Raises when it is called for its second URL."""
 
     def address(self, url: str, resume: bool) -> str:
         if self.asked:
@@ -1324,8 +1324,8 @@ def test_secrets_are_left_out_of_what_a_refusal_says(lab: Lab, caplog: pytest.Lo
     login, token, path = "me:hunter2pw", "hunter2 token/+", "hunter2path"
 
     async def script(peer: Peer) -> None:
-        said = [peer.path, token, peer.headers["Authorization"], "hunter2%20token%2F%2B", path, "since=7 is gone"]
-        await peer.refuse(400 if peer.number % 2 else 503, "\n".join(said))
+        body = [peer.path, token, peer.headers["Authorization"], "hunter2%20token%2F%2B", path, "since=7 is gone"]
+        await peer.refuse(400 if peer.number % 2 else 503, "\n".join(body))
 
     class WithToken(Client):
         def address(self, url: str, resume: bool) -> str:
@@ -1355,8 +1355,8 @@ def test_an_address_that_is_none_ends_an_attempt_and_not_the_reader(lab: Lab, ca
 
 
 def test_addresses_in_what_is_logged_are_shown_without_secrets() -> None:
-    said = "cannot follow redirect to 'https://u:hunter2@other.example/hunter2?token=hunter2&since=7'"
-    assert redact_text(said, "wss://feed.example/") == "cannot follow redirect to 'https://other.example/***?since=7'"
+    body = "cannot follow redirect to 'https://u:hunter2@other.example/hunter2?token=hunter2&since=7'"
+    assert redact_text(body, "wss://feed.example/") == "cannot follow redirect to 'https://other.example/***?since=7'"
 
 
 def test_an_ipv6_address_is_shown_as_one() -> None:
@@ -1365,7 +1365,7 @@ def test_an_ipv6_address_is_shown_as_one() -> None:
 
 @pytest.fixture
 def secure_server(tmp_path: Path) -> Iterator[tuple[str, Path]]:
-    """(address, who signs its certificate) of a server that speaks TLS and sends "a"."""
+    """(URL, CA file of its certificate) of a server that uses TLS and sends "a"."""
     key, ca = self_signed(tmp_path)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(ca, key)

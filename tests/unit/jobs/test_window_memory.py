@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from jobs.settings import MEBIBYTE, SettingError, read_aggregator_settings
 from jobs.window_memory import Memory, check, needed
 
-# What Flink gives a TaskManager of the chart's 1536 MiB, and of the 1200 MiB of its light profile.
+# The memory of a TaskManager with the chart's 1536 MiB, and with the 1200 MiB of its light profile.
 DEFAULT, LIGHT = Memory(576 * MEBIBYTE, 256 * MEBIBYTE), Memory(240 * MEBIBYTE, 256 * MEBIBYTE)
 RAISED = ("WINDOW_SECONDS", "ALLOWED_LATENESS_SECONDS", "PLANNED_POSTS_PER_SECOND", "OUT_OF_ORDER_SECONDS")
 

@@ -1,4 +1,4 @@
-"""The counters from outside: what the parser makes of pages, and what the cache serves when the site fails."""
+"""The counters: how pages are parsed, and what the cache serves while the site fails."""
 
 import logging
 import os
@@ -26,7 +26,7 @@ def row(tag: str, cells: list[str], css_class: str = "") -> str:
 
 
 def make_page(headers: list[str] = HEADERS, world: list[str] = WORLD, table: str = "today") -> str:
-    """Everything of the real page that a parser could stumble over, in its order, and much shorter."""
+    """A short page with everything of the real page that could break a parser, in the same order."""
     rows = row("th", headers) + row("td", EUROPE, "total_row_world") + row("td", world, "total_row_world")
     rows += row("td", ["1", "USA", *EUROPE[2:]]) + 2 * row("td", ["", "Total:", *EUROPE[2:]], "total_row")
     other = row("th", HEADERS) + row("td", ["", "World", *EUROPE[2:]], "total_row_world")
@@ -156,7 +156,7 @@ def test_page_that_is_not_the_known_one(page: str, text: str) -> None:
 
 
 class Site:
-    """A page, or an exception in its place, and a clock in seconds that only the test moves."""
+    """A page, or an exception instead of it, and a clock in seconds that only the test advances."""
 
     def __init__(self) -> None:
         self.now, self.calls = 1000.0, 0
