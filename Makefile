@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 RUN := $(VENV)/bin/python -m
-# pyproject.toml pins the version of uv, as all others.
+# uv is pinned in pyproject.toml, like all Python packages.
 UV := $(shell sed -n 's/.*"\(uv==[0-9.]*\)".*/\1/p' pyproject.toml)
 
 # Programs on this machine are reached without a proxy.

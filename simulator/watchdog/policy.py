@@ -48,7 +48,7 @@ class Limits:
     # The shortest time between two restarts. It doubles with each restart that does not help, up to back_off_max.
     cooldown: float = 60
     back_off_max: float = 1800
-    recovered: float = 300  # how long there must be no fault before the doubling begins anew
+    recovered: float = 300  # how long there must be no fault until the doubling is reset
     restarts_per_hour: int = 6
 
 
@@ -228,8 +228,8 @@ def remember_topic(memory: Memory, seen: Observation, now: float) -> Memory:
         memory = replace(memory, topic_end=seen.topic_end)
     health = seen.health
     new_pod = health is not None and memory.health is not None and health.pod != memory.health.pod
-    nobody = health is not None and health.clients == 0
-    if grown or new_pod or nobody or seen.topic_end is None or seen.collector != RUNNING:
+    no_clients = health is not None and health.clients == 0
+    if grown or new_pod or no_clients or seen.topic_end is None or seen.collector != RUNNING:
         return replace(memory, sent_when_grown=health.sent if health else None, topic_stalled_since=None)
     if health is None:
         return memory
