@@ -53,7 +53,7 @@ class Counts:
     rejected: frames that became rejections, without emptied posts.
     overlap: posts that the feed sent twice.
     gaps: reported gaps with lost posts.
-    lost: positions in those gaps, as far as their number is known.
+    lost: posts in those gaps in a contiguous feed, microseconds in a feed of timestamps; 0 for an unknown size.
     ahead, behind: posts whose stamp was replaced, because it was ahead of the clock or far behind the last heartbeat.
     gap_seconds: the feed's time within all gaps.
     """
