@@ -26,7 +26,7 @@ def source(tmp_path: Path) -> Path:
         os.utime(target, (1_000_000_000, 1_000_000_000))
         target.chmod(0o600)
     (folder / "__pycache__").mkdir()
-    for name in ("__pycache__/names.cpython-311.pyc", "pom.xml", ".env", "names.py.orig"):
+    for name in ("__pycache__/names.cpython-311.pyc", "pom.xml", ".env", "defaults.py.orig"):
         (folder / name).write_text("no source")
     return folder
 
@@ -36,7 +36,7 @@ def test_equal_sources_give_equal_bytes(tmp_path: Path, source: Path) -> None:
     assert first.read_bytes() == second.read_bytes()
 
 
-@pytest.mark.parametrize("name", ["names.py", "sql/aggregator.sql"])
+@pytest.mark.parametrize("name", ["defaults.py", "sql/aggregator.sql"])
 def test_another_source_gives_other_bytes(tmp_path: Path, source: Path, name: str) -> None:
     before = package_jobs(tmp_path / "a.zip", source).read_bytes()
     (source / name).write_text("-- changed")
