@@ -1,4 +1,4 @@
-# Every target uses the virtual environment .venv. It is made from requirements.lock when it is missing or out of date.
+# Targets that run Python packages use the virtual environment .venv. It is made from requirements.lock when it is missing or out of date.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 RUN := $(VENV)/bin/python -m

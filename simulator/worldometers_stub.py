@@ -200,9 +200,9 @@ class _Handler(BaseHTTPRequestHandler):
 
 def read_settings(environ: Mapping[str, str]) -> tuple[str, int, str]:
     """Return host, port and fault. Raises ValueError, which names the setting, its value and what is allowed."""
-    host = environ.get("WORLDOMETERS_HOST", "127.0.0.1")
-    port = environ.get("WORLDOMETERS_PORT", "5556")
-    fault = environ.get("WORLDOMETERS_FAULT", "none")
+    host = environ.get("WORLDOMETERS_HOST") or "127.0.0.1"
+    port = environ.get("WORLDOMETERS_PORT") or "5556"
+    fault = environ.get("WORLDOMETERS_FAULT") or "none"
     if host != EVERY and not re.fullmatch(r"[A-Za-z0-9.:-]+", host):
         raise ValueError(f"WORLDOMETERS_HOST={host!r}: a host name, an IP address or {EVERY} is allowed")
     if not re.fullmatch("[0-9]{1,5}", port) or int(port) > 65_535:

@@ -1,4 +1,4 @@
-"""One real stack for all end-to-end tests: Kafka, Flink, the document store, the simulator and the stub page."""
+"""One real stack for all integration tests: Kafka, Flink, the document store, the simulator and the stub page."""
 
 import os
 import socket

@@ -12,6 +12,7 @@ from images.build import project_version
 from jobs import addresses
 from jobs.defaults import COLLECTION, DATABASE, REJECTED_TOPIC, TWEETS_PARTITIONS, TWEETS_TOPIC
 from jobs.settings import SettingError, read_aggregator_settings, read_collector_settings
+from local.settings import JETSTREAM_URLS
 from simulator.twitter_stream_simulator import LIMITS
 from simulator.watchdog import settings as watchdog
 from simulator.watchdog.settings import NUMBERS
@@ -135,3 +136,8 @@ def test_the_lock_is_of_the_charts_dependencies() -> None:
     ]
     data = json.dumps([wanted, locked], separators=(",", ":")).encode()
     assert lock["digest"] == f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+def test_the_jetstream_example_has_the_servers_of_the_demo() -> None:
+    settings = load("examples/jetstream.yaml")["collector"]["settings"]
+    assert settings["WEBSOCKET_URL"] == JETSTREAM_URLS

@@ -541,10 +541,9 @@ def test_servers_are_asked_in_turn(lab: Lab) -> None:
         down = f"ws://127.0.0.1:{bound.getsockname()[1]}/"
         failing, good = lab.serve(refusing(503)), lab.serve(in_turn(closing(1001, "a"), sending("b")))
         client = lab.read(down, failing, good)
-        client.until(lambda: client.texts == ["a", "b"], "both connections to the good server")
+        client.until(lambda: client.texts == ["a", "b"] and client.reader.connected, "both connections to the good one")
         servers = [down, failing.url, good.url]
         assert client.asked == [*((url, 0) for url in servers), *((url, 1) for url in servers)]
-        assert client.reader.connected
         assert client.reader.connects == 5
 
 
@@ -619,9 +618,8 @@ def test_whatever_ends_a_connection_the_next_one_comes(
 ) -> None:
     server = lab.serve(in_turn(ending, sending("a")))
     client = lab.read(server)
-    client.until(lambda: client.texts == ["a"], "the next connection's frame")
+    client.until(lambda: client.texts == ["a"] and client.reader.connected, "the next connection and its frame")
     assert client.types == [Subscribed, Subscribed, Frame]
-    assert client.reader.connected
     assert client.reader.connects == 1
     assert [record.levelname for record in caplog.records if record.name == READER] == ["WARNING"]
 

@@ -267,7 +267,7 @@ SCRIPT = ["simulator/worldometers_stub.py"]
 @pytest.mark.parametrize(
     ("name", "value", "allowed"),
     [
-        ("HOST", "", "a host name, an IP address or * is allowed"),
+        ("HOST", "a b", "a host name, an IP address or * is allowed"),
         ("PORT", "65536", "a whole number from 0"),
         ("PORT", "http", "a whole number from 0"),
         ("FAULT", "None", "one of none, error, slow"),

@@ -21,3 +21,11 @@ is 0. */}}
 {{ .Values.prometheusRule.noPostsMinutes }}
 {{- end -}}
 {{- end }}
+
+{{/* Labels of each alert, so that the alerts of two releases differ. Takes (list $ SEVERITY). */}}
+{{- define "data-collection.alertLabels" -}}
+{{- $root := index . 0 -}}
+severity: {{ index . 1 }}
+namespace: {{ $root.Release.Namespace }}
+release: {{ $root.Release.Name }}
+{{- end }}
