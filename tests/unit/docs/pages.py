@@ -1,25 +1,18 @@
 """The documentation as the tests read it: its files, their tables, headings and links."""
 
 import re
-import subprocess
 from pathlib import Path
 
 from local.settings import REPOSITORY
+from tests.support.files import repository_files
 
 DOCS = REPOSITORY / "docs"
 REFERENCE = DOCS / "reference"
 FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 
 
-def tracked() -> list[Path]:
-    """Every file of the repository, committed or about to be."""
-    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    listed = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True, timeout=60).stdout
-    return sorted(file for name in listed.split("\0") if name and (file := REPOSITORY / name).is_file())
-
-
 def pages() -> list[Path]:
-    return [file for file in tracked() if file.suffix == ".md"]
+    return [file for file in repository_files() if file.suffix == ".md"]
 
 
 def headings(text: str) -> list[str]:

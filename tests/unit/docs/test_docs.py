@@ -8,6 +8,7 @@ import pytest
 
 from jobs.records import Counts
 from local.settings import REPOSITORY
+from tests.support.files import repository_files
 from tests.unit.docs import pages
 
 MAKEFILE = (REPOSITORY / "Makefile").read_text()
@@ -126,7 +127,7 @@ def test_alerts_that_are_named_exist(page: Path) -> None:
 def test_paths_that_are_named_exist() -> None:
     """In every file: in documentation, comments and messages."""
     missing = []
-    for file in pages.tracked():
+    for file in repository_files():
         if file.suffix in {".svg", ".lock"} or file.name == "requirements.txt":
             continue
         for path in PATH.findall(file.read_text(errors="replace")):
