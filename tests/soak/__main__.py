@@ -1,8 +1,9 @@
 """`make soak MINUTES=30`: random faults, then an audit; memory and the size of Kafka's data are measured meanwhile.
 
 Every 20 to 40 s a part is killed with -9 and restarted, or stopped for a time. The faults are drawn from SEED and
-printed. Then the pipeline catches up, and the posts are counted. The JobManager is left out: without high availability
-it cannot recover the jobs. Settings: MINUTES, SEED, RATE, and the demo's STATE and ports.
+printed. Then the pipeline catches up, and runs for 13 minutes without faults, so that the memory of each process can be
+judged. At the end the posts are counted. The JobManager is left out: without high availability it cannot recover the
+jobs. Settings: MINUTES, SEED, RATE, and the demo's STATE and ports.
 
 Exit status:
 0: no post is lost, twice or late, the audit balances, memory is flat, and no program ended by itself
@@ -42,14 +43,17 @@ from tests.soak.injection import Injection
 from tests.soak.memory import Sample, cores, growth
 from tests.soak.observation import JOBMANAGER, Observation
 from tests.soak.settings import SoakSettings, read_soak_settings
-from tests.soak.summary import Result, count_posts, lines
+from tests.soak.summary import JUDGED_SECONDS, Result, count_posts, lines
 from tests.support.stored import newest_end
 
 WINDOW_SECONDS = 5
 LOOK_SECONDS = 5.0
 CATCH_UP_SECONDS = 600
-# Seconds after a process's start that are not judged: a JVM loads and compiles classes for a minute.
-WARM_UP = {TASKMANAGER: 60.0, JOBMANAGER: 60.0, BROKER: 60.0, STORE: 60.0, SIMULATOR: 30.0, WORKERS: 30.0}
+# Seconds after a process's start that are not judged. In soaks beside other work, all 17 TaskManagers grew for seven
+# minutes while their JVM compiled, to the same size, brokers for three, Python workers for one.
+WARM_UP = {TASKMANAGER: 420.0, JOBMANAGER: 180.0, BROKER: 180.0, STORE: 60.0, SIMULATOR: 30.0, WORKERS: 60.0}
+# After the faults, so that the memory of every process is judged, also of one that a fault kills again and again.
+UNDISTURBED_SECONDS = max(WARM_UP.values()) + JUDGED_SECONDS + 60
 # The JVM allocates its whole heap at the start. Else it seems to grow until it has used each page of the heap once.
 WHOLE_HEAP = "-XX:+AlwaysPreTouch"
 
@@ -111,6 +115,9 @@ def soak(stack: Stack, settings: SoakSettings) -> Result:
             faults_end = time.time()
             say("no more faults")
             catch_up(stack, injection, observation)
+            caught_up = time.time() - faults_end
+            say(f"caught up; {UNDISTURBED_SECONDS:.0f} s without faults, for the memory")
+            watch(injection, observation, UNDISTURBED_SECONDS)
         except BaseException:
             stop.set()
             kill_leftovers(stack.settings.state)  # ends what a fault waits for
@@ -120,7 +127,6 @@ def soak(stack: Stack, settings: SoakSettings) -> Result:
     done = Counter(
         f"{each.part} {each.action}" for each, future in zip(faults, futures, strict=True) if future.result()
     )
-    caught_up = time.time() - faults_end
     say("counting")
     report = run_audit(stack.job_environment(), say)
     for line in report.lines:
@@ -172,6 +178,14 @@ def catch_up(stack: Stack, injection: Injection, observation: Observation) -> No
         injection.restart_ended()
 
     await_windows(stack, time.time(), look)
+
+
+def watch(injection: Injection, observation: Observation, seconds: float) -> None:
+    end = time.time() + seconds
+    while time.time() < end:
+        observation.look(time.time())
+        injection.restart_ended()
+        time.sleep(LOOK_SECONDS)
 
 
 def await_windows(stack: Stack, since: float, look: Callable[[], object] = lambda: None) -> None:
