@@ -1,7 +1,12 @@
-"""Which of several errors is reported when Kafka cannot be reached."""
+"""Which of several errors is reported when Kafka cannot be reached, and where a topic is taken to end."""
+
+import time
+from typing import Any, cast
 
 import pytest
+from kafka import KafkaConsumer, TopicPartition
 
+from jobs import kafka_topic
 from jobs.kafka_topic import root_cause
 
 OVER, REASON, OLDER, LAST = (
@@ -15,3 +20,43 @@ OVER, REASON, OLDER, LAST = (
 )
 def test_the_newest_cause_is_reported_and_not_a_later_timeout(errors: list[Exception], reported: Exception) -> None:
     assert root_cause(errors, LAST) is reported
+
+
+class SlowBroker:
+    """A consumer of one partition with three records. The broker is silent for a time, or a transaction stays open."""
+
+    def __init__(self, silent_until: float, *, hidden: bool = False) -> None:
+        self._silent_until, self._hidden, self._position = silent_until, hidden, 0
+
+    def seek(self, _: object, offset: int) -> None:
+        self._position = offset
+
+    def position(self, _: object) -> int:
+        return self._position
+
+    def poll(self, timeout_ms: int) -> dict[Any, list[int]]:  # noqa: ARG002
+        time.sleep(0.01)
+        if self._hidden or time.monotonic() < self._silent_until:
+            return {}
+        self._position += 1
+        return {PARTITION: [self._position]}
+
+    def end_offsets(self, _: object) -> None:
+        time.sleep(max(0.0, self._silent_until - time.monotonic()))
+
+
+PARTITION = TopicPartition("tweets", 0)
+
+
+@pytest.mark.parametrize("silence", [0.0, 0.12, 0.5])
+def test_a_silent_broker_is_no_end_of_the_topic(monkeypatch: pytest.MonkeyPatch, silence: float) -> None:
+    monkeypatch.setattr(kafka_topic, "STALLED_SECONDS", 0.1)
+    monkeypatch.setattr(kafka_topic, "PROMPT_SECONDS", 0.05)
+    client = SlowBroker(time.monotonic() + silence)
+    assert kafka_topic.read_from(cast(KafkaConsumer, client), PARTITION, 0, 3) == [1, 2, 3]
+
+
+def test_an_open_transaction_is_the_end_of_the_topic(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kafka_topic, "STALLED_SECONDS", 0.1)
+    client = cast(KafkaConsumer, SlowBroker(0, hidden=True))
+    assert kafka_topic.read_from(client, PARTITION, 0, 3) == []
