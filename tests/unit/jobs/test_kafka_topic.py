@@ -5,6 +5,7 @@ from typing import Any, cast
 
 import pytest
 from kafka import KafkaConsumer, TopicPartition
+from kafka.errors import KafkaTimeoutError
 
 from jobs import kafka_topic
 from jobs.kafka_topic import root_cause
@@ -23,10 +24,10 @@ def test_the_newest_cause_is_reported_and_not_a_later_timeout(errors: list[Excep
 
 
 class SlowBroker:
-    """A consumer of one partition with three records. The broker is silent for a time, or a transaction stays open."""
+    """A consumer of one partition with three records, whose broker is silent for a time."""
 
-    def __init__(self, silent_until: float, *, hidden: bool = False) -> None:
-        self._silent_until, self._hidden, self._position = silent_until, hidden, 0
+    def __init__(self, silent_until: float) -> None:
+        self._silent_until, self._position = silent_until, 0
 
     def seek(self, _: object, offset: int) -> None:
         self._position = offset
@@ -36,27 +37,23 @@ class SlowBroker:
 
     def poll(self, timeout_ms: int) -> dict[Any, list[int]]:  # noqa: ARG002
         time.sleep(0.01)
-        if self._hidden or time.monotonic() < self._silent_until:
+        if time.monotonic() < self._silent_until:
             return {}
         self._position += 1
         return {PARTITION: [self._position]}
-
-    def end_offsets(self, _: object) -> None:
-        time.sleep(max(0.0, self._silent_until - time.monotonic()))
 
 
 PARTITION = TopicPartition("tweets", 0)
 
 
 @pytest.mark.parametrize("silence", [0.0, 0.12, 0.5])
-def test_a_silent_broker_is_no_end_of_the_topic(monkeypatch: pytest.MonkeyPatch, silence: float) -> None:
-    monkeypatch.setattr(kafka_topic, "STALLED_SECONDS", 0.1)
-    monkeypatch.setattr(kafka_topic, "PROMPT_SECONDS", 0.05)
+def test_a_silent_broker_is_no_end_of_the_topic(silence: float) -> None:
     client = SlowBroker(time.monotonic() + silence)
     assert kafka_topic.read_from(cast(KafkaConsumer, client), PARTITION, 0, 3) == [1, 2, 3]
 
 
-def test_an_open_transaction_is_the_end_of_the_topic(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kafka_topic, "STALLED_SECONDS", 0.1)
-    client = cast(KafkaConsumer, SlowBroker(0, hidden=True))
-    assert kafka_topic.read_from(client, PARTITION, 0, 3) == []
+def test_a_broker_that_stays_silent_is_reported_and_never_taken_for_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kafka_topic, "SILENT_SECONDS", 0.1)
+    client = cast(KafkaConsumer, SlowBroker(float("inf")))
+    with pytest.raises(KafkaTimeoutError, match=r"sent nothing of .*tweets.* for 0\.1 s"):
+        kafka_topic.read_from(client, PARTITION, 0, 3)
