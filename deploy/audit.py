@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 from deploy import pods
 from deploy.chart import copy_without_dependencies
 from deploy.cluster import Cluster, ClusterError, Object, build_and_load_images, connect
-from deploy.release import NAMESPACE, RELEASE, Release
+from deploy.release import NAMESPACE, RELEASE, Release, labels
 from images.build import REPOSITORY, BuildError, image
 from jobs.audit import __main__ as run_audit
 from jobs.settings import SettingError
@@ -115,11 +115,7 @@ def audit_pod(deployment: Object, reference: str, environment: Mapping[str, str]
     template = spec["podTemplate"]["spec"]
     pod = pods.idle_pod(POD, reference, memory=MEMORY)
     # By these labels the chart's NetworkPolicies allow connections to Kafka and to the database.
-    pod["metadata"]["labels"] = {
-        "app.kubernetes.io/name": "data-collection",
-        "app.kubernetes.io/instance": RELEASE,
-        "app.kubernetes.io/component": POD,
-    }
+    pod["metadata"]["labels"] = labels(POD)
     shared = ("securityContext", "imagePullSecrets", "nodeSelector", "tolerations")
     pod["spec"] |= {name: template[name] for name in shared if name in template}
     pod["spec"]["volumes"] += [each for each in template.get("volumes", []) if each["name"] in VOLUMES]

@@ -226,6 +226,15 @@ def ready(workload: Object) -> bool:
     return any(each["type"] == wanted and each["status"] == "True" for each in status.get("conditions", []))
 
 
+def labels(component: str) -> dict[str, str]:
+    """The labels by which the chart's NetworkPolicies know a pod beside the release."""
+    return {
+        "app.kubernetes.io/name": "data-collection",
+        "app.kubernetes.io/instance": RELEASE,
+        "app.kubernetes.io/component": component,
+    }
+
+
 def say(text: str) -> None:
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()

@@ -7,7 +7,7 @@ import sys
 
 from deploy import pods
 from deploy.cluster import Cluster, ClusterError, build_and_load_images, connect
-from deploy.release import NAMESPACE, RELEASE, Release
+from deploy.release import NAMESPACE, RELEASE, Release, labels
 from images.build import REPOSITORY, BuildError, image
 from jobs.settings import SettingError
 from local.flink import Flink
@@ -38,11 +38,7 @@ def on_cluster(cluster: Cluster, query: str) -> int:
     flink = image(REPOSITORY / "images" / "flink")
     pod = pods.idle_pod(POD, build_and_load_images(cluster, [flink])[flink.name], memory="1500Mi")
     # By these labels the chart's NetworkPolicies allow connections to the database.
-    pod["metadata"]["labels"] = {
-        "app.kubernetes.io/name": "data-collection",
-        "app.kubernetes.io/instance": RELEASE,
-        "app.kubernetes.io/component": POD,
-    }
+    pod["metadata"]["labels"] = labels(POD)
     cluster.apply([pod], NAMESPACE)
     cluster.await_condition(f"pod/{POD}", "Ready", NAMESPACE, 120)
     statements = init_statements(database_uri(cluster, NAMESPACE), {**OPTIONS, "execution.target": "local"})
