@@ -90,6 +90,7 @@ class Source:
         moved_at, before = time.monotonic(), -1
         with kafka_errors(topic):
             consumer.assign(list(wanted))
+            consumer.resume(*wanted)  # a partition of the previous ranges stays paused
             for partition, part in wanted.items():
                 consumer.seek(partition, part.begin)
         while left:
