@@ -11,7 +11,8 @@ from pyflink.datastream import KeyedProcessFunction, RuntimeContext
 from pyflink.datastream.state import ValueStateDescriptor
 
 from jobs.feed_processor import Batch, FeedState
-from jobs.feeds import Shard, make_feed
+from jobs.feeds.feed import Feed
+from jobs.feeds.model import Shard
 from jobs.kafka_security import read_files
 from jobs.kafka_topic import Partitions, newest_values_patiently
 from jobs.kafka_transactions import abort_transactions_patiently
@@ -28,6 +29,7 @@ TIMER_INTERVAL_MS = 10
 # Python's garbage collector searches for cycles after so many new objects, instead of 700. Frames and records have no
 # cycles, but each search visits everything in the buffer. That took a seventh of the worker's time.
 CYCLE_SEARCH_OBJECTS = 20_000
+EARLIEST_FIELDS = 6  # of FeedState in version 0.1.0
 
 # Each record is its key, a tab and its value. Neither contains a tab. A nested row would cost Python twice as much.
 RECORDS = Types.LIST(Types.STRING())
@@ -111,25 +113,24 @@ def restored_progress(state: tuple[Any, ...] | None, shard: Shard) -> FeedState 
             f"the state was written by {of} shards, now there are {shard.of}: "
             f"set the parallelism to {of}, or start without state"
         )
-    if len(progress) != len(FeedState._fields):
-        log.warning("the state is of an earlier version of the collector: resuming from the end of the topic")
+    if not EARLIEST_FIELDS <= len(progress) <= len(FeedState._fields):
+        log.warning("the state is of another version of the collector: resuming from the end of the topic")
         return None
-    return FeedState(*progress)
+    return FeedState(*progress)  # a state of an earlier version lacks the newest fields
 
 
 def first_progress(settings: CollectorSettings, shard: Shard, password: str) -> FeedState:
     """The FeedState of a collector without state: it resumes from the newest position in the topic."""
-    feed = make_feed(settings.feed, str)
-    if not feed.resumable:
-        return FeedState()
-    # The ids of posts that the feed may send twice: those within twice its overlap (microseconds).
-    look_back_ms = 2 * feed.replay_overlap // 1000
+    feed = Feed(settings.feed, str)
+    # The ids of posts that the feed may send twice: those within twice its overlap.
+    look_back_ms = 2_000 * feed.overlap // feed.per_second if feed.per_second else 0
     values = newest_values_patiently(settings, password, look_back_ms)
     return progress_from(values, feed, shard) or FeedState()
 
 
 def as_rows(batch: Batch, settings: CollectorSettings) -> Iterator[Row]:
     """One row for each topic that gets records."""
-    for topic, records in ((settings.topic, batch.posts), (settings.rejected_topic, batch.rejected)):
+    topics = (settings.topic, settings.rejected_topic, settings.events_topic)
+    for topic, records in zip(topics, (batch.posts, batch.rejected, batch.events), strict=True):
         if records:
             yield Row(topic, ["\t".join(record) for record in records])

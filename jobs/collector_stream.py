@@ -10,7 +10,7 @@ from pyflink.table import StreamTableEnvironment
 
 from jobs import sql
 from jobs.collect_function import BATCHES, CollectFunction
-from jobs.feeds import Shard
+from jobs.feeds.model import Shard
 from jobs.job import TRANSACTION_TIMEOUT_MS, create_tables, exit_on_setting_error, new_run, submit
 from jobs.kafka_security import connector_options
 from jobs.kafka_topic import count_partitions_patiently
@@ -37,9 +37,9 @@ def main() -> None:
     tables = StreamTableEnvironment.create(environment)
     for name, value in OPTIONS.items():
         tables.get_config().set(name, value)
-    keys = shard_keys(environment.get_parallelism() if settings.feed == "simulator" else 1)
+    keys = shard_keys(environment.get_parallelism() if settings.feed.divisible else 1)
     shards = {key: Shard(number, len(keys)) for number, key in enumerate(keys)}
-    transactions = TransactionalIds(settings.id_prefix, f"collector-{settings.feed}", settings.topic, new_run())
+    transactions = TransactionalIds(settings.id_prefix, f"collector-{settings.feed.name}", settings.topic, new_run())
     statements = sql.statements("collector", sql_values(settings, len(keys), transactions.of_this_run))
     create_tables(tables, statements)
     batches = (
@@ -58,7 +58,7 @@ def sql_values(settings: CollectorSettings, shards: int, transactions: str) -> d
     return {
         "ticks_per_second": str(2 * shards),
         "last_shard": str(shards - 1),
-        "topics": f"{settings.topic};{settings.rejected_topic}",
+        "topics": ";".join((settings.topic, settings.rejected_topic, settings.events_topic)),
         "kafka": connector_options(settings.bootstrap_servers, settings.security),
         "transactions": transactions,
         "transaction_timeout_ms": str(TRANSACTION_TIMEOUT_MS),

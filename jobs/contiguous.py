@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from jobs.feeds import Ignored, Position, Post, Shard
+from jobs.feeds.model import Ignored, Position, Post, Shard
 from jobs.positions import GAP_EXPIRED, GAP_LIVE_START, NO_NUMBER, Accepted, Duplicate, Gap, Invalid, Step
 from jobs.records import FeedState, Frame
 
@@ -48,6 +48,8 @@ class ContiguousOrder:
         self._live = self._unproven = False
         self.on_subscribed(True)
 
+    replaying = False
+
     @property
     def waiting(self) -> bool:
         return self._held is not None
@@ -84,7 +86,7 @@ class ContiguousOrder:
         self._rejected += 1
         self.next = NO_NUMBER
 
-    def skip(self, why: str) -> int | None:  # noqa: ARG002
+    def skip(self, why: str) -> int | None:
         """Skip the next number. None: the number is unknown, or another shard has collected it already."""
         if self.position is None or self._held is not None or self._live:
             return None
@@ -92,6 +94,9 @@ class ContiguousOrder:
         known = self._is_known_elsewhere(number)
         self._settle()
         return None if known else number
+
+    def on_replayed(self) -> None:
+        pass
 
     def forget(self) -> None:
         pass

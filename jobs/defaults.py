@@ -3,5 +3,6 @@
 TWEETS_TOPIC = "tweets"
 TWEETS_PARTITIONS = 4
 REJECTED_TOPIC = "tweets.rejected"
+EVENTS_TOPIC = "tweets.events"
 DATABASE = "twitter_db"
 COLLECTION = "twitter_collection"

@@ -1,14 +1,15 @@
 """Turns frames into records, keeps the state of the feed, and reports gaps. No I/O."""
 
 import itertools
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from json.encoder import encode_basestring
 
 from jobs.contiguous import ContiguousOrder
 from jobs.event_time import HEARTBEAT_STEP_MS, MAX_BEHIND_MS, OUT_OF_ORDER_MS
-from jobs.feeds import Feed, Ignored, Position, Post, Rejection, Shard
-from jobs.positions import Accepted, Duplicate, Gap, NoOrder, Order, TimestampOrder
+from jobs.feeds.feed import Feed
+from jobs.feeds.model import Control, Event, Failure, Ignored, Position, Post, Rejection, Shard
+from jobs.per_key import PerKeyOrder
+from jobs.positions import Accepted, Duplicate, Gap, NoOrder, Order, SequenceOrder, TimestampOrder
 from jobs.records import (
     HEARTBEAT_PREFIX,
     MAX_REJECTED_CHARACTERS,
@@ -17,6 +18,8 @@ from jobs.records import (
     FeedState,
     Frame,
     Record,
+    feed_event,
+    gap_rejection,
     heartbeat,
     rejection,
     token,
@@ -39,7 +42,10 @@ __all__ = [
 MAX_RECORD_BYTES = 900_000
 # While a feed is quiet, its event time stays this much behind the clock.
 HEARTBEAT_LAG_MS = 2_000
-BINARY = Rejection("a binary frame")
+BINARY = Rejection("binary", "a binary frame")
+# At most so often, stamps that were replaced are reported in `tweets.events`.
+CLAMPED_MS = 10_000
+TIME_UNITS = {1: "seconds", 1_000: "milliseconds", 1_000_000: "microseconds", 1_000_000_000: "nanoseconds"}
 
 
 class FeedProcessor:
@@ -54,8 +60,11 @@ class FeedProcessor:
     def __init__(self, feed: Feed, shard: Shard, clean: Callable[[str], str], progress: FeedState) -> None:
         self.feed = feed
         self.shard = shard
+        self._shard_name = f"{shard.number}/{shard.of}"
         self.counts = Counts()
         self.heartbeat_keys: Sequence[str] = ()
+        # The server that sends the frames, for people.
+        self.server = ""
         self._keys: Sequence[str] | None = None
         self._next_key: Iterator[str] | None = None
         self._clean = clean
@@ -64,6 +73,8 @@ class FeedProcessor:
         self._foreign = progress if known and progress.source not in ("", feed.name) else None
         self._order = make_order(feed, shard, progress if self._foreign is None else FeedState())
         self._newest = progress.timestamp
+        self._seen = self._seen_before = progress.seen
+        self._clamped_before, self._clamped_at = 0, 0
         self._promised = 0
         self._promise(progress.promised)
         self._resume_rejected = False
@@ -83,24 +94,35 @@ class FeedProcessor:
     @property
     def progress(self) -> FeedState:
         if self._foreign is not None:
-            return self._foreign._replace(timestamp=self._newest, promised=self._promised)
-        order = self._order
-        return FeedState(self.feed.name, order.numbering, order.position, self._newest, self._promised, order.recent)
+            return self._foreign._replace(timestamp=self._newest, promised=self._promised, seen=self._seen)
+        order, source = self._order, self.feed.name
+        return FeedState(
+            source, order.numbering, order.position, self._newest, self._promised, order.recent, self._seen
+        )
 
     @property
     def resume_from(self) -> Position | None:
         """The position from which the feed resumes; None: live from now on."""
-        position = None if self._resume_rejected else self._order.position
+        position = self._order.position if self.feed.resumable and not self._resume_rejected else None
         return None if position is None else Position(position, self._order.numbering)
 
     def on_subscribed(self, resumed: bool) -> None:
         """A request was sent. The next frames are its answer. resumed: the request had the position."""
         self._order.on_subscribed(resumed)
         self._resume_rejected = False
+        self._seen_before = self._seen
 
     def on_resume_rejected(self) -> None:
         """The server cannot resume from the position. The next request is live, and its answer shows the gap."""
         self._resume_rejected = True
+
+    def on_connected_until(self, now_ms: int) -> None:
+        """The feed is connected, and the time is `now_ms` in ms since 1970 UTC."""
+        self._seen = max(self._seen, now_ms)
+
+    def event(self, what: str, at: int, **details: object) -> Record:
+        """A record of `tweets.events`."""
+        return feed_event(what, self.feed.name, self._shard_name, self.server, at, **details)
 
     def process(self, frames: Iterable[Frame]) -> Batch:
         """The records of these frames. A malformed frame becomes a rejection. Never raises."""
@@ -108,11 +130,8 @@ class FeedProcessor:
         order, parse = self._order, self.feed.parse
         for frame in frames:
             data, is_text, received = frame
-            try:
-                outcome = parse(data.decode(), received) if is_text else BINARY
-            except UnicodeDecodeError as error:
-                outcome = Rejection(f"not UTF-8: {error.reason} at byte {error.start}")
-            if isinstance(outcome, Post):
+            outcome = parse(data, received) if is_text else BINARY
+            if type(outcome) is Post:
                 # Fast path: the next number of the same numbering, as in nearly every frame of a contiguous feed.
                 if outcome.position == order.next and outcome.numbering == order.numbering:
                     self._publish(outcome, frame, batch)
@@ -120,16 +139,31 @@ class FeedProcessor:
                     order.next += order.step
                 else:
                     self._place(outcome, frame, batch)
-            elif isinstance(outcome, Ignored):
-                self.counts.ignored += 1
-                self._place(outcome, frame, batch)
+            elif isinstance(outcome, list):
+                for event in outcome:
+                    self._process_event(event, frame, batch)
+            elif isinstance(outcome, Control):
+                self.counts.control += 1
+                if outcome.replayed:
+                    order.on_replayed()
+            elif isinstance(outcome, Failure):
+                batch.failures.append((outcome.means, outcome.reason))
             else:
-                order.reject()
-                self._reject(outcome.reason, frame, None, batch)
+                self._process_event(outcome, frame, batch)
         order.forget()
         if frame is not None:
-            self._now = frame.received
+            self._now = self._seen = frame.received
+            self._report_clamped(batch)
         return self._with_marker(batch)
+
+    def _process_event(self, event: Event, frame: Frame, batch: Batch) -> None:
+        if isinstance(event, Rejection):
+            self._order.reject()
+            self._reject(event, frame, None, batch)
+            return
+        if isinstance(event, Ignored):
+            self.counts.ignored += 1
+        self._place(event, frame, batch)
 
     def skip(self, reason: str, now_ms: int | None = None) -> Batch:
         """Skip the next frame, which cannot be received. Otherwise the feed would send it after each reconnect.
@@ -141,7 +175,9 @@ class FeedProcessor:
         after = order.position
         skipped = order.skip(f"skipped with {reason}")
         position = token(skipped, order.numbering) if isinstance(skipped, int) else None
-        self._reject(f"{reason}, after position {after}", Frame(b"", True, 0), position, batch)
+        self._reject(
+            Rejection("too_large", f"{reason}, after position {after}"), Frame(b"", True, self._now), position, batch
+        )
         if isinstance(skipped, Gap):
             self._record_gap(skipped, self.feed.name, batch)
         return self._with_marker(batch)
@@ -158,7 +194,7 @@ class FeedProcessor:
         self._now = now_ms
         if not self._newest and not self._promised:
             return []
-        if quiet_ms is not None and not self._order.waiting:
+        if quiet_ms is not None and not self._order.waiting and not self._order.replaying:
             self._promise(min(now_ms, self._newest + max(0, quiet_ms - HEARTBEAT_LAG_MS)))
         return self._heartbeats(now_ms) if self._promised else []
 
@@ -176,19 +212,21 @@ class FeedProcessor:
                     self._promise(min(self._newest + 1, frame.received))
                     self._marker_due = True
             else:
-                self._reject(step.reason, step.frame, None, batch)
+                self._reject(Rejection("wrong_number", step.reason), step.frame, None, batch)
 
     def _accept(self, step: Accepted, batch: Batch) -> None:
         event, frame = step
         if self._foreign is not None:
             state, self._foreign = self._foreign, None
             first = None if state.position is None else state.position + 1
-            until = event.timestamp if isinstance(event, Post) else event.position // 1000
+            until = event.timestamp if isinstance(event, Post) else frame.received
             why = f"the state is of the {state.source} feed"
             gap = Gap(state.numbering, first, None, None, 0, why, min(until, frame.received))
             self._record_gap(gap, state.source, batch)
         if isinstance(event, Post):
             self._prepare_fields(event.numbering)
+            for each in event.before:
+                self._publish(each, frame, batch)
             self._publish(event, frame, batch)
 
     def _publish(self, post: Post, frame: Frame, batch: Batch) -> None:
@@ -200,20 +238,23 @@ class FeedProcessor:
         text = self._clean(post.text)
         if not text:
             self.counts.emptied += 1
-            self._append_rejection("empty after cleaning", frame, token(post.position, post.numbering), batch)
+            empty = Rejection("empty", "empty after cleaning")
+            self._append_rejection(empty, frame, token(post.position, post.numbering), batch)
             return
-        if stamp >= self._heartbeat_at:
+        if stamp >= self._heartbeat_at and not self._order.replaying:
             self._promise(stamp - OUT_OF_ORDER_MS)
             batch.posts += self._heartbeats(stamp)
+        extra = f',"extra":{post.extra}' if post.extra else ""
         place = self._source if post.position is None else f'{self._numbered}{post.position}"'
         # Built as text, because json.dumps takes four times as long.
         value = (
-            f'{{"id":{encode_basestring(post.id)},"text":{encode_basestring(text)},"timestamp":{stamp}{place}{own}}}'
+            f'{{"id":{encode_basestring(post.id)},"text":{encode_basestring(text)},"timestamp":{stamp}{place}{own}'
+            f"{extra}}}"
         )
         # A character has at most four bytes, so only a long record is encoded to measure it.
         if len(value) * 4 > MAX_RECORD_BYTES and len(value.encode()) > MAX_RECORD_BYTES:
             reason = f"the cleaned post is larger than {MAX_RECORD_BYTES} bytes"
-            self._reject(reason, frame, token(post.position, post.numbering), batch)
+            self._reject(Rejection("too_large", reason), frame, token(post.position, post.numbering), batch)
             return
         self.counts.posts += 1
         batch.posts.append(Record(post.id if self._next_key is None else next(self._next_key), value))
@@ -237,21 +278,20 @@ class FeedProcessor:
 
     def _heartbeat(self, key: str, now: int) -> Record:
         position = token(self._order.position, self._order.numbering)
-        shard = f"{self.shard.number}/{self.shard.of}"
-        return heartbeat(key, min(self._promised, now), self.feed.name, position, shard)
+        return heartbeat(key, min(self._promised, now), self.feed.name, position, self._shard_name)
 
     def _prepare_fields(self, numbering: str) -> None:
         """Prepare the JSON fields that nearly all records have in common."""
         self._source = f',"source":"{self.feed.name}"'
         self._numbered = f'{self._source},"position":"{numbering}{"/" if numbering else ""}'
 
-    def _reject(self, reason: str, frame: Frame, position: str | None, batch: Batch) -> None:
+    def _reject(self, why: Rejection, frame: Frame, position: str | None, batch: Batch) -> None:
         self.counts.rejected += 1
-        self._append_rejection(reason, frame, position, batch)
+        self._append_rejection(why, frame, position, batch)
 
-    def _append_rejection(self, reason: str, frame: Frame, position: str | None, batch: Batch) -> None:
-        shown = frame.data.decode(errors="backslashreplace")
-        batch.rejected.append(rejection(reason, self.feed.name, shown, len(frame.data), position))
+    def _append_rejection(self, why: Rejection, frame: Frame, position: str | None, batch: Batch) -> None:
+        code, reason, item = why
+        batch.rejected.append(rejection(code, reason, self.feed.name, frame, position, self.server, item))
         if position is not None:
             self._unmarked = len(batch.posts)
 
@@ -259,14 +299,25 @@ class FeedProcessor:
         """Append a gap to the rejections (for the audit) and to the errors (for the log), and count it."""
         self._unmarked = len(batch.posts)
         what = {name: getattr(gap, name) for name in ("numbering", "first", "last", "lost", "rejected")}
-        reason = "rejected frames" if gap.lost == 0 else f"lost: {gap.why}"
-        batch.rejected.append(rejection(reason, source, json.dumps(what), 0, None))
+        code, reason = ("rejected_range", "rejected frames") if gap.lost == 0 else ("lost", f"lost: {gap.why}")
+        batch.rejected.append(gap_rejection(code, reason, source, what, self.server, self._now))
         if gap.lost == 0:
             return
+        # A feed without positions is away from the end of one connection to the first frame of the next.
+        since = self._seen_before if isinstance(self._order, NoOrder) else self._newest
+        seconds = max(1, -((since - gap.until) // 1000)) if since else 1
         self.counts.gaps += 1
         self.counts.lost += gap.lost or 0
-        self.counts.gap_seconds += max(1, -((self._newest - gap.until) // 1000)) if self._newest else 1
+        self.counts.gap_seconds += seconds
+        batch.events.append(self.event("lost", self._now, why=gap.why, seconds=seconds, **what))
         batch.errors.append(f"LOST: {extent(gap, self.feed, source)}: {gap.why}")
+
+    def _report_clamped(self, batch: Batch) -> None:
+        """Report the posts whose stamp was replaced, at most every CLAMPED_MS."""
+        clamped = self.counts.ahead + self.counts.behind
+        if clamped != self._clamped_before and self._now - self._clamped_at >= CLAMPED_MS:
+            batch.events.append(self.event("clamped", self._now, posts=clamped - self._clamped_before))
+            self._clamped_before, self._clamped_at = clamped, self._now
 
     def _new_batch(self) -> Batch:
         # The number of posts in the batch when the last rejection or gap advanced the position behind them.
@@ -287,15 +338,28 @@ class FeedProcessor:
 
 def make_order(feed: Feed, shard: Shard, progress: FeedState) -> Order:
     """The order policy of that feed, resumed from `progress`."""
-    if feed.contiguous:
+    if feed.per_key and feed.dense:
+        return PerKeyOrder(progress)
+    if feed.dense:
         return ContiguousOrder(shard, progress)
-    return TimestampOrder(feed.replay_overlap, progress) if feed.resumable else NoOrder()
+    if not feed.resumable:
+        return NoOrder(known=progress.seen > 0 or progress.timestamp > 0)
+    if feed.per_second:
+        return TimestampOrder(feed.per_second, feed.overlap, progress, newest_first=feed.newest_first)
+    return SequenceOrder(feed.inclusive, progress)
 
 
 def extent(gap: Gap, feed: Feed, source: str) -> str:
     """The positions of a gap as a text for the log."""
-    if gap.last is None:
+    of = f"the {source} feed" + (f", {gap.numbering}" if feed.per_key and gap.numbering else "")
+    if gap.last is None or gap.lost is None:
         begin = "" if gap.first is None else f"from position {gap.first} on, "
-        return f"{begin}an unknown part of the {source} feed"
-    unit = "posts" if feed.contiguous else "microseconds"
-    return f"positions {gap.first} to {gap.last} of the {source} feed ({gap.lost} {unit})"
+        return f"{begin}an unknown part of {of}"
+    return f"positions {gap.first} to {gap.last} of {of} ({gap.lost} {unit_of(feed)})"
+
+
+def unit_of(feed: Feed) -> str:
+    """What a position of the feed counts."""
+    if feed.dense:
+        return "posts"
+    return TIME_UNITS.get(feed.per_second, "numbers")

@@ -1,20 +1,22 @@
 """Decides for each frame of a feed whether it is new, a duplicate, invalid, or behind a gap. No I/O.
 
-There is one policy for each type of position: timestamps and no positions are here, numbers are in contiguous.py.
+There is one policy for each type of position: times, growing numbers and no positions are here, dense numbers are in
+contiguous.py and per_key.py.
 """
 
 from typing import NamedTuple, Protocol
 
 from jobs.event_time import MAX_AHEAD_MS
-from jobs.feeds import Ignored, Post
+from jobs.feeds.model import Ignored, Position, Post
 from jobs.records import FeedState, Frame
 
 # The servers of one feed give the same event slightly different stamps. A smaller difference is not a gap.
-GAP_TOLERANCE_US = 1_000_000
+GAP_TOLERANCE_SECONDS = 1
 # The most ids that are kept. With a wrong clock, ids would never become old enough to be dropped.
 MAX_RECENT = 50_000
 GAP_EXPIRED = "the server no longer has them"
 GAP_LIVE_START = "the collector began live"
+GAP_NOT_RESUMABLE = "the feed cannot resume"
 NO_NUMBER = -1
 
 
@@ -79,6 +81,10 @@ class Order(Protocol):
     def waiting(self) -> bool: ...
 
     @property
+    def replaying(self) -> bool:
+        """Whether older posts than the newest one may still come. Until then event time stands still."""
+
+    @property
     def recent(self) -> tuple[tuple[int, str], ...]:
         """The value of `FeedState.recent`."""
 
@@ -100,42 +106,133 @@ class Order(Protocol):
     def skip(self, why: str) -> int | Gap | None:
         """Skip the next frame, which cannot be received. Returns its number, or the gap behind it, or None."""
 
+    def on_replayed(self) -> None:
+        """The feed has sent all stored posts."""
+
     def forget(self) -> None:
         """Drop the ids of posts that are too old to be sent twice. Called after each group of frames."""
 
 
 class NoOrder:
-    """The order of a feed without positions: each frame is accepted as it arrives."""
+    """The order of a feed that neither resumes nor numbers its posts: each frame is accepted as it arrives.
+
+    What it sent between two connections is lost, and how much that is stays unknown. known: whether there was an
+    earlier connection.
+    """
 
     next = NO_NUMBER
     step = 0
     position: int | None = None
     numbering = ""
-    waiting = False
+    waiting = replaying = False
     recent: tuple[tuple[int, str], ...] = ()
 
-    def on_subscribed(self, resumed: bool) -> None:
-        pass
+    def __init__(self, known: bool) -> None:
+        self._known = known
+        self._away = known
 
-    def place(self, event: Post | Ignored, frame: Frame, newest: int) -> list[Step]:  # noqa: ARG002
-        return [Accepted(event, frame)]
+    def on_subscribed(self, resumed: bool) -> None:
+        self._away = self._known
+
+    def place(self, event: Post | Ignored, frame: Frame, newest: int) -> list[Step]:
+        gap = [Gap("", None, None, None, 0, GAP_NOT_RESUMABLE, frame.received)] if self._away else []
+        self._known, self._away = True, False
+        return [*gap, Accepted(event, frame)]
 
     def reject(self) -> None:
         pass
 
-    def skip(self, why: str) -> None:  # noqa: ARG002
+    def skip(self, why: str) -> None:
         return None
+
+    def on_replayed(self) -> None:
+        pass
+
+    def forget(self) -> None:
+        pass
+
+
+class SequenceOrder:
+    """The order of a feed whose positions are numbers that only grow, with jumps between them.
+
+    The first numbers of an answer may be known already. Later in the same answer a lower number is no duplicate: the
+    feed has begun again.
+    inclusive: the answer begins with the frame at the position. If it does not, the server no longer has it.
+    """
+
+    next = NO_NUMBER
+    step = 0
+    waiting = replaying = False
+    recent: tuple[tuple[int, str], ...] = ()
+
+    def __init__(self, inclusive: bool, progress: FeedState) -> None:
+        self.position = progress.position
+        self.numbering = progress.numbering
+        self._inclusive = inclusive
+        self._resumed = self._live = self._advanced = False
+        self.on_subscribed(True)
+
+    def on_subscribed(self, resumed: bool) -> None:
+        self._resumed = resumed and self.position is not None
+        self._live = not resumed and self.position is not None
+        self._advanced = False
+
+    def place(self, event: Post | Ignored, frame: Frame, newest: int) -> list[Step]:
+        if event.position is None:
+            return [Accepted(event, frame)]
+        at, last = Position(event.position, event.numbering), self.position
+        behind = last is not None and at.numbering == self.numbering and at.number <= last
+        if behind and not self._advanced:
+            self._resumed &= at.number != last
+            self._live &= at.number != last
+            return [Duplicate(at.number)] if isinstance(event, Post) else []
+        gap = self._gap(at, event.timestamp if isinstance(event, Post) else frame.received, behind=behind)
+        self._resumed = self._live = False
+        self._advanced = True
+        self.position, self.numbering = at
+        return [*gap, Accepted(event, frame)]
+
+    def _gap(self, at: Position, until: int, *, behind: bool) -> list[Step]:
+        if self.position is None:
+            return []
+        if at.numbering != self.numbering:
+            why = f"the feed has another numbering now, {at.numbering or 'without a name'}"
+        elif behind:
+            why = f"the numbering went back to {at.number}"
+        elif self._live:
+            why = GAP_LIVE_START
+        elif self._resumed and self._inclusive:
+            why = GAP_EXPIRED
+        else:
+            return []
+        return [Gap(self.numbering, self.position + 1, None, None, 0, why, until)]
+
+    def reject(self) -> None:
+        pass
+
+    def skip(self, why: str) -> Gap | None:
+        """Advance the position past the frame, whose number is at least the next one."""
+        if self.position is None:
+            return None
+        self.position += 1
+        return Gap(self.numbering, self.position, self.position, 1, 0, why, 0)
+
+    def on_replayed(self) -> None:
+        pass
 
     def forget(self) -> None:
         pass
 
 
 class TimestampOrder:
-    """The order of a feed whose positions are timestamps in microseconds, by the clock of the connected server.
+    """The order of a feed whose positions are times, by the clock of the connected server.
 
-    Such a feed resumes `overlap` microseconds before the position, and duplicates are recognized by their ids. The
-    first frame of an answer shows whether there is a gap: either the server sends the frame at `position` again, or it
-    no longer has it.
+    Such a feed resumes `overlap` before the position, and duplicates are recognized by their ids. The first frame of an
+    answer shows whether there is a gap: either the server sends the frame at `position` again, or it no longer has it.
+
+    per_second: units of the position in a second. overlap: in units of the position.
+    newest_first: the answer begins with the stored posts, newest first. Until the feed has sent all, the position stays
+        where it was: a connection that ends before asks for all of them again. Such an answer shows no gap.
     """
 
     next = NO_NUMBER
@@ -143,8 +240,12 @@ class TimestampOrder:
     numbering = ""
     waiting = False
 
-    def __init__(self, overlap: int, progress: FeedState) -> None:
+    def __init__(self, per_second: int, overlap: int, progress: FeedState, *, newest_first: bool = False) -> None:
         self.position = progress.position
+        self._per_second = per_second
+        self._tolerance = GAP_TOLERANCE_SECONDS * per_second
+        self._newest_first = newest_first
+        self.replaying = False
         self._overlap = overlap
         self._recent = {identity: position for position, identity in progress.recent}
         self._resumed = self._live = False
@@ -159,11 +260,22 @@ class TimestampOrder:
     def on_subscribed(self, resumed: bool) -> None:
         self._resumed = resumed and self.position is not None
         self._live = not resumed and self.position is not None
+        self.replaying = self._newest_first and self.position is not None
 
-    def place(self, event: Post | Ignored, frame: Frame, newest: int) -> list[Step]:  # noqa: ARG002
-        at = event.position or 0
-        if at > (frame.received + MAX_AHEAD_MS) * 1000:
+    def on_replayed(self) -> None:
+        self.replaying = self._resumed = False
+        if self._seen:
+            self.position = max(self.position or 0, self._seen)
+
+    def place(self, event: Post | Ignored, frame: Frame, newest: int) -> list[Step]:
+        if event.position is None:
+            return [Accepted(event, frame)]
+        at = event.position
+        if at > self._units(frame.received + MAX_AHEAD_MS):
             # The clock of the server or of this machine is wrong: no server could resume from this position.
+            return self._unless_known(event, frame, at)
+        if self.replaying:
+            self._seen = max(self._seen, min(at, self._units(frame.received)))
             return self._unless_known(event, frame, at)
         if self._resumed and self.position is not None and at < self.position - self._overlap:
             return [Duplicate(at)] if isinstance(event, Post) else []
@@ -174,7 +286,7 @@ class TimestampOrder:
         steps: list[Step] = [gap] if (gap := self._gap(at)) else []
         self._resumed = self._live = False
         # The position never passes the time of arrival. So a server's clock that is ahead only extends the overlap.
-        self._seen = max(self._seen, min(at, frame.received * 1000))
+        self._seen = max(self._seen, min(at, self._units(frame.received)))
         self.position = max(self.position or 0, self._seen)
         return steps + self._unless_known(event, frame, at)
 
@@ -186,7 +298,7 @@ class TimestampOrder:
         last = self.position
         if last is None:
             return None
-        self.position = last + self._overlap + GAP_TOLERANCE_US
+        self.position = last + self._overlap + self._tolerance
         return Gap("", last, self.position, self.position - last, 0, why, 0)
 
     def forget(self) -> None:
@@ -203,11 +315,17 @@ class TimestampOrder:
         if last is None:
             return None
         if self._live and at <= last:
-            return Gap("", last, None, None, 0, f"{GAP_LIVE_START}, and its clock is behind", at // 1000)
-        if self._live or (self._resumed and at > last + GAP_TOLERANCE_US):
+            return Gap("", last, None, None, 0, f"{GAP_LIVE_START}, and its clock is behind", self._ms(at))
+        if self._live or (self._resumed and at > last + self._tolerance and not self._newest_first):
             why = GAP_LIVE_START if self._live else GAP_EXPIRED
-            return Gap("", last, at, at - last, 0, why, at // 1000)
+            return Gap("", last, at, at - last, 0, why, self._ms(at))
         return None
+
+    def _units(self, milliseconds: int) -> int:
+        return milliseconds * self._per_second // 1_000
+
+    def _ms(self, position: int) -> int:
+        return position * 1_000 // self._per_second
 
     def _unless_known(self, event: Post | Ignored, frame: Frame, at: int) -> list[Step]:
         if isinstance(event, Ignored):

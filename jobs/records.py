@@ -1,6 +1,7 @@
 """The collector's data types (frames, state, counts, batches) and the JSON of its records. No I/O."""
 
 import json
+from base64 import b64encode
 from dataclasses import dataclass, field
 from json.encoder import encode_basestring
 from typing import NamedTuple
@@ -32,7 +33,9 @@ class FeedState(NamedTuple):
     timestamp: event time of the newest post in ms, 0 before the first one.
     promised: event time of the newest heartbeat in ms, 0 before the first one. No older post follows.
     recent: (position, id) of the posts that the feed may send twice, oldest first. In a contiguous feed the id is a
-        shard, for example "1/3": the numbers of this shard up to the position are already collected.
+        shard, for example "1/3": the numbers of this shard up to the position are already collected. In a feed with
+        numbers for each key it is a key with its last number.
+    seen: the time until which the feed was connected, ms since 1970 UTC; 0 before the first connection.
     """
 
     source: str = ""
@@ -41,6 +44,7 @@ class FeedState(NamedTuple):
     timestamp: int = 0
     promised: int = 0
     recent: tuple[tuple[int, str], ...] = ()
+    seen: int = 0
 
 
 @dataclass
@@ -50,6 +54,7 @@ class Counts:
     posts: written to `tweets`.
     emptied: posts without text after cleaning.
     ignored: valid frames that are not new posts.
+    control: frames of the feed's protocol, such as answers to a subscription.
     rejected: frames that became rejections, without emptied posts.
     overlap: posts that the feed sent twice.
     gaps: reported gaps with lost posts.
@@ -61,6 +66,7 @@ class Counts:
     posts: int = 0
     emptied: int = 0
     ignored: int = 0
+    control: int = 0
     rejected: int = 0
     overlap: int = 0
     gaps: int = 0
@@ -72,16 +78,23 @@ class Counts:
 
 @dataclass
 class Batch:
-    """Records for `tweets` and for `tweets.rejected`, and error lines for the log."""
+    """Records for `tweets`, `tweets.rejected` and `tweets.events`, and error lines for the log.
+
+    failures: (means, reason) of frames with which the server reports an error.
+    """
 
     posts: list[Record] = field(default_factory=list)
     rejected: list[Record] = field(default_factory=list)
+    events: list[Record] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
+    failures: list[tuple[str, str]] = field(default_factory=list)
 
     def add(self, other: "Batch") -> None:
         self.posts += other.posts
         self.rejected += other.rejected
+        self.events += other.events
         self.errors += other.errors
+        self.failures += other.failures
 
 
 def token(number: int | None, numbering: str) -> str | None:
@@ -98,8 +111,52 @@ def heartbeat(key: str, timestamp: int, source: str, position: str | None, shard
     return Record(key, f'{value}{place}"shard":"{shard}"}}')
 
 
-def rejection(reason: str, source: str, record: str, size: int, position: str | None) -> Record:
-    """A record of `tweets.rejected`. size: bytes of the original frame, of which `record` holds the first part."""
-    shown = record[:MAX_REJECTED_CHARACTERS]
-    value = {"reason": reason, "source": source, "record": shown, "bytes": size, "position": position}
+def rejection(
+    code: str, reason: str, source: str, frame: Frame, position: str | None, server: str, item: int | None = None
+) -> Record:
+    """A record of `tweets.rejected` for a frame, or for the part `item` of it.
+
+    code: one of jobs.feeds.model.CODES. server: the server that sent the frame, for people.
+    """
+    value: dict[str, object] = {
+        "code": code,
+        "reason": reason,
+        "source": source,
+        "server": server,
+        "time": frame.received,
+        "position": position,
+        "bytes": len(frame.data),
+        "record": frame.data[: 4 * MAX_REJECTED_CHARACTERS].decode(errors="backslashreplace")[:MAX_REJECTED_CHARACTERS],
+        "frame": b64encode(frame.data).decode(),
+    }
+    if not frame.is_text:
+        value["binary"] = True
+    if item is not None:
+        value["item"] = item
+    return Record(source, json.dumps(value))
+
+
+def gap_rejection(code: str, reason: str, source: str, gap: dict[str, object], server: str, at: int) -> Record:
+    """A record of `tweets.rejected` for a gap. gap: its numbering and its positions. at: ms since 1970 UTC."""
+    value = {
+        "code": code,
+        "reason": reason,
+        "source": source,
+        "server": server,
+        "time": at,
+        "position": None,
+        "bytes": 0,
+        "record": json.dumps(gap),
+    }
+    return Record(source, json.dumps(value))
+
+
+def feed_event(what: str, source: str, shard: str, server: str, at: int, **details: object) -> Record:
+    """A record of `tweets.events`: what happened to the feed.
+
+    what: started, connected, resumed, disconnected, silent, refused, lost, clamped or stopped.
+    at: ms since 1970 UTC. details: more fields of the record; None values are left out.
+    """
+    value = {"event": what, "source": source, "shard": shard, "server": server, "time": at}
+    value |= {name: detail for name, detail in details.items() if detail is not None}
     return Record(source, json.dumps(value))

@@ -9,16 +9,19 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from jobs.feeds import MAX_TIMESTAMP, NUMBERING, Feed, Position, Shard
+from jobs.feeds.feed import Feed
+from jobs.feeds.model import MAX_TIMESTAMP, NUMBERING, Position, Shard
 from jobs.records import HEARTBEAT_PREFIX, FeedState
 
 SHARD = re.compile("([0-9]{1,9})/([0-9]{1,9})")
 NUMBER = re.compile("[0-9]{1,19}")
+NO_POSITION = Position(0)
 
 
 class ParsedRecord(NamedTuple):
     """A record of the topic.
 
+    number: None for a record without position.
     shard: of a heartbeat; None for a post.
     stamp: the feed's own stamp if the event time replaced it, else 0.
     """
@@ -26,7 +29,7 @@ class ParsedRecord(NamedTuple):
     id: str
     timestamp: int
     numbering: str
-    number: int
+    number: int | None
     shard: Shard | None
     stamp: int
 
@@ -36,20 +39,33 @@ def progress_from(records: Iterable[bytes | str], feed: Feed, shard: Shard) -> F
 
     Records of other feeds and invalid records are skipped.
     """
-    if not feed.resumable:
+    found = [record for value in records if (record := parse_record(value, feed.name)) is not None]
+    if not found:
         return None
-    seen = [record for value in records if (record := parse_record(value, feed.name)) is not None]
+    newest = max(record.timestamp for record in found)
+    if not feed.resumable:
+        return FeedState(feed.name, "", None, newest, newest, last_numbers(found) if feed.per_key else (), newest)
+    seen = [record for record in found if record.number is not None]
     if not seen:
         return None
     numbering = max(seen, key=lambda record: record.timestamp).numbering
     current = [record for record in seen if record.numbering == numbering]
-    if not feed.contiguous:
-        position = max(record.number for record in current)
-        newest = max(record.timestamp for record in seen)
-        return FeedState(
-            feed.name, numbering, position, newest, newest, recent_ids(current, position, feed.replay_overlap)
-        )
-    return progress_in_numbers(seen, current, feed.name, shard)
+    if feed.dense:
+        return progress_in_numbers(seen, current, feed.name, shard)
+    position = max(record.number or 0 for record in current)
+    newest = max(record.timestamp for record in seen)
+    recent = recent_ids(current, position, feed.overlap, feed.per_second) if feed.per_second else ()
+    return FeedState(feed.name, numbering, position, newest, newest, recent, newest)
+
+
+def last_numbers(records: Iterable[ParsedRecord]) -> tuple[tuple[int, str], ...]:
+    """The last number of each key, in the order of the newest posts."""
+    ends: dict[str, int] = {}
+    for record in sorted(records, key=lambda each: each.timestamp):
+        if record.number is not None:
+            number = max(record.number, ends.pop(record.numbering, 0))
+            ends[record.numbering] = number
+    return tuple((number, key) for key, number in ends.items())
 
 
 def progress_in_numbers(
@@ -79,23 +95,28 @@ def newest_positions(records: Iterable[ParsedRecord], of: int) -> dict[int, int]
     ends: dict[int, int] = {}
     for record in records:
         if record.shard is None or record.shard.of == of:
-            number = record.number % of if record.shard is None else record.shard.number
-            ends[number] = max(ends.get(number, 0), record.number)
+            at = record.number or 0
+            number = at % of if record.shard is None else record.shard.number
+            ends[number] = max(ends.get(number, 0), at)
     return ends
 
 
 def belongs(record: ParsedRecord, shard: Shard) -> bool:
-    return record.number % shard.of == shard.number if record.shard is None else record.shard == shard
+    return (record.number or 0) % shard.of == shard.number if record.shard is None else record.shard == shard
 
 
-def recent_ids(records: Iterable[ParsedRecord], newest: int, overlap: int) -> tuple[tuple[int, str], ...]:
+def recent_ids(
+    records: Iterable[ParsedRecord], newest: int, overlap: int, per_second: int
+) -> tuple[tuple[int, str], ...]:
     """(position, id) of the posts within twice the overlap. A stamp that was ahead of the clock counts as position."""
-    posts = {(max(each.number, each.stamp * 1000), each.id) for each in records if each.shard is None}
+    posts = {
+        (max(each.number or 0, each.stamp * per_second // 1_000), each.id) for each in records if each.shard is None
+    }
     return tuple(sorted(post for post in posts if post[0] >= newest - 2 * overlap))
 
 
 def parse_record(value: bytes | str, source: str) -> ParsedRecord | None:
-    """The record; None unless it is a valid record of that source with a position."""
+    """The record; None unless it is a valid record of that source."""
     try:
         record = json.loads(value)
     except (ValueError, RecursionError):
@@ -103,7 +124,7 @@ def parse_record(value: bytes | str, source: str) -> ParsedRecord | None:
     if not isinstance(record, dict) or record.get("source") != source:
         return None
     identity, timestamp, stamp = record.get("id"), time_in(record, "timestamp"), time_in(record, "stamp")
-    position = position_of(record.get("position"))
+    position = position_of(record["position"]) if "position" in record else NO_POSITION
     if not isinstance(identity, str) or timestamp is None or position is None:
         return None
     shard = None
@@ -111,7 +132,8 @@ def parse_record(value: bytes | str, source: str) -> ParsedRecord | None:
         shard = shard_of(record.get("shard"))
         if shard is None or not identity.startswith(HEARTBEAT_PREFIX):
             return None
-    return ParsedRecord(identity, timestamp, position.numbering, position.number, shard, stamp or 0)
+    number = None if position is NO_POSITION else position.number
+    return ParsedRecord(identity, timestamp, position.numbering, number, shard, stamp or 0)
 
 
 def time_in(record: dict[str, object], name: str) -> int | None:

@@ -16,9 +16,10 @@ from jobs.addresses import (
     page_address,
     websocket_addresses,
 )
-from jobs.defaults import COLLECTION, DATABASE, REJECTED_TOPIC, TWEETS_TOPIC
+from jobs.defaults import COLLECTION, DATABASE, EVENTS_TOPIC, REJECTED_TOPIC, TWEETS_TOPIC
 from jobs.documents import unix
-from jobs.feeds import FEEDS
+from jobs.feeds.definition import Definition, FeedError, load
+from jobs.feeds.templates import files_in
 
 T = TypeVar("T")
 SECURITY_PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
@@ -94,10 +95,11 @@ class CollectorSettings:
 
     websocket_url: the servers of one feed.
     websocket_ca_file: PEM file with the CA of the wss:// servers' certificates; None: the system trust store.
-    feed: one of jobs.feeds.FEEDS.
+    feed: the definition of the feed.
     bootstrap_servers, security: the connection to Kafka.
-    topic, rejected_topic: the topic of posts and the topic of rejections.
+    topic, rejected_topic, events_topic: the topics of posts, of rejections, and of what happens to the feed.
     id_prefix: prefix of the transactional ids.
+    max_rejected_share: the collector stops when it rejects a larger share of the frames; 1: never.
     max_frame_bytes: a larger frame is skipped and rejected.
     buffer_frames: so many frames are buffered before the socket is read more slowly.
     buffer_bytes: the same in bytes. It also limits the bytes of the records that wait for Kafka.
@@ -109,12 +111,14 @@ class CollectorSettings:
 
     websocket_url: Secret[tuple[str, ...]]
     websocket_ca_file: str | None
-    feed: str
+    feed: Definition
     bootstrap_servers: str
     security: KafkaSecurity
     topic: str
     rejected_topic: str
+    events_topic: str
     id_prefix: str
+    max_rejected_share: float
     max_frame_bytes: int
     buffer_frames: int
     buffer_bytes: int
@@ -175,27 +179,30 @@ def read_collector_settings(environment: Mapping[str, str]) -> CollectorSettings
     """Raises SettingError, also for a file that cannot be used."""
     read = EnvReader(environment)
     topic, rejected_topic = read.topics()
-    websocket_url = read.secret("WEBSOCKET_URL", "ws://localhost:5555", websocket_addresses, WEBSOCKET_ALLOWED)
-    feed = read.choice("FEED", "simulator", FEEDS)
+    feed = read.feed("FEED", "simulator")
+    urls = ",".join(feed.connect.get("urls", ()))
+    websocket_url = read.secret("WEBSOCKET_URL", urls, websocket_addresses, WEBSOCKET_ALLOWED)
     return CollectorSettings(
         websocket_url=websocket_url,
         websocket_ca_file=read.certificates(
             "WEBSOCKET_CA_FILE",
             f"an address wss:// in {websocket_url.name}",
             applies=any(url.startswith("wss://") for url in websocket_url.read()),
+            default=feed.connect.get("ca_file"),
         ),
         feed=feed,
         bootstrap_servers=read.servers("KAFKA_BOOTSTRAP_SERVERS", "localhost:9092"),
         security=read.security(),
         topic=topic,
         rejected_topic=rejected_topic,
+        events_topic=read.events_topic(topic, rejected_topic),
         id_prefix=read.text("KAFKA_ID_PREFIX", "data-collection", NAME, NAME_ALLOWED),
+        max_rejected_share=read.number("MAX_REJECTED_SHARE", 0.9, 0, 1),
         max_frame_bytes=read.integer("MAX_FRAME_BYTES", 262_144, 1_024, 524_288),
         buffer_frames=read.integer("BUFFER_FRAMES", 20_000, 100, 1_000_000),
         # The minimum holds two of the largest frames that MAX_FRAME_BYTES allows.
         buffer_bytes=read.integer("BUFFER_BYTES", 64 * MEBIBYTE, MEBIBYTE, 1_024 * MEBIBYTE),
-        # A feed of plain text may be silent, and cannot replay what it sends during a reconnect.
-        max_silence_seconds=read.integer("MAX_SILENCE_SECONDS", 0 if feed == "text" else 60, 0, 86_400),
+        max_silence_seconds=read.integer("MAX_SILENCE_SECONDS", feed.keepalive.get("max_silence", 60), 0, 86_400),
         resume_from_topic=read.choice("START_FROM", "topic", ("topic", "live")) == "topic",
         checkpoint_seconds=read.integer("CHECKPOINT_SECONDS", 2, 1, 120),
     )
@@ -280,6 +287,24 @@ class EnvReader:
             raise SettingError(f"KAFKA_REJECTED_TOPIC={rejected!r}: a topic other than KAFKA_TOPIC is allowed")
         return topic, rejected
 
+    def events_topic(self, *others: str) -> str:
+        topic = self.name("KAFKA_EVENTS_TOPIC", EVENTS_TOPIC, addresses.TOPIC)
+        if topic in others:
+            allowed = "a topic other than KAFKA_TOPIC and KAFKA_REJECTED_TOPIC is allowed"
+            raise SettingError(f"KAFKA_EVENTS_TOPIC={topic!r}: {allowed}")
+        return topic
+
+    def feed(self, name: str, default: str) -> Definition:
+        """The definition of the feed: a preset, or a file. The files that it names must be readable."""
+        value = self._variables.get(name) or default
+        try:
+            definition = load(value)
+        except FeedError as error:
+            raise SettingError(f"{name}={value!r}: {error}") from error
+        for path in files_in(vars(definition)):
+            read_secret_file(f"{name}={value!r}, ${{file:...}}", path)
+        return definition
+
     def servers(self, name: str, default: str) -> str:
         return self.text(name, default, addresses.SERVERS, addresses.SERVERS_ALLOWED)
 
@@ -312,16 +337,18 @@ class EnvReader:
         if file and not file.startswith("/"):
             # The value may be the secret itself.
             raise SettingError(f"{name}_FILE (not shown): an absolute path is allowed")
+        if not (file or text or default):
+            raise SettingError(f"{name} is missing: {allowed} is allowed")
         secret = Secret(name, parse, allowed, None if file else text or default, file)
         secret.read()
         return secret
 
-    def certificates(self, name: str, condition: str, *, applies: bool) -> str | None:
+    def certificates(self, name: str, condition: str, *, applies: bool, default: str | None = None) -> str | None:
         """The path of a PEM file; None when unset.
 
         applies: whether `condition` holds. If not, the file would have no effect, which is an error.
         """
-        path = self._variables.get(name)
+        path = self._variables.get(name) or default
         if not path:
             return None
         if not path.startswith("/"):
@@ -345,6 +372,14 @@ def read_text(name: str, path: str) -> str:
         return Path(path).read_bytes().decode(errors="replace")
     except OSError as error:
         raise SettingError(f"{name}={path!r}: a file that can be read is allowed: {error.strerror}") from error
+
+
+def read_secret_file(name: str, path: str) -> str:
+    """The text in a file, without a line break at its end. Raises SettingError, which does not show the text."""
+    text = read_text(name, path).rstrip("\r\n")
+    if not text.isprintable() or not text:
+        raise SettingError(f"{name}={path!r} (content not shown): one line of printable text is allowed")
+    return text
 
 
 def check_certificates(name: str, path: str) -> None:

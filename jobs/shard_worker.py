@@ -7,16 +7,30 @@ import queue
 import threading
 import time
 import uuid
-from collections.abc import Iterator
 from typing import Any, NamedTuple, cast
 
 from jobs.cleaning import clean
 from jobs.feed_processor import HEARTBEAT_PREFIX, Batch, FeedProcessor, FeedState, Frame
-from jobs.feeds import Shard, make_feed
+from jobs.feeds.feed import Feed
+from jobs.feeds.guarantee import explain, guarantee
+from jobs.feeds.model import Shard
+from jobs.feeds.request import Request
 from jobs.kafka_topic import Partitions
 from jobs.partitioning import keys_by_partition
-from jobs.settings import CollectorSettings
-from jobs.websocket_reader import Event, Reader, ResumeRejected, Subscribed, TooLarge
+from jobs.records import Record, token
+from jobs.rejected_share import RejectedShare
+from jobs.settings import CollectorSettings, read_secret_file
+from jobs.websocket_connection import TooOld
+from jobs.websocket_reader import (
+    Connected,
+    Disconnected,
+    Event,
+    Protocol,
+    Reader,
+    ResumeRejected,
+    Subscribed,
+    TooLarge,
+)
 
 log = logging.getLogger(__name__)
 
@@ -87,18 +101,21 @@ class ShardWorker:
     ) -> None:
         self.shard = shard
         self.next_timer = 0
-        self.feed = make_feed(settings.feed, lambda: uuid.uuid4().hex)
+        self.feed = Feed(settings.feed, lambda: uuid.uuid4().hex)
+        self._share = RejectedShare(settings.max_rejected_share)
+        self._resumed = False
         self.processor = FeedProcessor(self.feed, shard, clean, progress)
         if begin_live:
             self.processor.on_resume_rejected()  # the skipped posts are reported as a gap
         self.reader = Reader(
             settings.websocket_url.read(),
-            self._build_url,
+            self._build_request,
             capacity=settings.buffer_frames,
             max_bytes=settings.buffer_bytes,
             max_frame=settings.max_frame_bytes,
             max_silence=settings.max_silence_seconds or None,
             ca_file=settings.websocket_ca_file,
+            protocol=protocol_of(self.feed),
         )
         self._partitions = partitions
         self._partition_count = 0
@@ -109,7 +126,11 @@ class ShardWorker:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._work, name="collection", daemon=True)
         self._register(metrics.add_group("shard", str(shard.number)) if shard.of > 1 else metrics)
-        log.info("%s feed, shard %d of %d: resuming from %s", self.feed.name, *shard, self.processor.resume_from)
+        shown = self.feed.name, *shard, self.processor.resume_from, explain(settings.feed)
+        log.info("%s feed, shard %d of %d: resuming from %s; %s", *shown)
+        self._started = Batch(
+            events=[self._event("started", guarantee=guarantee(settings.feed), position=self._position_token())]
+        )
         self.reader.start()
         self._thread.start()
 
@@ -129,8 +150,16 @@ class ShardWorker:
         self._partitions.stop()
         self._thread.join(5)
 
-    def _build_url(self, base: str, resume: bool) -> str:
-        return self.feed.url(base, self.processor.resume_from if resume else None, self.shard)
+    def _build_request(self, base: str, resume: bool) -> Request:
+        position = self.processor.resume_from if resume else None
+        return self.feed.request(base, position, self.shard, lambda path: read_secret_file("${file:...}", path))
+
+    def _position_token(self) -> str | None:
+        position = self.processor.resume_from
+        return None if position is None else token(*position)
+
+    def _event(self, what: str, at: int | None = None, **details: object) -> Record:
+        return self.processor.event(what, int(time.time() * 1000) if at is None else at, **details)
 
     def _set_keys(self) -> None:
         """Set the keys of heartbeats: one for each partition of this shard.
@@ -150,6 +179,7 @@ class ShardWorker:
 
     def _work(self) -> None:
         try:
+            self._enqueue(self._started)
             while not self._stopping.is_set():
                 self._set_keys()
                 events = self.reader.dequeue(BATCH_FRAMES, BATCH_BYTES)
@@ -173,33 +203,53 @@ class ShardWorker:
 
     def _apply(self, events: list[Event]) -> Batch:
         """The batch for these events, in order."""
-        self._newest_at = time.monotonic()
         if set(map(type, events)) == {Frame}:  # nearly always
-            self._answered = True
-            return self._log_errors(self.processor.process(cast("list[Frame]", events)))
+            return self._act_on(self._process(cast("list[Frame]", events)))
         batch = Batch()
         for is_frame, group in itertools.groupby(events, lambda event: isinstance(event, Frame)):
             if is_frame:
-                self._answered = True
-                batch.add(self.processor.process(cast("Iterator[Frame]", group)))
+                batch.add(self._process(cast("list[Frame]", list(group))))
                 continue
             for event in group:
                 self._apply_to(batch, event)
-        return self._log_errors(batch)
+        return self._act_on(batch)
+
+    def _process(self, frames: list[Frame]) -> Batch:
+        counts = self.processor.counts
+        control, rejected = counts.control, counts.rejected
+        batch = self.processor.process(frames)
+        if counts.control - control < len(frames):  # frames of the protocol do not end the quiet of the feed
+            self._newest_at = time.monotonic()
+            self._answered = True
+        if self._share.is_above(len(frames), counts.rejected - rejected):
+            reason = "nearly all frames are rejected, see MAX_REJECTED_SHARE and the topic of rejections"
+            batch.events.append(self._event("stopped", reason=reason))
+            self.reader.stop_asking(reason)
+        return batch
 
     def _apply_to(self, batch: Batch, event: Event) -> None:
         if isinstance(event, Subscribed):
+            self._resumed = event.resumed
             self.processor.on_subscribed(event.resumed)
             self._answered = False
+        elif isinstance(event, Connected):
+            self.processor.server = event.server
+            position = self._position_token() if self._resumed else None
+            batch.events.append(self._event("resumed" if self._resumed else "connected", event.at, position=position))
+        elif isinstance(event, Disconnected):
+            self.processor.server = event.server
+            batch.events.append(self._event(event.what, event.at, reason=event.reason))
         elif isinstance(event, ResumeRejected):
             self.processor.on_resume_rejected()
         elif isinstance(event, TooLarge):
             batch.add(self.processor.skip(f"a frame larger than {event.limit} bytes", int(time.time() * 1000)))
 
-    @staticmethod
-    def _log_errors(batch: Batch) -> Batch:
+    def _act_on(self, batch: Batch) -> Batch:
+        """Log the errors of the batch, and end the connection if the server has reported an error."""
         for error in batch.errors:
             log.error(error)
+        for means, reason in batch.failures:
+            self.reader.fail(means, f"the server reports an error: {reason}")
         return batch
 
     def _heartbeat(self) -> Batch | None:
@@ -209,6 +259,8 @@ class ShardWorker:
         caught_up_at, connected_at = self.reader.caught_up_at, self.reader.connected_at
         if now - self._beat_at < HEARTBEAT_SECONDS or self.reader.has_unacked():
             return None
+        if self.reader.connected:
+            self.processor.on_connected_until(int(time.time() * 1000))
         if not self.feed.resumable:
             quiet = now - self._newest_at
         elif connected_at is None:
@@ -225,6 +277,7 @@ class ShardWorker:
         metrics.gauge("collector_connected", lambda: int(reader.connected))
         metrics.gauge("collector_reconnects", lambda: reader.connects)
         metrics.gauge("collector_silences", lambda: reader.silences)
+        metrics.gauge("collector_refused", lambda: int(reader.refused))
         metrics.gauge("collector_seconds_behind", self._seconds_behind)
         metrics.gauge("collector_seconds_since_frame", lambda: int(time.monotonic() - self._newest_at))
 
@@ -237,13 +290,28 @@ class ShardWorker:
         return max(0, int(time.time() - newest / 1000 - quiet))
 
 
+def protocol_of(feed: Feed) -> Protocol:
+    """What the reader needs to know of the feed."""
+    definition = feed.definition
+    keepalive = definition.keepalive
+    return Protocol(
+        expect=feed.expect,
+        within=definition.open.get("within", 10),
+        pings=keepalive.get("pings", True),
+        every=keepalive.get("every", 20),
+        max_age=keepalive.get("max_age") or None,
+        too_old=tuple(TooOld(**rule) for rule in definition.resume.get("too_old", ())),
+        client_certificate=definition.connect.get("client_certificate"),
+    )
+
+
 def size_of(batch: Batch, progress: FeedState) -> int:
     """The approximate bytes of these in memory.
 
     A string stores its size, which depends on its widest character: one beyond U+FFFF makes every character four bytes.
     """
-    records = len(batch.posts) + len(batch.rejected)
-    texts = itertools.chain.from_iterable(itertools.chain(batch.posts, batch.rejected, (batch.errors,)))
+    records = len(batch.posts) + len(batch.rejected) + len(batch.events)
+    texts = itertools.chain.from_iterable(itertools.chain(batch.posts, batch.rejected, batch.events, (batch.errors,)))
     overhead = BATCH_OVERHEAD_BYTES + RECORD_OVERHEAD_BYTES * records + RECENT_BYTES * len(progress.recent)
     # sys.getsizeof takes three times as long.
     return overhead + sum(map(str.__sizeof__, texts))

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from enum import Enum
@@ -19,6 +19,7 @@ from websockets.http11 import Response
 TEXT, BINARY, CONTINUATION = Opcode.TEXT, Opcode.BINARY, Opcode.CONT
 # Statuses with which a server may answer a request for a position that it does not have.
 RESUME_REJECTED_STATUSES = {HTTPStatus.BAD_REQUEST, HTTPStatus.GONE, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE}
+FATAL_STATUSES = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
 MAX_WAIT = 300.0  # seconds; a server may ask for a day by mistake
 
 
@@ -31,13 +32,13 @@ class FrameConnection(ClientConnection):
 
     def __init__(self, *args: Any, receive: Callable[[WireFrame, asyncio.Transport], None], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._receive = receive
+        self.receive = receive
 
     def process_event(self, event: Any) -> None:
         if isinstance(event, WireFrame):
             opcode = event.opcode
             if opcode is TEXT or opcode is BINARY or opcode is CONTINUATION:
-                self._receive(event, self.transport)
+                self.receive(event, self.transport)
                 return
         super().process_event(event)
 
@@ -61,17 +62,27 @@ class Ending(NamedTuple):
     reason: one line for people.
     served: the handshake succeeded.
     refused: the server rejected the handshake, perhaps because of the position.
+    too_old: the server says that the position is too old.
+    fatal: the server will never serve this request, for example because of its token.
+    silent: the server sent nothing for too long.
+    planned: the client has closed the connection, and the next attempt needs no pause.
     wait: seconds that the server asks to wait.
     """
 
     reason: str
     served: bool = False
     refused: bool = False
+    too_old: bool = False
+    fatal: bool = False
+    silent: bool = False
+    planned: bool = False
     wait: float = 0.0
 
 
 def step_after(step: Step, ending: Ending) -> Step:
     """The purpose of the next request. An ending that says nothing about the position starts the check again."""
+    if ending.too_old:
+        return Step.LIVE
     if step is Step.PROBE:
         return Step.CONFIRM if ending.served else Step.RESUME
     if not ending.refused:
@@ -79,18 +90,31 @@ def step_after(step: Step, ending: Ending) -> Step:
     return Step.LIVE if step is Step.CONFIRM else Step.PROBE
 
 
-def refusal(response: Response, resumed: bool, now: float) -> Ending:
+class TooOld(NamedTuple):
+    """An HTTP answer that says that the position is too old. contains: text that its body contains."""
+
+    status: int
+    contains: str = ""
+
+
+def refusal(response: Response, resumed: bool, now: float, too_old: Sequence[TooOld] = ()) -> Ending:
     """The ending for an HTTP error in the handshake.
 
     resumed: the request had a position.
     now: seconds since 1970 UTC.
+    too_old: the answers that say that the position is too old.
     """
-    reason = f"refused with HTTP {response.status_code}"
+    status = response.status_code
+    reason = f"refused with HTTP {status}"
     body = bytes(response.body or b"").decode(errors="replace")
+    if resumed and any(rule.status == status and rule.contains in body for rule in too_old):
+        return Ending(f"{reason} {body}", too_old=True)
+    if status in FATAL_STATUSES:
+        return Ending(f"{reason} {body}", fatal=True)
     wait = retry_after(response.headers, now)
     if wait is not None:  # the server is busy: its answer says nothing about the position
         return Ending(f"{reason}, Retry-After {wait:.0f} s, {body}", wait=wait)
-    return Ending(f"{reason} {body}", refused=resumed and response.status_code in RESUME_REJECTED_STATUSES)
+    return Ending(f"{reason} {body}", refused=resumed and status in RESUME_REJECTED_STATUSES)
 
 
 def retry_after(headers: Headers, now: float) -> float | None:

@@ -18,20 +18,24 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.frames import CloseCode
 from websockets.frames import Frame as WireFrame
 
-from jobs.feed_processor import Frame
+from jobs.feeds.request import Request
 from jobs.proxies import websocket_proxy
+from jobs.records import Frame
 from jobs.redaction import redact_text, redact_url
-from jobs.websocket_connection import CONTINUATION, TEXT, Ending, FrameConnection, Step, refusal, step_after
+from jobs.websocket_connection import CONTINUATION, TEXT, Ending, FrameConnection, Step, TooOld, refusal, step_after
 
 log = logging.getLogger(__name__)
 
 OPEN_SECONDS = 10.0
 PING_SECONDS = 1.0
 PONG_TIMEOUT_SECONDS = 15.0
+# How often a server that refuses for good is named in the log, and the request is compared with the refused one.
+REFUSED_SECONDS = 60.0
 # Fragments of one message. websockets limits the bytes of a message, but not the number of its empty fragments.
 MAX_FRAGMENTS = 4_096
 # Memory of a buffered event, or of a fragment, in addition to its data: the Python objects.
 OVERHEAD_BYTES = 256
+FIRST: dict[str, Any] = {"return_when": asyncio.FIRST_COMPLETED}
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,57 @@ class TooLarge:
     limit: int
 
 
-Event = Frame | Subscribed | ResumeRejected | TooLarge
+@dataclass(frozen=True)
+class Connected:
+    """The handshake succeeded. server: its URL for people. at: ms since 1970 UTC."""
+
+    server: str
+    at: int
+
+
+@dataclass(frozen=True)
+class Disconnected:
+    """An attempt ended.
+
+    what: `disconnected`, `silent`, or `refused` for an attempt that never connected.
+    """
+
+    what: str
+    server: str
+    reason: str
+    at: int
+
+
+Event = Frame | Subscribed | ResumeRejected | TooLarge | Connected | Disconnected
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What a feed needs besides the exchange of frames.
+
+    expect: recognizes the frame that must arrive within `within` seconds after the handshake; None: none must.
+    pings: whether the client sends protocol pings.
+    every: seconds between two messages of `Request.ping`.
+    max_age: seconds after which the client closes the connection; None: never.
+    too_old: HTTP answers that say that the position is too old.
+    client_certificate: PEM file with the client's certificate and private key.
+    """
+
+    expect: Callable[[bytes], bool] | None = None
+    within: float = 10.0
+    pings: bool = True
+    every: float = 20.0
+    max_age: float | None = None
+    too_old: tuple[TooOld, ...] = ()
+    client_certificate: str | None = None
+
+
+class Liveness:
+    """When the connection began, when a ping message was sent, and what was heard last (see Reader._heard)."""
+
+    def __init__(self, now: float, heard: tuple[int, int, int]) -> None:
+        self.began = self.pinged_at = self.heard_at = now
+        self.heard = heard
 
 
 class Reader:
@@ -63,8 +117,9 @@ class Reader:
     A full buffer still takes the rest of the last read of the socket, at most 256 KiB.
 
     urls: the servers of the feed. When one fails, the next one is tried.
-    build_url: returns the URL to request; arguments: the server's URL, and whether to request the position. It is
-        called when everything dequeued is acked. A request has a position if its URL differs from the one without.
+    build_request: arguments are the server's URL, and whether to request the position. It is called when everything
+        dequeued is acked. A request has a position if it differs from the one without. An error that it raises ends
+        the attempt.
     capacity: frames in the buffer.
     max_bytes: bytes in the buffer, including OVERHEAD_BYTES for each frame.
     max_frame: largest frame in bytes.
@@ -74,12 +129,13 @@ class Reader:
         None: never.
     clock: returns seconds since 1970 UTC.
     ca_file: PEM file with the CA of the servers' certificates, read for each attempt. None: the system trust store.
+    protocol: what this feed needs besides.
     """
 
     def __init__(
         self,
         urls: Sequence[str],
-        build_url: Callable[[str, bool], str],
+        build_request: Callable[[str, bool], Request],
         *,
         capacity: int = 20_000,
         max_bytes: int = 67_108_864,
@@ -89,9 +145,11 @@ class Reader:
         max_silence: float | None = None,
         clock: Callable[[], float] = time.time,
         ca_file: str | None = None,
+        protocol: Protocol = Protocol(),
     ) -> None:
         self._urls = urls
-        self._build_url = build_url
+        self._build_request = build_request
+        self._protocol = protocol
         self._capacity = capacity
         self._max_bytes = max_bytes
         self._max_frame = max_frame
@@ -110,6 +168,11 @@ class Reader:
         # Index of the next server, and for each server the monotonic time before which it wants no request.
         self._turn = 0
         self._free_at = [0.0] * len(urls)
+        # For each server that refuses for good: the refused request. `_verdict`: the end that `fail` wants.
+        self._refused: dict[int, Request | None] = {}
+        self._verdict: Ending | None = None
+        self._stopped_for: str | None = None
+        self._shown: tuple[str, float] = ("", 0.0)
         self._stopping = threading.Event()
         self._paused: asyncio.Transport | None = None
         self._pauses = 0
@@ -120,6 +183,8 @@ class Reader:
         # Attempts that have ended, and those that ended because of `max_silence`.
         self.connects = 0
         self.silences = 0
+        # Whether the reader has given up: every server refuses for good, or `stop_asking` was called.
+        self.refused = False
         # Monotonic time: the server has sent everything that it had until then.
         self.caught_up_at = time.monotonic()
         self.connected_at: float | None = None
@@ -134,6 +199,15 @@ class Reader:
             with contextlib.suppress(RuntimeError):  # the loop has ended
                 self._loop.call_soon_threadsafe(self._task.cancel)
         self._thread.join(seconds)
+
+    def fail(self, means: str, reason: str) -> None:
+        """End the connection because of a frame with which the server reports an error. means: see schema.json."""
+        self._verdict = Ending(reason, served=True, too_old=means == "too_old", fatal=means == "fatal")
+
+    def stop_asking(self, reason: str) -> None:
+        """End the connection, and make no further one."""
+        self._stopped_for = reason
+        self._verdict = Ending(reason, served=True, fatal=True)
 
     def alive(self) -> bool:
         return self._thread.is_alive()
@@ -239,6 +313,7 @@ class Reader:
                 continue
             url = self._urls[self._turn]
             self.connected_at = None
+            self._verdict = None
             ending = await self._attempt(url)
             if self._stopping.is_set():
                 return
@@ -246,12 +321,28 @@ class Reader:
             # A connection that lasted resets the back-off.
             held = self.connected_at is not None and time.monotonic() - self.connected_at > self._back_off[1]
             pause = self._back_off[0] if held else pause
+            self._report(url, ending)
             self._plan(ending)
-            seconds = max(pause * (0.5 + self._jitter()), self._free_at[self._turn] - time.monotonic())
+            if len(self._refused) == len(self._urls) or self._stopped_for is not None:
+                await self._stay_refused(ending)
+                continue
+            seconds = 0.0 if ending.planned else pause * (0.5 + self._jitter())
+            seconds = max(seconds, self._free_at[self._turn] - time.monotonic())
             shown = redact_url(url), redact_text(ending.reason, url), seconds, self._step.value
             log.warning("feed %s: %s; the next attempt comes in %.1f s and %s", *shown)
             await self._sleep(seconds)
             pause = min(pause * 2, self._back_off[1])
+
+    def _report(self, url: str, ending: Ending) -> None:
+        """Append the end of the attempt. Attempts that fail in the same way are reported once a minute."""
+        reason, now = redact_text(ending.reason, url), time.monotonic()
+        if self.connected_at is None:
+            if (shown := self._shown)[0] == reason and now - shown[1] < REFUSED_SECONDS:
+                return
+            self._shown = reason, now
+        what = "refused" if self.connected_at is None or ending.fatal else "disconnected"
+        what = "silent" if ending.silent else what
+        self._append(Disconnected(what, redact_url(url), reason, int(self._clock() * 1000)))
 
     def _plan(self, ending: Ending) -> None:
         """Choose the step and the server of the next attempt."""
@@ -260,31 +351,53 @@ class Reader:
             self._append(ResumeRejected())
         now = time.monotonic()
         self._free_at[self._turn] = now + ending.wait
+        if ending.fatal:
+            self._refused[self._turn] = self._request(self._turn)
         if self._step is Step.RESUME:  # the other steps need the same server again
             in_turn = [(self._turn + number) % len(self._urls) for number in range(1, len(self._urls) + 1)]
             # The next server that accepts a request now, or else the one that accepts one first.
-            self._turn = min(in_turn, key=lambda number: max(now, self._free_at[number]))
+            asked = [number for number in in_turn if number not in self._refused] or in_turn
+            self._turn = min(asked, key=lambda number: max(now, self._free_at[number]))
+
+    async def _stay_refused(self, ending: Ending) -> None:
+        """Make no request until one differs from the refused one, because the file of a secret has changed."""
+        self.refused = True
+        while not self._stopping.is_set():
+            url = self._urls[self._turn]
+            reason = redact_text(self._stopped_for or ending.reason, url)
+            log.error("feed %s: %s; no further request is made", redact_url(url), reason)
+            await self._sleep(REFUSED_SECONDS)
+            if self._stopped_for is not None:
+                continue
+            self._refused = {at: request for at, request in self._refused.items() if self._request(at) == request}
+            if len(self._refused) < len(self._urls):
+                self.refused = False
+                return
+
+    def _request(self, turn: int) -> Request | None:
+        """The live request to that server; None if it cannot be built."""
+        with contextlib.suppress(Exception):
+            return self._build_request(self._urls[turn], False)
+        return None
 
     async def _attempt(self, url: str) -> Ending:
         """Connect once and read until the connection ends. Returns why it ended."""
-        without = self._build_url(url, False)
-        address = without if self._step in (Step.PROBE, Step.LIVE) else self._build_url(url, True)
+        through, resumed = "", False
         probe = self._step is Step.PROBE
-        if not probe:
-            self._append(Subscribed(resumed=address != without))
-        through = ""
         try:
-            proxy = websocket_proxy(address)
+            without = self._build_request(url, False)
+            request = without if self._step in (Step.PROBE, Step.LIVE) else self._build_request(url, True)
+            resumed = request != without
+            if not probe:
+                self._append(Subscribed(resumed))
+            proxy = request.proxy or websocket_proxy(request.url)
             through = f" (through the proxy {redact_url(proxy)})" if proxy else ""
-            async with self._connect(address, proxy, _ignore if probe else self._receive) as connection:
+            async with self._connect(request, proxy, _ignore if probe else self._receive) as connection:
                 if probe:
                     return Ending("the server serves the request without the position", served=True)
-                self.connected_at = time.monotonic()
-                self.connected = True
-                log.info("feed %s: connected%s", redact_url(address), through)
-                return Ending(await self._keepalive(connection), served=True)
+                return await self._exchange(connection, request, through)
         except InvalidStatus as error:
-            return refusal(error.response, address != without, self._clock())
+            return refusal(error.response, resumed, self._clock(), self._protocol.too_old)
         except Exception as error:  # noqa: BLE001 - whatever it is, the next attempt may work
             return Ending(f"{type(error).__name__}: {error}{through}")
         finally:
@@ -292,14 +405,53 @@ class Reader:
             self._paused = None
             self._drop_parts()
 
+    async def _exchange(self, connection: ClientConnection, request: Request, through: str) -> Ending:
+        """Open the subscription, and read until the connection ends."""
+        shown = redact_url(request.url)
+        self.connected_at = time.monotonic()
+        self.connected = True
+        self._append(Connected(shown, int(self._clock() * 1000)))
+        log.info("feed %s: connected%s", shown, through)
+        answered = self._watch_for_answer(cast(FrameConnection, connection))
+        for message in request.messages:
+            await connection.send(message)
+        if answered is not None:
+            try:
+                async with asyncio.timeout(self._protocol.within):
+                    await asyncio.wait({asyncio.ensure_future(connection.wait_closed()), answered}, **FIRST)
+            except TimeoutError:
+                return Ending(f"the expected answer did not come within {self._protocol.within:g} s", served=True)
+        return await self._keepalive(connection, request)
+
+    def _watch_for_answer(self, connection: FrameConnection) -> asyncio.Future[None] | None:
+        """A future that is done with the frame of `open.expect`. Every frame is appended as always."""
+        expect = self._protocol.expect
+        if expect is None:
+            return None
+        answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def receive(frame: WireFrame, transport: asyncio.Transport) -> None:
+            self._receive(frame, transport)
+            if not answered.done() and expect(bytes(frame.data)):
+                answered.set_result(None)
+                connection.receive = self._receive
+
+        connection.receive = receive
+        return answered
+
     def _connect(
-        self, address: str, proxy: str | None, receive: Callable[[WireFrame, asyncio.Transport], None]
+        self, request: Request, proxy: str | None, receive: Callable[[WireFrame, asyncio.Transport], None]
     ) -> connect:
         # For wss:// without an SSL context, websockets makes one with the system trust store.
-        own = self._ca_file is not None and address.startswith("wss://")
+        certificate = self._protocol.client_certificate
+        own = (self._ca_file is not None or certificate is not None) and request.url.startswith("wss://")
         options: dict[str, Any] = {"ssl": ssl.create_default_context(cafile=self._ca_file)} if own else {}
+        if own and certificate is not None:
+            options["ssl"].load_cert_chain(certificate)
         return connect(
-            address,
+            request.url,
+            additional_headers=request.headers or None,
+            subprotocols=cast(Any, request.subprotocols) or None,
             proxy=proxy,
             create_connection=cast(Any, functools.partial(FrameConnection, receive=receive)),
             compression=None,
@@ -310,33 +462,55 @@ class Reader:
             **options,
         )
 
-    async def _keepalive(self, connection: ClientConnection) -> str:
-        """Ping the server every second: a frozen server looks like a quiet one. Returns why the connection ended."""
-        heard, heard_at = self._heard(), time.monotonic()
+    async def _keepalive(self, connection: ClientConnection, request: Request) -> Ending:
+        """Check the connection every second. Returns why it ended."""
+        liveness = Liveness(time.monotonic(), self._heard())
         try:
             while not self._stopping.is_set():
-                sent = time.monotonic()
-                if not await self._await_pong(connection, await connection.ping()):
-                    return f"no answer to a ping within {PONG_TIMEOUT_SECONDS:g} s"
-                # Frames arrive in order: everything that the server sent before the pong is in the buffer.
-                self.caught_up_at = sent
-                if self._paused is not None or heard != self._heard():
-                    heard, heard_at = self._heard(), time.monotonic()
-                elif self._max_silence is not None and sent - heard_at >= self._max_silence:
-                    self.silences += 1
-                    return f"no frame for {self._max_silence:g} s although it answers pings"
+                ending = self._verdict or await self._check(connection, request, liveness)
+                if ending is not None:
+                    return ending
                 await self._sleep(PING_SECONDS)
         except ConnectionClosed as error:
+            if self._verdict is not None:
+                return self._verdict
             if error.sent is not None and error.sent.code == CloseCode.MESSAGE_TOO_BIG and not error.rcvd_then_sent:
                 self._append(TooLarge(self._max_frame))
-                return f"a frame is larger than {self._max_frame} bytes and is skipped"
-            return f"closed: {error}"
+                return Ending(f"a frame is larger than {self._max_frame} bytes and is skipped", served=True)
+            return Ending(f"closed: {error}", served=True)
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if not self._stopping.is_set() or task is None:
                 raise
             task.uncancel()
-        return "stopped"
+        return Ending("stopped", served=True)
+
+    async def _check(self, connection: ClientConnection, request: Request, liveness: Liveness) -> Ending | None:
+        """Ping the server: a frozen server looks like a quiet one. Returns why the connection must end, if it must."""
+        protocol, now = self._protocol, time.monotonic()
+        if protocol.max_age is not None and now - liveness.began >= protocol.max_age:
+            return Ending(f"planned: the connection is {protocol.max_age:g} s old", served=True, planned=True)
+        if protocol.pings:
+            if not await self._await_pong(connection, await connection.ping()):
+                return Ending(f"no answer to a ping within {PONG_TIMEOUT_SECONDS:g} s", served=True)
+            # Frames arrive in order: everything that the server sent before the pong is in the buffer.
+            self.caught_up_at = now
+        if request.ping is not None and now - liveness.pinged_at >= protocol.every:
+            await connection.send(request.ping)
+            liveness.pinged_at = now
+        if self._paused is not None or liveness.heard != self._heard():
+            liveness.heard, liveness.heard_at = self._heard(), time.monotonic()
+            if not protocol.pings:
+                self.caught_up_at = now
+            return None
+        silence = now - liveness.heard_at
+        if request.ping is not None and silence >= protocol.every + PONG_TIMEOUT_SECONDS:
+            return Ending(f"no answer to a ping message within {PONG_TIMEOUT_SECONDS:g} s", served=True)
+        if self._max_silence is not None and silence >= self._max_silence:
+            self.silences += 1
+            although = " although it answers pings" if protocol.pings else ""
+            return Ending(f"no frame for {self._max_silence:g} s{although}", served=True, silent=True)
+        return None
 
     async def _await_pong(self, connection: ClientConnection, pong: Awaitable[float]) -> bool:
         """Wait for the pong. False: it did not arrive in time, although data could arrive and none did.
@@ -361,8 +535,11 @@ class Reader:
         return self._enqueued, len(self._fragments), self._pauses
 
     async def _sleep(self, seconds: float) -> None:
+        """Sleep; shorter if the reader is stopped, or if the connection is to end."""
         end = time.monotonic() + seconds
         while not self._stopping.is_set() and (left := end - time.monotonic()) > 0:
+            if self._verdict is not None and self.connected:
+                return
             await asyncio.sleep(min(left, 0.1))
 
 

@@ -24,7 +24,7 @@ from pymongo import MongoClient
 from pymongo.collection import Collection
 from pymongo.errors import OperationFailure, PyMongoError
 
-from jobs.audit.ledger import Document, Range, Record, Span, Terms, audit
+from jobs.audit.ledger import NUMBERED, Document, Range, Record, Span, Terms, audit
 from jobs.audit.report import Report
 from jobs.kafka_security import client_options, read_files
 from jobs.kafka_topic import RECONNECT_BACKOFF_MS, retried_errors, root_cause
@@ -203,6 +203,7 @@ def run(environment: Mapping[str, str], notify: Notify = lambda _: None) -> Repo
     Raises SettingError, and UnreachableError if Kafka or MongoDB cannot be read.
     """
     settings, own = read_aggregator_settings(environment), EnvReader(environment)
+    feed = own.feed("FEED", "simulator")
     terms = Terms(
         topic=settings.topic,
         rejected_topic=settings.rejected_topic,
@@ -211,6 +212,7 @@ def run(environment: Mapping[str, str], notify: Notify = lambda _: None) -> Repo
         idle_ms=settings.idle_seconds * 1000,
         now_ms=int(time.time() * 1000),
         retention_days=own.integer("MONGODB_RETENTION_DAYS", 0, 0, 36_500),
+        numbered=NUMBERED | ({feed.name} if feed.dense else frozenset()),
         wait_seconds=own.integer("AUDIT_WAIT_SECONDS", 60, 0, 86_400),
     )
     with opened(settings, notify) as source:

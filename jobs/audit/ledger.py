@@ -48,10 +48,10 @@ from jobs.audit.windows import (
 )
 from jobs.documents import iso, unix
 from jobs.event_time import MAX_AHEAD_MS
-from jobs.feeds import FEEDS, make_feed
+from jobs.feeds.definition import PRESETS, load
 
 # The sources whose positions are numbers without gaps.
-NUMBERED = frozenset(kind for kind in FEEDS if make_feed(kind, str).contiguous)
+NUMBERED = frozenset(feed.name for feed in map(load, PRESETS) if feed.dense)
 
 GRACE_MS = 2_000  # how long after its end a window may take to be written
 WAIT_SECONDS = 60.0

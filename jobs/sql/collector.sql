@@ -7,7 +7,7 @@ CREATE TABLE ticks (`shard` INT) WITH (
   'fields.shard.max' = ${last_shard}
 );
 
--- One sink for both topics: each checkpoint has one transaction, so posts and rejections become visible together.
+-- One sink for all topics: each checkpoint has one transaction, so posts, rejections and events become visible together.
 CREATE TABLE records (`key` STRING, `value` STRING, `topic` STRING NOT NULL METADATA) WITH (
   'connector' = 'kafka',
   'topic' = ${topics},
