@@ -16,8 +16,8 @@ from tests.unit.docs import pages
 
 SCHEMA: dict[str, Any] = json.loads((REPOSITORY / "helm/data-collection/values.schema.json").read_text())
 SUB_CHARTS = {"flink-kubernetes-operator", "strimzi-kafka-operator"}
-# These name the former values.
-HISTORY = {REPOSITORY / "CHANGELOG.md", REPOSITORY / "helm/data-collection/README.md"}
+# It names the former values.
+HISTORY = {REPOSITORY / "CHANGELOG.md"}
 # Files, and metrics or labels of others: they look like values.
 ENDINGS = {"crt", "json", "log", "md", "properties", "py", "sh", "sql", "tpl", "yaml", "yml"}
 
