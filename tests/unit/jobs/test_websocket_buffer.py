@@ -65,7 +65,7 @@ def test_large_frames_fill_the_buffer_by_their_bytes(lab: Lab, traced: Callable[
 
 
 def test_small_frames_fill_the_buffer_by_the_objects_around_them(lab: Lab, traced: Callable[[], int]) -> None:
-    most, count = 8 * MEBIBYTE, 100_000
+    most, count = 8 * MEBIBYTE, 70_000
     flood = b"".join(wire(f"{number:014}") for number in range(count))
 
     async def script(peer: Peer) -> None:
