@@ -21,8 +21,9 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from deploy.chart import CHART, copy_without_dependencies
+from deploy.chart import copy_without_dependencies
 from deploy.cluster import env_with_tools, run_program
+from images.build import REPOSITORY
 
 SERVED = (Path(__file__).parent / "metrics.prom").read_text()
 NAME, NAMESPACE = "demo-data-collection", "streaming"
@@ -465,8 +466,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def limits() -> dict[str, float]:
-    """Within how many minutes each alert fires, as the chart's README says."""
-    rows = re.findall(r"^\| `(\w+)` \|.*\| (\d+) min \|$", (CHART / "README.md").read_text(), re.MULTILINE)
+    """Within how many minutes each alert fires, as the reference says."""
+    page = (REPOSITORY / "docs/reference/metrics-and-alerts.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \|.*\| (\d+) min \|$", page, re.MULTILINE)
     return {alert: float(minutes) for alert, minutes in rows}
 
 

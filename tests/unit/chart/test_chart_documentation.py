@@ -10,6 +10,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from jobs.settings import read_aggregator_settings, read_collector_settings
+from local.settings import REPOSITORY
 from simulator.twitter_stream_simulator import Settings
 from simulator.watchdog.settings import NUMBERS
 from tests.unit.chart.chart import CHART, described_values, ignored_values
@@ -108,7 +109,7 @@ def test_the_readmes_text_is_the_templates() -> None:
 def test_former_names_are_deprecated_and_documented() -> None:
     deprecated = {path: rule["description"] for path, rule in properties(SCHEMA) if rule.get("deprecated")}
     assert deprecated == {old: f"Renamed to {new}" for old, new in FORMER.items()}
-    table, template = (CHART / "README.md").read_text(), (CHART / "templates" / "_renamed.tpl").read_text()
+    table, template = (REPOSITORY / "CHANGELOG.md").read_text(), (CHART / "templates" / "_renamed.tpl").read_text()
     for old, new in FORMER.items():
         assert f"| `{old}` | `{new}` |" in table
         assert f'"{old}" "{new}"' in template
@@ -129,13 +130,13 @@ def test_the_schema_names_the_watchdogs_and_the_simulators_defaults() -> None:
     assert defaults("simulator") == {name: simulator[name] for name in setting_rules("simulator")}
 
 
-def test_every_example_is_rendered_by_the_tests_and_listed_in_the_readme() -> None:
+def test_every_example_is_rendered_by_the_tests_and_described() -> None:
     examples = sorted((CHART / "examples").iterdir())
     assert examples
-    readme = (CHART / "README.md").read_text()
+    page = (REPOSITORY / "docs/getting-started/kubernetes.md").read_text()
     for example in examples:
         assert Path(CHART / "ci" / f"{example.stem}-values.yaml").resolve() == example.resolve()
-        assert f"`examples/{example.name}`" in readme
+        assert f"](../../helm/data-collection/examples/{example.name})" in page
 
 
 def test_the_package_has_the_examples_and_no_values_of_the_tests() -> None:

@@ -1,6 +1,7 @@
-"""The documentation as the tests read it: its files, their tables, headings and links."""
+"""The documentation as the tests read it: its files, their tables, headings, links and blocks of commands."""
 
 import re
+import textwrap
 from pathlib import Path
 
 from local.settings import REPOSITORY
@@ -9,10 +10,16 @@ from tests.support.files import repository_files
 DOCS = REPOSITORY / "docs"
 REFERENCE = DOCS / "reference"
 FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+# What begins like the values of a chart is no command.
+VALUES = re.compile(r"[\w-]+:\n")
 
 
 def pages() -> list[Path]:
     return [file for file in repository_files() if file.suffix == ".md"]
+
+
+def relative(file: Path) -> str:
+    return file.relative_to(REPOSITORY).as_posix()
 
 
 def headings(text: str) -> list[str]:
@@ -29,6 +36,20 @@ def anchors(text: str) -> set[str]:
         number = sum(each == name or re.fullmatch(rf"{re.escape(name)}-\d+", each) is not None for each in found)
         found.add(f"{name}-{number}" if number else name)
     return found
+
+
+def blocks(page: Path) -> list[str]:
+    """The indented blocks of a page, without their indentation."""
+    text = FENCE.sub("", page.read_text())
+    return [textwrap.dedent(block) for block in re.findall(r"(?:^ {4,}\S.*\n)+", text, re.MULTILINE)]
+
+
+def commands(block: str) -> list[str]:
+    """The command lines of a block, without their comments; a line that is continued is one."""
+    if VALUES.match(block):
+        return []
+    lines = re.sub(r" *\\\n *", " ", block).splitlines()
+    return [re.sub(r"\s+# .*$", "", line) for line in lines]
 
 
 def section(text: str, heading: str) -> str:

@@ -44,11 +44,7 @@ def described(title: str, page: str = "metrics-and-alerts.md") -> list[str]:
     return [pages.codes(row[0])[0] for row in pages.rows(pages.section((pages.REFERENCE / page).read_text(), title))]
 
 
-def relative(file: Path) -> str:
-    return file.relative_to(REPOSITORY).as_posix()
-
-
-@pytest.mark.parametrize("page", pages.pages(), ids=relative)
+@pytest.mark.parametrize("page", pages.pages(), ids=pages.relative)
 def test_relative_links_resolve(page: Path) -> None:
     broken = []
     for link in LINK.findall(pages.FENCE.sub("", page.read_text())):
@@ -71,7 +67,7 @@ def test_the_readme_fits_on_a_screen_for_each_reader() -> None:
     assert len((REPOSITORY / "README.md").read_text().splitlines()) <= 120
 
 
-@pytest.mark.parametrize("page", pages.pages(), ids=relative)
+@pytest.mark.parametrize("page", pages.pages(), ids=pages.relative)
 def test_make_targets_that_are_named_exist(page: Path) -> None:
     named = re.findall(
         r"(?:`|^ {4,})(?:[A-Z_]+=\S+ )*make ((?:[a-z][a-z_-]*)(?: [a-z][a-z_-]*)*)", page.read_text(), re.MULTILINE
@@ -94,14 +90,16 @@ def test_each_metric_is_described() -> None:
     assert sorted(listed) == sorted(metrics())
 
 
-@pytest.mark.parametrize("page", pages.pages(), ids=relative)
+@pytest.mark.parametrize("page", pages.pages(), ids=pages.relative)
 def test_metrics_that_are_named_exist(page: Path) -> None:
     named = {code for code in pages.codes(page.read_text()) if re.fullmatch(rf"(?:{FIRST_PARTS})_[a-z_]+", code)}
     assert named - {"collector_stream"} <= metrics()
 
 
-def test_each_alert_is_described() -> None:
-    assert sorted(described("Alerts")) == sorted(ALERTS)
+def test_each_alert_is_described_with_its_time() -> None:
+    alerts = pages.rows(pages.section((pages.REFERENCE / "metrics-and-alerts.md").read_text(), "Alerts"))
+    assert sorted(pages.codes(row[0])[0] for row in alerts) == sorted(ALERTS)
+    assert all(re.fullmatch(r"\d+ min", row[2]) for row in alerts)
 
 
 def test_each_alert_has_its_first_steps() -> None:
@@ -109,16 +107,7 @@ def test_each_alert_has_its_first_steps() -> None:
     assert sorted(name for row in pages.rows(text) for name in pages.codes(row[0])) == sorted(ALERTS)
 
 
-def test_the_chart_and_the_reference_give_the_alerts_the_same_time() -> None:
-    """The tests of the alerts read the times in the chart's README, where it still has them."""
-    row = re.compile(r"^\| `(\w+)` \|.*\| (\d+) min \|$", re.MULTILINE)
-    reference = dict(row.findall((pages.REFERENCE / "metrics-and-alerts.md").read_text()))
-    chart = dict(row.findall((REPOSITORY / "helm/data-collection/README.md").read_text()))
-    assert set(reference) == ALERTS
-    assert chart in ({}, reference)
-
-
-@pytest.mark.parametrize("page", pages.pages(), ids=relative)
+@pytest.mark.parametrize("page", pages.pages(), ids=pages.relative)
 def test_alerts_that_are_named_exist(page: Path) -> None:
     lists = re.findall(r"\balerts? (`\w+`(?:(?:, | and )`\w+`)*)", page.read_text())
     assert {name for text in lists for name in pages.codes(text)} <= ALERTS
@@ -134,5 +123,5 @@ def test_paths_that_are_named_exist() -> None:
             name = path.rstrip("/")
             found = any(REPOSITORY.glob(name)) if "*" in name else (REPOSITORY / name).exists()
             if not (found or name in MADE):
-                missing.append(f"{relative(file)}: {path}")
+                missing.append(f"{pages.relative(file)}: {path}")
     assert not missing

@@ -1,11 +1,9 @@
-"""The examples of the documentation: data, statements, commands and chart values are the code's."""
+"""The examples of the documentation: data, statements and chart values are the code's."""
 
 import importlib.util
 import json
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +14,10 @@ from tests.unit.docs import pages
 
 SCHEMA: dict[str, Any] = json.loads((REPOSITORY / "helm/data-collection/values.schema.json").read_text())
 SUB_CHARTS = {"flink-kubernetes-operator", "strimzi-kafka-operator"}
-# These name the former values.
-HISTORY = {REPOSITORY / "CHANGELOG.md", REPOSITORY / "helm/data-collection/README.md"}
+# It names the former values.
+HISTORY = {REPOSITORY / "CHANGELOG.md"}
 # Files, and metrics or labels of others: they look like values.
 ENDINGS = {"crt", "json", "log", "md", "properties", "py", "sh", "sql", "tpl", "yaml", "yml"}
-
-
-def relative(file: Path) -> str:
-    return file.relative_to(REPOSITORY).as_posix()
-
-
-def commands(page: Path) -> list[str]:
-    """The command lines of a page's indented blocks, without their comments; a line that is continued is one."""
-    text = page.read_text().replace("\\\n", " ")
-    lines = re.findall(r"^(?: {4}|\t)(\S.*)$", text, re.MULTILINE)
-    return [re.sub(r"\s+# .*$", "", line) for line in lines if not line.startswith("#")]
 
 
 def is_value(path: str) -> bool:
@@ -56,7 +43,7 @@ def set_values(command: str) -> list[str]:
     return [re.sub(r"\[\d+\].*", "", part.partition("=")[0]) for part in parts]
 
 
-@pytest.mark.parametrize("page", pages.pages(), ids=relative)
+@pytest.mark.parametrize("page", pages.pages(), ids=pages.relative)
 def test_json_can_be_read(page: Path) -> None:
     for block in re.findall(r"^```json\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL):
         assert json.loads(block)
@@ -71,13 +58,13 @@ def test_the_table_of_the_documents_is_the_jobs() -> None:
     assert columns(shown) == columns((REPOSITORY / "jobs/sql/twitter_table.sql").read_text())
 
 
-@pytest.mark.parametrize("page", pages.pages(), ids=relative)
+@pytest.mark.parametrize("page", pages.pages(), ids=pages.relative)
 def test_values_that_commands_set_exist(page: Path) -> None:
-    lines = [line for line in commands(page) if "--set " in line]
+    lines = [line for block in pages.blocks(page) for line in pages.commands(block) if "--set " in line]
     assert [value for line in lines for value in set_values(line) if not is_value(value)] == []
 
 
-@pytest.mark.parametrize("page", [page for page in pages.pages() if page not in HISTORY], ids=relative)
+@pytest.mark.parametrize("page", [page for page in pages.pages() if page not in HISTORY], ids=pages.relative)
 def test_values_that_are_named_exist(page: Path) -> None:
     """What begins like a value of the chart is one."""
     named = {code.partition("=")[0].partition(":")[0] for code in pages.codes(page.read_text())}
@@ -86,21 +73,7 @@ def test_values_that_are_named_exist(page: Path) -> None:
     assert {name for name in values if name.rpartition(".")[2] not in ENDINGS and not is_value(name)} == set()
 
 
-@pytest.mark.parametrize("page", pages.pages(), ids=relative)
+@pytest.mark.parametrize("page", pages.pages(), ids=pages.relative)
 def test_modules_that_commands_run_exist(page: Path) -> None:
     names = re.findall(r"\bpython(?:3)? -m ([\w.]+)", page.read_text())
     assert [name for name in names if importlib.util.find_spec(name) is None] == []
-
-
-@pytest.mark.parametrize("page", pages.pages(), ids=relative)
-def test_commands_of_the_shell_can_be_parsed(page: Path) -> None:
-    lines = [line for line in commands(page) if re.match(r"(make|helm|kubectl|export|git|curl|kind|\.venv)\b", line)]
-    for line in lines:
-        subprocess.run(["bash", "-n", "-c", line], check=True, timeout=10)
-
-
-def test_python_that_needs_no_service_runs() -> None:
-    line = next(line for line in commands(pages.DOCS / "development/debugging.md") if "post_text" in line)
-    command = [sys.executable, *shlex.split(line)[1:]]
-    shown = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True, timeout=30).stdout
-    assert shown.strip()

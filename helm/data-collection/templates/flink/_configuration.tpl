@@ -7,6 +7,8 @@ state.savepoints.dir: {{ $folder }}/savepoints
 high-availability.type: kubernetes
 high-availability.storageDir: {{ $folder }}/ha
 restart-strategy.type: exponential-delay
+# It wins over the account of the pod template, which the JobManagers have.
+kubernetes.taskmanager.service-account: {{ include "data-collection.fullname" . }}-flink-taskmanager
 # Milliseconds until a lost node is detected. A deleted pod is detected at once.
 heartbeat.interval: "2000"
 heartbeat.timeout: "20000"

@@ -1,0 +1,16 @@
+"""Fixtures of the jobs' unit tests."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.unit.jobs.reader_lab import READER, Lab
+
+
+@pytest.fixture
+def lab(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
+    monkeypatch.setenv("no_proxy", "*")
+    monkeypatch.setattr(f"{READER}.PING_SECONDS", 0.02)  # also the time until the end of a connection is noticed
+    laboratory = Lab()
+    yield laboratory
+    laboratory.close()
