@@ -7,7 +7,7 @@ from pathlib import Path
 from images.build import project_version
 from local.settings import REPOSITORY
 
-SUFFIXES = {".py", ".sql"}
+SUFFIXES = {".py", ".sql", ".yaml", ".json"}
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip can hold; constant, so that equal sources give equal bytes
 
 
