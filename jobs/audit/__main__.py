@@ -1,4 +1,4 @@
-"""The audit as a command: `python -m jobs.audit`, with the aggregator's environment. See ledger.py.
+"""The audit as a command: `python -m jobs.audit`, with the aggregator's environment. See reconciliation.py.
 
 Exit status: 0 if everything balances, 1 if it does not, 2 if Kafka or MongoDB cannot be read or a setting is wrong, 130
 after Ctrl-C.
@@ -24,7 +24,7 @@ from pymongo import MongoClient
 from pymongo.collection import Collection
 from pymongo.errors import OperationFailure, PyMongoError
 
-from jobs.audit.ledger import Document, Range, Record, Span, Terms, audit
+from jobs.audit.reconciliation import Document, Range, Record, Span, Terms, audit
 from jobs.audit.report import Report
 from jobs.kafka_security import client_options, read_files
 from jobs.kafka_topic import RECONNECT_BACKOFF_MS, retried_errors, root_cause
@@ -57,7 +57,7 @@ class ProgressLine:
 
 
 class Source:
-    """The Reader (see ledger.py) of Kafka and MongoDB. Its methods raise UnreachableError."""
+    """The Reader (see reconciliation.py) of Kafka and MongoDB. Its methods raise UnreachableError."""
 
     def __init__(self, consumer: KafkaConsumer, stored: Stored, progress: ProgressLine) -> None:
         self._consumer = consumer

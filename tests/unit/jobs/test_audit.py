@@ -14,7 +14,7 @@ from kafka.errors import TopicAuthorizationFailedError
 from pymongo.errors import OperationFailure, ServerSelectionTimeoutError
 
 from jobs.audit import __main__ as run_audit
-from jobs.audit.ledger import DAY_MS, LONGEST_AUDIT_MS, Document, Range, Record, Snapshot, Span, Terms, audit
+from jobs.audit.reconciliation import DAY_MS, LONGEST_AUDIT_MS, Document, Range, Record, Snapshot, Span, Terms, audit
 from jobs.audit.numbers import NumberSet
 from jobs.audit.report import Report
 from jobs.documents import document_key, iso
