@@ -8,7 +8,7 @@ import pytest
 from pymongo.errors import PyMongoError
 
 from jobs.aggregator_stream import stored_documents
-from jobs.audit.__main__ import UnreachableError, database
+from jobs.audit.__main__ import UnreachableError, open_collection
 from jobs.defaults import DATABASE
 from jobs.documents import document_key, window_documents
 from jobs.settings import read_aggregator_settings
@@ -158,7 +158,7 @@ def test_a_store_that_speaks_tls_is_trusted_for_whom_the_ca_file_names(stack: St
 
     def answers() -> bool:
         try:
-            with database(settings):
+            with open_collection(settings):
                 return True
         except UnreachableError:
             return False

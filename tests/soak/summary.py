@@ -46,11 +46,11 @@ class Posts:
 def count_posts(report: Report, rejections: Iterable[str]) -> Posts:
     """rejections: the reason of each record in `tweets.rejected`."""
     reasons = Counter("late" if reason == "late" else "other" for reason in rejections)
-    windows = report.topic.faults
+    windows = report.topic.mismatches
     return Posts(
         posts=sum(each.posts for each in report.numbers),
         lost=sum(each.lost + each.missing for each in report.numbers) + sum(each.missing or 0 for each in windows),
-        twice=sum(each.doubled for each in report.numbers) + sum(each.extra or 0 for each in windows),
+        twice=sum(each.duplicates for each in report.numbers) + sum(each.extra or 0 for each in windows),
         late=reasons["late"],
         other=reasons["other"],
         balanced=report.balanced,

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from jobs.audit.numbers import NumberSum
-from jobs.audit.report import Fault, Report, TopicSum
+from jobs.audit.report import Mismatch, Report, TopicSum
 from tests.soak.memory import Growth
 from tests.soak.settings import SoakSettings
 from tests.soak.summary import (
@@ -52,8 +52,8 @@ def number_sum(**changed: Any) -> NumberSum:
         lost=0,
         missing=0,
         missing_samples=(),
-        doubled=0,
-        doubled_samples=(),
+        duplicates=0,
+        duplicate_samples=(),
         gaps=(),
         earlier=0,
         later=0,
@@ -61,7 +61,7 @@ def number_sum(**changed: Any) -> NumberSum:
     return replace(usual, **changed)
 
 
-def report(numbers: Sequence[NumberSum], faults: Sequence[Fault] = ()) -> Report:
+def report(numbers: Sequence[NumberSum], faults: Sequence[Mismatch] = ()) -> Report:
     topic = TopicSum(
         topic="tweets",
         windows=1,
@@ -74,18 +74,18 @@ def report(numbers: Sequence[NumberSum], faults: Sequence[Fault] = ()) -> Report
         partial=0,
         old_documents=0,
         expired=0,
-        unrejected=0,
-        unrejected_samples=(),
-        stray=0,
-        stray_samples=(),
+        missing_rejections=0,
+        missing_rejection_samples=(),
+        orphaned_rejections=0,
+        orphaned_rejection_samples=(),
         empty_partitions=(),
-        faults=tuple(faults),
+        mismatches=tuple(faults),
     )
     return Report(tuple(numbers), (), topic)
 
 
-def window(missing: int | None, extra: int | None) -> Fault:
-    return Fault("2026-11-24T08:00:05Z", 100, 100, 0, missing, extra, ("differs",))
+def window(missing: int | None, extra: int | None) -> Mismatch:
+    return Mismatch("2026-11-24T08:00:05Z", 100, 100, 0, missing, extra, ("differs",))
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def window(missing: int | None, extra: int | None) -> Fault:
         (report([number_sum()]), [], Posts(100, 0, 0, 0, 0, balanced=True)),
         (report([number_sum(lost=4)]), [], Posts(100, 4, 0, 0, 0, balanced=True)),
         (report([number_sum(missing=3)]), [], Posts(100, 3, 0, 0, 0, balanced=False)),
-        (report([number_sum(doubled=2)]), [], Posts(100, 0, 2, 0, 0, balanced=False)),
+        (report([number_sum(duplicates=2)]), [], Posts(100, 0, 2, 0, 0, balanced=False)),
         (report([number_sum()], [window(5, 6)]), [], Posts(100, 5, 6, 0, 0, balanced=False)),
         (report([number_sum()], [window(None, None)]), [], Posts(100, 0, 0, 0, 0, balanced=False)),
         (report([number_sum()]), ["late", "no id", "late"], Posts(100, 0, 0, 2, 1, balanced=True)),
