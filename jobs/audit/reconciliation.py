@@ -509,8 +509,8 @@ class Reconciliation:
         newest = [each.newest_event_time for each in self._partitions.values() if not self._is_idle(each, last)]
         if not newest or None in newest:
             return None
-        behind = self._settings.out_of_order_ms + self._settings.grace_ms
-        return min(moment for moment in newest if moment is not None) - behind
+        delay = self._settings.out_of_order_ms + self._settings.grace_ms
+        return min(moment for moment in newest if moment is not None) - delay
 
     def _is_idle(self, partition: Partition, last: int) -> bool:
         """Whether the aggregator does not wait for this partition.
