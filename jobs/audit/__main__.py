@@ -94,6 +94,7 @@ class KafkaAndMongoReader:
         progress_at, last_position = time.monotonic(), -1
         with kafka_errors(topic):
             consumer.assign(list(wanted))
+            consumer.resume(*wanted)  # a partition of the previous ranges stays paused
             for partition, offsets in wanted.items():
                 consumer.seek(partition, offsets.begin)
         while unfinished:

@@ -836,8 +836,7 @@ class Broker:
         return {partition: self._records(partition)[-1].offset + 2 for partition in partitions}
 
     def assign(self, partitions: Sequence[Any]) -> None:
-        self._positions = dict.fromkeys(partitions, 0)
-        self._paused = set()
+        self._positions = dict.fromkeys(partitions, 0)  # a paused partition stays paused
 
     def seek(self, partition: Any, offset: int) -> None:
         self._positions[partition] = offset
@@ -847,6 +846,9 @@ class Broker:
 
     def pause(self, *partitions: Any) -> None:
         self._paused.update(partitions)
+
+    def resume(self, *partitions: Any) -> None:
+        self._paused.difference_update(partitions)
 
     def poll(self, timeout_ms: int, max_records: int) -> dict[Any, list[SimpleNamespace]]:
         assert timeout_ms < 5_000 < 3 * max_records
