@@ -1,4 +1,4 @@
-"""The audit as a command: `python -m jobs.audit`, with the aggregator's environment. See ledger.py.
+"""The audit as a command: `python -m jobs.audit`, with the aggregator's environment. See reconciliation.py.
 
 Exit status: 0 if everything balances, 1 if it does not, 2 if Kafka or MongoDB cannot be read or a setting is wrong, 130
 after Ctrl-C.
@@ -24,7 +24,8 @@ from pymongo import MongoClient
 from pymongo.collection import Collection
 from pymongo.errors import OperationFailure, PyMongoError
 
-from jobs.audit.ledger import NUMBERED, Document, Range, Record, Span, Terms, audit
+from jobs.audit.reader import Document, OffsetRange, PartitionRange, Record
+from jobs.audit.reconciliation import NUMBERED, AuditSettings, audit
 from jobs.audit.report import Report
 from jobs.kafka_security import client_options, read_files
 from jobs.kafka_topic import RECONNECT_BACKOFF_MS, retried_errors, root_cause
@@ -35,7 +36,7 @@ PROGRESS_SECONDS = 3.0
 STALLED_SECONDS = 30.0  # without progress although committed records are left
 POLL_RECORDS = 5_000
 Notify = Callable[[str], None]
-Stored = Collection[dict[str, Any]]
+MongoCollection = Collection[dict[str, Any]]
 
 
 class UnreachableError(RuntimeError):
@@ -56,54 +57,57 @@ class ProgressLine:
             self._notify(f"reading {what}: {done:,}{'' if total is None else f' of at most {total:,}'}")
 
 
-class Source:
-    """The Reader (see ledger.py) of Kafka and MongoDB. Its methods raise UnreachableError."""
+class KafkaAndMongoReader:
+    """The Reader (see reader.py) of Kafka and MongoDB. Its methods raise UnreachableError."""
 
-    def __init__(self, consumer: KafkaConsumer, stored: Stored, progress: ProgressLine) -> None:
+    def __init__(self, consumer: KafkaConsumer, collection: MongoCollection, progress: ProgressLine) -> None:
         self._consumer = consumer
-        self._stored = stored
+        self._collection = collection
         self._progress = progress
 
-    def spans(self, topic: str) -> Mapping[int, Span]:
+    def offset_ranges(self, topic: str) -> Mapping[int, OffsetRange]:
         with kafka_errors(topic):
             numbers = self._consumer.partitions_for_topic(topic)
             if not numbers:
                 raise UnreachableError(f"Kafka has no topic {topic!r} that this user may describe")
             partitions = [TopicPartition(topic, number) for number in sorted(numbers)]
             begins, ends = self._consumer.beginning_offsets(partitions), self._consumer.end_offsets(partitions)
-        return {each.partition: Span(begins[each], max(begins[each], ends[each])) for each in partitions}
+        return {each.partition: OffsetRange(begins[each], max(begins[each], ends[each])) for each in partitions}
 
-    def records(self, topic: str, ranges: Sequence[Range]) -> Iterator[Record]:
-        """The records of the first range of every partition, then of the second range of every partition, and so on."""
-        parts = itertools.groupby(sorted(ranges), lambda each: each.partition)
+    def records(self, topic: str, ranges: Sequence[PartitionRange]) -> Iterator[Record]:
+        """The records of the first range of every partition, then of the second range of every partition, and so on.
+
+        A consumer reads at one position of each partition.
+        """
+        by_partition = itertools.groupby(sorted(ranges), lambda each: each.partition)
         done, total = 0, sum(each.end - each.begin for each in ranges)
-        for wave in itertools.zip_longest(*[list(group) for _, group in parts]):
-            wanted = {TopicPartition(topic, each.partition): each for each in wave if each}
+        for at_once in itertools.zip_longest(*[list(group) for _, group in by_partition]):
+            wanted = {TopicPartition(topic, each.partition): each for each in at_once if each}
             for batch in self._batches(topic, wanted):
-                yield from map(as_record, batch)
+                yield from map(to_record, batch)
                 done += len(batch)
                 self._progress(f"topic {topic}, records", done, total)
 
-    def _batches(self, topic: str, wanted: Mapping[TopicPartition, Range]) -> Iterator[list[Any]]:
+    def _batches(self, topic: str, wanted: Mapping[TopicPartition, PartitionRange]) -> Iterator[list[Any]]:
         """The records of one range of each partition in the order of arrival. An empty batch if a poll returns none."""
-        consumer, left = self._consumer, set(wanted)
-        moved_at, before = time.monotonic(), -1
+        consumer, unfinished = self._consumer, set(wanted)
+        progress_at, last_position = time.monotonic(), -1
         with kafka_errors(topic):
             consumer.assign(list(wanted))
             consumer.resume(*wanted)  # a partition of the previous ranges stays paused
-            for partition, part in wanted.items():
-                consumer.seek(partition, part.begin)
-        while left:
+            for partition, offsets in wanted.items():
+                consumer.seek(partition, offsets.begin)
+        while unfinished:
             with kafka_errors(topic):
                 polled = consumer.poll(timeout_ms=500, max_records=POLL_RECORDS)
-            yield [each for of, records in polled.items() for each in records if each.offset < wanted[of].end]
+            yield [each for key, records in polled.items() for each in records if each.offset < wanted[key].end]
             with kafka_errors(topic):
-                left -= {partition for partition in left if consumer.position(partition) >= wanted[partition].end}
-                consumer.pause(*(set(wanted) - left))
+                unfinished -= {key for key in unfinished if consumer.position(key) >= wanted[key].end}
+                consumer.pause(*(set(wanted) - unfinished))
                 position = sum(map(consumer.position, wanted))
-            if position > before:
-                moved_at, before = time.monotonic(), position
-            elif time.monotonic() - moved_at > STALLED_SECONDS:
+            if position > last_position:
+                progress_at, last_position = time.monotonic(), position
+            elif time.monotonic() - progress_at > STALLED_SECONDS:
                 raise UnreachableError(f"Kafka sent nothing of topic {topic!r} for {STALLED_SECONDS:g} s")
 
     def keys(self, after: str) -> Iterator[tuple[str, str]]:
@@ -116,12 +120,12 @@ class Source:
 
     def _find(self, when: Mapping[str, str], fields: Mapping[str, int], what: str) -> Iterator[Document]:
         with mongodb_errors():
-            for number, each in enumerate(self._stored.find({"timestamp": when}, fields)):
+            for number, each in enumerate(self._collection.find({"timestamp": when}, fields)):
                 yield Document(str(each.get("hash", each.get("_id"))), each["timestamp"], each.get("content", ()))
                 self._progress(what, number + 1)
 
 
-def as_record(record: Any) -> Record:
+def to_record(record: Any) -> Record:
     return Record(record.partition, record.offset, record.key, record.value, record.timestamp)
 
 
@@ -148,13 +152,13 @@ def mongodb_errors() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def opened(settings: AggregatorSettings, notify: Notify) -> Iterator[Source]:
-    with consumer(settings) as client, database(settings) as stored:
-        yield Source(client, stored, ProgressLine(notify))
+def open_reader(settings: AggregatorSettings, notify: Notify) -> Iterator[KafkaAndMongoReader]:
+    with open_consumer(settings) as consumer, open_collection(settings) as collection:
+        yield KafkaAndMongoReader(consumer, collection, ProgressLine(notify))
 
 
 @contextlib.contextmanager
-def consumer(settings: AggregatorSettings) -> Iterator[KafkaConsumer]:
+def open_consumer(settings: AggregatorSettings) -> Iterator[KafkaConsumer]:
     """Raises UnreachableError if no Kafka answers or it rejects the user, SettingError for a file that is unusable."""
     options = {
         "bootstrap_servers": settings.bootstrap_servers,
@@ -163,7 +167,7 @@ def consumer(settings: AggregatorSettings) -> Iterator[KafkaConsumer]:
         "isolation_level": "read_committed",
         "auto_offset_reset": "earliest",
         "enable_auto_commit": False,
-        # In Python the checks take two thirds of the time. A record that has changed would not balance anyway.
+        # In Python the checks take two thirds of the time. A damaged record would not balance anyway.
         "check_crcs": False,
         **client_options(settings.security, read_files(settings.security)),
     }
@@ -181,7 +185,7 @@ def consumer(settings: AggregatorSettings) -> Iterator[KafkaConsumer]:
 
 
 @contextlib.contextmanager
-def database(settings: AggregatorSettings) -> Iterator[Stored]:
+def open_collection(settings: AggregatorSettings) -> Iterator[MongoCollection]:
     with contextlib.ExitStack() as stack:
         with mongodb_errors():
             client: MongoClient[dict[str, Any]] = MongoClient(
@@ -192,31 +196,31 @@ def database(settings: AggregatorSettings) -> Iterator[Stored]:
             )
             stack.enter_context(client)
             client.admin.command("ping")
-        # A text that is not UTF-8 counts as a different text and does not end the audit.
+        # The audit goes on at a text that is not UTF-8. It counts as a different text.
         codec = CodecOptions[dict[str, Any]](unicode_decode_error_handler="replace")
         yield client[settings.database].get_collection(settings.collection, codec_options=codec)
 
 
 def run(environment: Mapping[str, str], notify: Notify = lambda _: None) -> Report:
-    """The report on the aggregator with this environment. notify: gets one line for each step of the progress.
+    """The report on the aggregator with this environment. notify: is called with one line for each step.
 
     Raises SettingError, and UnreachableError if Kafka or MongoDB cannot be read.
     """
-    settings, own = read_aggregator_settings(environment), EnvReader(environment)
-    feed = own.feed("FEED", "simulator")
-    terms = Terms(
-        topic=settings.topic,
-        rejected_topic=settings.rejected_topic,
-        window_seconds=settings.window_seconds,
-        out_of_order_ms=settings.out_of_order_seconds * 1000,
-        idle_ms=settings.idle_seconds * 1000,
+    aggregator, read = read_aggregator_settings(environment), EnvReader(environment)
+    feed = read.feed("FEED", "simulator")
+    settings = AuditSettings(
+        topic=aggregator.topic,
+        rejected_topic=aggregator.rejected_topic,
+        window_seconds=aggregator.window_seconds,
+        out_of_order_ms=aggregator.out_of_order_seconds * 1000,
+        idle_ms=aggregator.idle_seconds * 1000,
         now_ms=int(time.time() * 1000),
-        retention_days=own.integer("MONGODB_RETENTION_DAYS", 0, 0, 36_500),
+        retention_days=read.integer("MONGODB_RETENTION_DAYS", 0, 0, 36_500),
         numbered=NUMBERED | ({feed.name} if feed.dense else frozenset()),
-        wait_seconds=own.integer("AUDIT_WAIT_SECONDS", 60, 0, 86_400),
+        wait_seconds=read.integer("AUDIT_WAIT_SECONDS", 60, 0, 86_400),
     )
-    with opened(settings, notify) as source:
-        return audit(source, terms, clock=time.monotonic, sleep=time.sleep, notify=notify)
+    with open_reader(aggregator, notify) as reader:
+        return audit(reader, settings, clock=time.monotonic, sleep=time.sleep, notify=notify)
 
 
 def main(environment: Mapping[str, str] = os.environ) -> int:

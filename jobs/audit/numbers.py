@@ -19,17 +19,17 @@ SAMPLES = 3
 Run = tuple[int, int]  # the first and the last of consecutive numbers
 
 
-def refuse_constant(name: str) -> NoReturn:
+def reject_constant(name: str) -> NoReturn:
     raise ValueError(name)
 
 
-decode = json.JSONDecoder(parse_constant=refuse_constant).decode
+decode_json = json.JSONDecoder(parse_constant=reject_constant).decode
 
 
 def read_object(value: bytes | None) -> dict[str, object] | None:
     """The JSON object in a record's value; None if the value is anything else."""
     try:
-        found = decode(value.decode()) if value else None
+        found = decode_json(value.decode()) if value else None
     except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
@@ -44,7 +44,7 @@ def as_bigint(value: object) -> int | None:
     return value if type(value) is int and -(1 << 63) <= value < 1 << 63 else None
 
 
-def position_of(token: object) -> tuple[str, int | None]:
+def parse_position(token: object) -> tuple[str, int | None]:
     """(numbering, number) of "<numbering>/<number>" or "<number>"; the number is None for anything else."""
     numbering, _, number = token.rpartition("/") if isinstance(token, str) else ("", "", "")
     return (numbering, int(number)) if re.fullmatch("[0-9]{1,19}", number, re.ASCII) else ("", None)
@@ -83,7 +83,7 @@ class NumberSet:
         """The runs of numbers in the set, within these limits, in order."""
         run: Run | None = None
         for base, word in self._words(first, last):
-            for low, high in ones(word, base):
+            for low, high in bit_runs(word, base):
                 if run and low == run[1] + 1:
                     run = run[0], high
                     continue
@@ -111,7 +111,7 @@ class NumberSet:
         return None
 
     def _words(self, first: int, last: int | None) -> Iterator[tuple[int, int]]:
-        """(number of the lowest bit, bits) of each page, with no bit outside the limits."""
+        """(number of the lowest bit, bits) of each page. No bit outside the limits is set."""
         begin, end = first >> PAGE_BITS, None if last is None else (last >> PAGE_BITS) + 1
         few = end is not None and end - begin < len(self._pages)
         for number in range(begin, end or 0) if few else sorted(self._pages):
@@ -126,7 +126,7 @@ class NumberSet:
             yield base, word
 
 
-def ones(word: int, base: int) -> Iterator[Run]:
+def bit_runs(word: int, base: int) -> Iterator[Run]:
     """The runs of bits that are set. base: the number of the lowest bit."""
     while word:
         zeros = (word & -word).bit_length() - 1
@@ -144,7 +144,7 @@ class Gap(NamedTuple):
     first, last: None if unknown.
     lost: numbers that were not delivered.
     rejected: frames whose number could not be read.
-    reason: for people.
+    reason: a text for the report.
     """
 
     first: int | None
@@ -158,7 +158,7 @@ class Gap(NamedTuple):
         return self.lost + self.rejected
 
 
-def gap_of(rejection: Mapping[str, object]) -> tuple[str, Gap] | None:
+def parse_gap(rejection: Mapping[str, object]) -> tuple[str, Gap] | None:
     """(numbering, gap) of a record of `tweets.rejected`; None if it reports no gap."""
     reason, record = rejection.get("reason"), rejection.get("record")
     if not isinstance(reason, str) or not (reason.startswith(LOST) or reason == NOT_LOST):
@@ -179,8 +179,8 @@ class NumberSum:
 
     Balanced: each of them is one of posts, emptied, rejected or lost.
 
-    missing: numbers that are none of these. missing_samples: some of them, as runs.
-    doubled: numbers that occur more than once. doubled_samples: some of them.
+    missing: how many numbers are none of these. missing_samples: some of them, as runs.
+    duplicates: how many numbers occur more than once. duplicate_samples: some of them.
     gaps: the gaps that were reported as LOST.
     earlier, later: known numbers below `first` and above `last`, which are not checked (yet).
     """
@@ -195,8 +195,8 @@ class NumberSum:
     lost: int
     missing: int
     missing_samples: tuple[Run, ...]
-    doubled: int
-    doubled_samples: tuple[int, ...]
+    duplicates: int
+    duplicate_samples: tuple[int, ...]
     gaps: tuple[Gap, ...]
     earlier: int
     later: int
@@ -207,44 +207,43 @@ class NumberSum:
 
     @property
     def balanced(self) -> bool:
-        return not self.missing and not self.doubled
+        return not self.missing and not self.duplicates
 
 
 @dataclass(frozen=True)
 class SourceCount:
-    """The records of a source whose first sum cannot be computed. why: the reason, in a few words."""
+    """The records of a source whose first sum cannot be computed. reason: in a few words."""
 
     source: str
     posts: int = 0
     emptied: int = 0
     rejected: int = 0
     gaps: tuple[Gap, ...] = ()
-    why: str = "without a number"
+    reason: str = "without a number"
 
 
 class Heartbeat(NamedTuple):
-    """A heartbeat: its event time in ms, and the newest number of shard `shard` of `of`."""
+    """A heartbeat: its event time in ms, and the newest number of shard `shard` of `shards`."""
 
     timestamp: int
-    of: int
+    shards: int
     shard: int
     number: int
 
 
 @dataclass
-class Account:
+class NumberSeries:
     """Everything that is known about the numbers of one source and numbering.
 
     known: the numbers of posts, emptied and rejected posts together.
     emptied, rejected: numbers of posts that the collector did not publish.
     gaps: the gaps that the collector reported.
-    doubled, doubled_samples: numbers that occurred more than once, and some of them.
-    stands: the newest number of each (of, shard), from heartbeats.
-    since: the oldest event time, ms.
-    oldest, newest: heartbeats.
-    cuts: the number up to which retention may have deleted records, by ("topic" or "rejected", partition). None:
-        retention may have deleted any record.
-    limit: the last number to check; set by `freeze`.
+    duplicates: how many numbers occurred more than once. duplicate_samples: some of them.
+    heartbeat_numbers: the newest number in the heartbeats of each (shards, shard).
+    oldest_timestamp: the oldest event time, ms.
+    deleted_up_to: the number up to which retention may have deleted records, by ("topic" or "rejected", partition).
+        None: retention may have deleted any record.
+    check_up_to: the last number to check. `set_check_up_to` sets it.
     """
 
     source: str
@@ -253,21 +252,21 @@ class Account:
     emptied: NumberSet = field(default_factory=NumberSet)
     rejected: NumberSet = field(default_factory=NumberSet)
     gaps: list[Gap] = field(default_factory=list)
-    doubled: int = 0
-    doubled_samples: list[int] = field(default_factory=list)
-    stands: dict[tuple[int, int], int] = field(default_factory=dict)
-    since: float = float("inf")
-    oldest: Heartbeat | None = None
-    newest: Heartbeat | None = None
-    cuts: dict[tuple[str, int], int | None] = field(default_factory=dict)
-    limit: int | None = None
+    duplicates: int = 0
+    duplicate_samples: list[int] = field(default_factory=list)
+    heartbeat_numbers: dict[tuple[int, int], int] = field(default_factory=dict)
+    oldest_timestamp: float = float("inf")
+    oldest_heartbeat: Heartbeat | None = None
+    newest_heartbeat: Heartbeat | None = None
+    deleted_up_to: dict[tuple[str, int], int | None] = field(default_factory=dict)
+    check_up_to: int | None = None
 
     def add_post(self, number: int) -> None:
         """Add the number of a post."""
         if not self.known.add(number):
-            self.doubled += 1
-            if number not in self.doubled_samples:
-                self.doubled_samples = [*self.doubled_samples, number][:SAMPLES]
+            self.duplicates += 1
+            if number not in self.duplicate_samples:
+                self.duplicate_samples = [*self.duplicate_samples, number][:SAMPLES]
 
     def add_unpublished(self, number: int, *, emptied: bool) -> None:
         """Add the number of a post that the collector did not publish."""
@@ -276,31 +275,31 @@ class Account:
         self.add_post(number)
 
     def add_heartbeat(self, heartbeat: Heartbeat) -> None:
-        shard = heartbeat.of, heartbeat.shard
-        self.stands[shard] = max(heartbeat.number, self.stands.get(shard, 0))
-        self.oldest = min(self.oldest or heartbeat, heartbeat)
-        self.newest = max(self.newest or heartbeat, heartbeat)
+        shard = heartbeat.shards, heartbeat.shard
+        self.heartbeat_numbers[shard] = max(heartbeat.number, self.heartbeat_numbers.get(shard, 0))
+        self.oldest_heartbeat = min(self.oldest_heartbeat or heartbeat, heartbeat)
+        self.newest_heartbeat = max(self.newest_heartbeat or heartbeat, heartbeat)
 
-    def freeze(self) -> None:
-        """Set `limit`: numbers above the highest number that is known now are not checked."""
-        of = self.newest.of if self.newest else 1
-        if of > 1:  # one shard may be far behind another
-            self.limit = min(number for (shards, _), number in self.stands.items() if shards == of)
+    def set_check_up_to(self) -> None:
+        """Set `check_up_to` to the highest number that is known now."""
+        shards = self.newest_heartbeat.shards if self.newest_heartbeat else 1
+        if shards > 1:  # one shard may be far behind another
+            self.check_up_to = min(number for (count, _), number in self.heartbeat_numbers.items() if count == shards)
         else:
-            ends = [self.known.last, *self.stands.values(), *(gap.last for gap in self.gaps)]
-            self.limit = max((end for end in ends if end is not None), default=None)
+            ends = [self.known.last, *self.heartbeat_numbers.values(), *(gap.last for gap in self.gaps)]
+            self.check_up_to = max((end for end in ends if end is not None), default=None)
 
     def sum(self) -> NumberSum | None:
         """The first sum; None if no number can be checked."""
-        first, last = self._first(), self.limit
+        first, last = self._first(), self.check_up_to
         if first is None or last is None or first > last:
             return None
         parts = [part for gap in self._closed_gaps() if (part := clipped(gap, first, last))]
-        solid = [(part.first or 0, part.last or 0) for part in parts if part.size == length(part)]
-        covered = union(solid)
-        taken, excess = self._place([part for part in parts if part.size != length(part)], covered)
-        inside = sum(self.known.count(*run) for run in solid)
-        overlap = sum(high - low + 1 for low, high in solid) - sum(high - low + 1 for low, high in covered)
+        full = [(part.first or 0, part.last or 0) for part in parts if part.size == gap_length(part)]
+        covered = union(full)
+        assigned, excess = self._assign_partial_gaps([part for part in parts if part.size != gap_length(part)], covered)
+        known_in_gaps = sum(self.known.count(*run) for run in full)
+        overlap = sum(high - low + 1 for low, high in full) - sum(high - low + 1 for low, high in covered)
         uncovered = sum(high - low + 1 - self.known.count(low, high) for low, high in covered)
         known, emptied = self.known.count(first, last), self.emptied.count(first, last)
         rejected = self.rejected.count(first, last)
@@ -313,17 +312,17 @@ class Account:
             emptied=emptied,
             rejected=rejected + sum(part.rejected for part in parts),
             lost=sum(part.lost for part in parts),
-            missing=last - first + 1 - known - uncovered - taken.count(),
-            missing_samples=tuple(islice(self._missing(first, last, covered, taken), SAMPLES)),
-            doubled=self.doubled + inside + overlap + excess,
-            doubled_samples=tuple(self.doubled_samples),
+            missing=last - first + 1 - known - uncovered - assigned.count(),
+            missing_samples=tuple(islice(self._missing(first, last, covered, assigned), SAMPLES)),
+            duplicates=self.duplicates + known_in_gaps + overlap + excess,
+            duplicate_samples=tuple(self.duplicate_samples),
             gaps=tuple(gap for gap in self.gaps if gap.lost or gap.last is None),
             earlier=self.known.count(0, first - 1) if first else 0,
             later=self.known.count(last + 1),
         )
 
-    def unjudged(self) -> SourceCount:
-        """The counts of an account whose `sum` is None."""
+    def unchecked(self) -> SourceCount:
+        """The counts of a series whose `sum` is None."""
         emptied, rejected = self.emptied.count(), self.rejected.count()
         name, posts = f"{self.source} {self.numbering}".strip(), self.known.count() - emptied - rejected
         return SourceCount(name, posts, emptied, rejected, tuple(self.gaps), "besides those that retention deleted")
@@ -332,19 +331,20 @@ class Account:
         """The lowest number that can be checked."""
         begins = [low for low, _ in islice(self.known.runs(), 1)]
         begins += [gap.first for gap in self.gaps if gap.first is not None and gap.last is not None]
-        cuts = [cut for cut in self.cuts.values() if cut is not None]
-        if not begins or len(cuts) < len(self.cuts):
+        deleted = [number for number in self.deleted_up_to.values() if number is not None]
+        if not begins or len(deleted) < len(self.deleted_up_to):
             return None
-        first = max([min(begins), *(cut + 1 for cut in cuts)])
-        of = self.oldest.of if self.oldest else 1
+        first = max([min(begins), *(number + 1 for number in deleted)])
+        shards = self.oldest_heartbeat.shards if self.oldest_heartbeat else 1
         # Each shard began with the first number of its own connection.
-        return first if of <= 1 else max(self._first_of_shard(first, shard, of) for shard in range(of))
+        return first if shards <= 1 else max(self._first_of_shard(first, shard, shards) for shard in range(shards))
 
-    def _first_of_shard(self, first: int, shard: int, of: int) -> int:
-        begin = first + (shard - first) % of
-        numbers = (low + (begin - low) % of for low, high in self.known.runs(begin) if low + (begin - low) % of <= high)
-        found = next(numbers, None)
-        return (self.limit or 0) + 1 if found is None else found
+    def _first_of_shard(self, first: int, shard: int, shards: int) -> int:
+        """The first known number of a shard from `first` on; after the last number to check if there is none."""
+        begin = first + (shard - first) % shards
+        firsts = ((low + (begin - low) % shards, high) for low, high in self.known.runs(begin))
+        found = next((number for number, high in firsts if number <= high), None)
+        return (self.check_up_to or 0) + 1 if found is None else found
 
     def _closed_gaps(self) -> Iterator[Gap]:
         """The gaps. A gap of unknown size ends before the next known number, or before the next gap."""
@@ -358,30 +358,33 @@ class Account:
             if ends and min(ends) > gap.first:
                 yield gap._replace(last=min(ends) - 1, lost=min(ends) - gap.first, rejected=0)
 
-    def _place(self, gaps: Iterable[Gap], covered: Sequence[Run]) -> tuple[NumberSet, int]:
-        """(numbers that these gaps of shards account for, how many more numbers they report than are missing)."""
-        taken, excess = NumberSet(), 0
+    def _assign_partial_gaps(self, gaps: Iterable[Gap], covered: Sequence[Run]) -> tuple[NumberSet, int]:
+        """Choose missing numbers for the gaps of shards, which report a count and not which numbers.
+
+        Returns the chosen numbers, and how many more numbers the gaps report than are missing.
+        """
+        assigned, excess = NumberSet(), 0
         for gap in sorted(gaps, key=lambda gap: gap.last or 0):
             free = (
                 number
                 for low, high in self.known.missing_runs(gap.first or 0, gap.last or 0)
-                for begin, end in without(low, high, covered)
+                for begin, end in subtract(low, high, covered)
                 for number in range(begin, end + 1)
-                if number not in taken
+                if number not in assigned
             )
             numbers = list(islice(free, gap.size))
             excess += gap.size - len(numbers)
             for number in numbers:
-                taken.add(number)
-        return taken, excess
+                assigned.add(number)
+        return assigned, excess
 
-    def _missing(self, first: int, last: int, covered: Sequence[Run], taken: NumberSet) -> Iterator[Run]:
+    def _missing(self, first: int, last: int, covered: Sequence[Run], assigned: NumberSet) -> Iterator[Run]:
         for low, high in self.known.missing_runs(first, last):
-            for begin, end in without(low, high, covered):
-                yield from taken.missing_runs(begin, end)
+            for begin, end in subtract(low, high, covered):
+                yield from assigned.missing_runs(begin, end)
 
 
-def length(gap: Gap) -> int:
+def gap_length(gap: Gap) -> int:
     return (gap.last or 0) - (gap.first or 0) + 1
 
 
@@ -393,7 +396,7 @@ def clipped(gap: Gap, first: int, last: int) -> Gap | None:
     if (begin, end) == (gap.first, gap.last):
         return gap
     # It is unknown which of a shard's numbers are in this part: assume an even distribution.
-    size = end - begin + 1 if gap.size == length(gap) else gap.size * (end - begin + 1) // length(gap)
+    size = end - begin + 1 if gap.size == gap_length(gap) else gap.size * (end - begin + 1) // gap_length(gap)
     lost = min(gap.lost, size)
     return gap._replace(first=begin, last=end, lost=lost, rejected=size - lost)
 
@@ -409,7 +412,7 @@ def union(runs: Iterable[Run]) -> list[Run]:
     return joined
 
 
-def without(low: int, high: int, covered: Sequence[Run]) -> Iterator[Run]:
+def subtract(low: int, high: int, covered: Sequence[Run]) -> Iterator[Run]:
     """The runs of low..high without those of `covered`, which are in order."""
     for begin, end in covered[max(0, bisect_right(covered, (low, low)) - 1) :]:
         if begin > high:

@@ -1,24 +1,24 @@
-"""The result of the audit, as values and as text for people. No I/O."""
+"""The result of the audit, as values and as printed lines. No I/O."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from jobs.audit.numbers import Gap, NumberSum, SourceCount
 
-CUT = 60
-SHOWN_GAPS = 5
+MAX_TEXT_LENGTH = 60
+MAX_SHOWN_GAPS = 5
 
 
 @dataclass(frozen=True)
-class Fault:
+class Mismatch:
     """A window, or a document, that does not balance.
 
     end: end of the window, ISO 8601.
     posts: posts in the topic.
     in_documents: texts in the documents.
     rejected: posts that the aggregator rejected.
-    missing, extra: texts that the documents lack, and texts that they have too many of; None: not compared.
-    reasons: for people.
+    missing, extra: how many texts the documents lack, and have too many of. None: the texts were not compared.
+    reasons: texts for the report.
     """
 
     end: str
@@ -44,10 +44,10 @@ class TopicSum:
     partial: windows whose first posts the topic no longer holds.
     old_documents: documents older than the topic.
     expired: windows with posts in the topic whose documents may have been deleted because of their age.
-    unrejected: records that cannot be in a document and are not rejected.
-    stray: rejections that refer to no record.
+    missing_rejections: records that cannot be in a document and are not rejected.
+    orphaned_rejections: rejections that refer to no record.
     empty_partitions: partitions without a record, because of which no window is known to be closed.
-    faults: the windows and documents that do not balance.
+    mismatches: the windows and documents that do not balance.
     """
 
     topic: str
@@ -61,16 +61,16 @@ class TopicSum:
     partial: int
     old_documents: int
     expired: int
-    unrejected: int
-    unrejected_samples: tuple[str, ...]
-    stray: int
-    stray_samples: tuple[str, ...]
+    missing_rejections: int
+    missing_rejection_samples: tuple[str, ...]
+    orphaned_rejections: int
+    orphaned_rejection_samples: tuple[str, ...]
     empty_partitions: tuple[int, ...]
-    faults: tuple[Fault, ...]
+    mismatches: tuple[Mismatch, ...]
 
     @property
     def balanced(self) -> bool:
-        return not (self.faults or self.unrejected or self.stray)
+        return not (self.mismatches or self.missing_rejections or self.orphaned_rejections)
 
 
 @dataclass(frozen=True)
@@ -99,31 +99,33 @@ class Report:
 def number_lines(each: NumberSum) -> Iterator[str]:
     name = f"{each.source} {each.numbering}".strip()
     parts = f"{each.posts} posts + {each.emptied} emptied + {each.rejected} rejected + {each.lost} lost"
-    yield f"{plain(name)}: numbers {each.first}..{each.last} = {each.numbers}: {parts}"
+    yield f"{printable(name)}: numbers {each.first}..{each.last} = {each.numbers}: {parts}"
     yield from gap_lines(each.gaps)
     if each.earlier:
         yield f"  {each.earlier} numbers below {each.first} are not checked: retention may have deleted some of them"
     if each.later:
         yield f"  {each.later} numbers above {each.last} are not checked: they are new, or another shard is behind"
     if each.missing:
-        yield f"  {each.missing} numbers are missing: {shown(list(map(run_text, each.missing_samples)), each.missing)}"
-    if each.doubled:
-        yield f"  {each.doubled} numbers occur more than once: {shown(list(map(str, each.doubled_samples)), 0)}"
+        samples = join_samples(list(map(run_text, each.missing_samples)), each.missing)
+        yield f"  {each.missing} numbers are missing: {samples}"
+    if each.duplicates:
+        samples = join_samples(list(map(str, each.duplicate_samples)), 0)
+        yield f"  {each.duplicates} numbers occur more than once: {samples}"
     if each.balanced:
         yield "  balanced"
 
 
 def gap_lines(gaps: Sequence[Gap]) -> Iterator[str]:
-    for gap in gaps[:SHOWN_GAPS]:
+    for gap in gaps[:MAX_SHOWN_GAPS]:
         size = f"{gap.lost} in {gap.first}..{gap.last}" if gap.last is not None else f"from {gap.first} on"
-        yield f"  LOST: {size}: {plain(gap.reason)}"
-    if len(gaps) > SHOWN_GAPS:
-        yield f"  LOST: and {len(gaps) - SHOWN_GAPS} more such ranges"
+        yield f"  LOST: {size}: {printable(gap.reason)}"
+    if len(gaps) > MAX_SHOWN_GAPS:
+        yield f"  LOST: and {len(gaps) - MAX_SHOWN_GAPS} more such ranges"
 
 
 def source_lines(each: SourceCount) -> Iterator[str]:
     counts = f"{each.posts} posts, {each.emptied} emptied, {each.rejected} rejected"
-    yield f"{plain(each.source)}: {counts} {each.why}: their first sum cannot be computed"
+    yield f"{printable(each.source)}: {counts} {each.reason}: their first sum cannot be computed"
     yield from gap_lines(each.gaps)
 
 
@@ -143,26 +145,26 @@ def topic_lines(topic: TopicSum) -> Iterator[str]:
     if topic.empty_partitions:
         numbers = ", ".join(map(str, topic.empty_partitions))
         yield f"  partition {numbers} holds no record: without IDLE_SECONDS no window is known to be closed"
-    if topic.unrejected:
-        samples = shown(list(topic.unrejected_samples), topic.unrejected)
-        yield f"  {topic.unrejected} records cannot be in a document and are not rejected: {samples}"
-    if topic.stray:
-        samples = shown([*map(plain, topic.stray_samples)], topic.stray)
-        yield f"  {topic.stray} rejections refer to no record of the topic: {samples}"
-    for fault in topic.faults:
-        counts = f"{fault.posts} posts, {fault.in_documents} in documents, {fault.rejected} rejected"
-        yield f"  window {fault.end}: {counts}: {'; '.join(fault.reasons)}"
+    if topic.missing_rejections:
+        samples = join_samples(list(topic.missing_rejection_samples), topic.missing_rejections)
+        yield f"  {topic.missing_rejections} records cannot be in a document and are not rejected: {samples}"
+    if topic.orphaned_rejections:
+        samples = join_samples([*map(printable, topic.orphaned_rejection_samples)], topic.orphaned_rejections)
+        yield f"  {topic.orphaned_rejections} rejections refer to no record of the topic: {samples}"
+    for mismatch in topic.mismatches:
+        counts = f"{mismatch.posts} posts, {mismatch.in_documents} in documents, {mismatch.rejected} rejected"
+        yield f"  window {mismatch.end}: {counts}: {'; '.join(mismatch.reasons)}"
 
 
 def last_line(report: Report) -> str:
     topic = report.topic
-    missing, doubled = sum(e.missing for e in report.numbers), sum(e.doubled for e in report.numbers)
+    missing, duplicates = sum(e.missing for e in report.numbers), sum(e.duplicates for e in report.numbers)
     parts = [
         (missing, "missing numbers"),
-        (doubled, "duplicate numbers"),
-        (len(topic.faults), "windows or documents"),
-        (topic.unrejected, "records neither in a document nor rejected"),
-        (topic.stray, "rejections without a record"),
+        (duplicates, "duplicate numbers"),
+        (len(topic.mismatches), "windows or documents"),
+        (topic.missing_rejections, "records neither in a document nor rejected"),
+        (topic.orphaned_rejections, "rejections without a record"),
     ]
     wrong = ", ".join(f"{count} {what}" for count, what in parts if count)
     return f"NOT BALANCED: {wrong}" if wrong else "balanced"
@@ -172,16 +174,16 @@ def run_text(run: tuple[int, int]) -> str:
     return str(run[0]) if run[0] == run[1] else f"{run[0]}..{run[1]}"
 
 
-def shown(samples: Sequence[str], count: int) -> str:
+def join_samples(samples: Sequence[str], count: int) -> str:
     """Samples in one line, with `...` if there are more."""
     return ", ".join(samples) + (", ..." if samples and count > len(samples) else "")
 
 
-def plain(text: str) -> str:
-    """A foreign text for one line: at most CUT characters, with control characters escaped for the terminal."""
-    cut = text if len(text) <= CUT else f"{text[:CUT]}…"
-    return cut if cut.isprintable() else ascii(cut)[1:-1]
+def printable(text: str) -> str:
+    """An untrusted text for one line: at most MAX_TEXT_LENGTH characters, with control characters escaped."""
+    shortened = text if len(text) <= MAX_TEXT_LENGTH else f"{text[:MAX_TEXT_LENGTH]}…"
+    return shortened if shortened.isprintable() else ascii(shortened)[1:-1]
 
 
 def quoted(text: str) -> str:
-    return f'"{plain(text)}"'
+    return f'"{printable(text)}"'

@@ -1,1 +1,1 @@
-"""Tests on a real Kubernetes. dev/cluster runs one on this machine; dev/stubs has stubs of what no registry has."""
+"""Tests on Kubernetes. dev/cluster runs it on this machine; dev/stubs has stubs of images that no registry has."""

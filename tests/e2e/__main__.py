@@ -1,4 +1,4 @@
-"""Brings up what the tests need, where one sees how it goes on: ``python -m tests.e2e``."""
+"""Starts the cluster and builds the tools and images of the tests, with visible progress: `python -m tests.e2e`."""
 
 import shutil
 import subprocess

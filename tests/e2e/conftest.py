@@ -1,4 +1,4 @@
-"""One cluster for all its tests, with the images in it and a namespace that is gone at the end."""
+"""One cluster for all tests, with the images and with a namespace that is deleted at the end."""
 
 import json
 from collections.abc import Iterator
@@ -15,60 +15,60 @@ from images.build import project_images
 from tests.support.waiting import await_value
 
 NAMESPACE = "data-collection-test"
-# What carries finalizers goes first: their operators answer for them as long as they live.
-KINDS = ("flinkdeployments.flink.apache.org", "deployments,statefulsets,jobs,pods", "persistentvolumeclaims")
+# Objects with finalizers are deleted first, while the operators that remove the finalizers still run.
+DELETION_ORDER = ("flinkdeployments.flink.apache.org", "deployments,statefulsets,jobs,pods", "persistentvolumeclaims")
 READ_TOPIC = (Path(__file__).parent / "read_topic.py").read_text()
 
 
 @dataclass(frozen=True)
-class Place:
-    """The namespace of the tests, and the reference of every image by its name."""
+class ClusterNamespace:
+    """A namespace of the tests. images: the reference of every image by its name."""
 
     cluster: Cluster
-    namespace: str
+    name: str
     images: dict[str, str]
 
     @contextmanager
-    def made(self) -> Iterator[None]:
-        """The namespace, empty, for as long as the block lasts."""
-        remove_namespace(self.cluster, self.namespace)
-        self.cluster.apply([pods.namespace(self.namespace)], self.namespace)
-        # Pods need the namespace's account, which comes a moment later.
-        await_value(lambda: self.cluster.get("serviceaccount", "default", self.namespace), "the account", 30)
+    def created(self) -> Iterator[None]:
+        """Create the namespace, empty. Delete it at the end of the block."""
+        remove_namespace(self.cluster, self.name)
+        self.cluster.apply([pods.namespace(self.name)], self.name)
+        # Pods need the service account, which Kubernetes creates a moment later.
+        await_value(lambda: self.cluster.get("serviceaccount", "default", self.name), "the service account", 30)
         try:
             yield
         finally:
-            remove_namespace(self.cluster, self.namespace)
+            remove_namespace(self.cluster, self.name)
 
     def apply(self, *objects: Object) -> None:
-        self.cluster.apply(objects, self.namespace)
+        self.cluster.apply(objects, self.name)
 
     def await_ready(self, pod: str, seconds: float = 120) -> None:
-        """Wait until the pod is Ready; on failure say what it said last."""
+        """Wait until the pod is Ready. A failure shows its events and its log."""
         try:
-            self.cluster.await_condition(f"pod/{pod}", "Ready", self.namespace, seconds)
+            self.cluster.await_condition(f"pod/{pod}", "Ready", self.name, seconds)
         except ClusterError as error:
-            raise AssertionError(f"{error}\n{self.story(pod)}") from None
+            raise AssertionError(f"{error}\n{self.events_and_log(pod)}") from None
 
     def remove_now(self, pod: str) -> None:
-        self.cluster.remove_now(pod, self.namespace)
+        self.cluster.remove_now(pod, self.name)
 
     def posts(self, topic: str) -> list[dict[str, Any]]:
-        """The committed posts in a topic, read by the pod `reader`; heartbeats have no text."""
+        """The committed posts in a topic, which the pod `reader` reads. A record without text is a heartbeat."""
         command = ("python", "-", "kafka:9092", topic)
-        lines = self.cluster.execute("reader", self.namespace, *command, stdin=READ_TOPIC, seconds=120).splitlines()
+        lines = self.cluster.execute("reader", self.name, *command, stdin=READ_TOPIC, seconds=120).splitlines()
         return [post for line in lines if (post := json.loads(line))["text"] is not None]
 
-    def story(self, pod: str) -> str:
-        """Its events and the end of its log."""
+    def events_and_log(self, pod: str) -> str:
+        """The events of the pod and the end of its log."""
         selector = f"involvedObject.name={pod}"
         commands = (
-            ("get", "events", "-n", self.namespace, "--field-selector", selector),
-            ("logs", pod, "-n", self.namespace, "--tail=40", "--all-containers"),
+            ("get", "events", "-n", self.name, "--field-selector", selector),
+            ("logs", pod, "-n", self.name, "--tail=40", "--all-containers"),
         )
-        return "\n".join(self._say(*command) for command in commands)[-4000:]
+        return "\n".join(self._output_or_error(*command) for command in commands)[-4000:]
 
-    def _say(self, *command: str) -> str:
+    def _output_or_error(self, *command: str) -> str:
         try:
             return self.cluster.run(*command)
         except ClusterError as error:
@@ -82,35 +82,35 @@ def cluster() -> Cluster:
 
 @pytest.fixture(scope="session")
 def images(cluster: Cluster) -> dict[str, str]:
-    """Every image of the project and of the stubs, loaded into the cluster: {name: reference there}."""
+    """All images of the project and of the stubs, loaded into the cluster: {name: reference in the cluster}."""
     return build_and_load_images(cluster, [*project_images(), *stubs.images()])
 
 
 @pytest.fixture(scope="session")
-def place(cluster: Cluster, images: dict[str, str]) -> Iterator[Place]:
-    place = Place(cluster, NAMESPACE, images)
-    with place.made():
-        yield place
+def namespace(cluster: Cluster, images: dict[str, str]) -> Iterator[ClusterNamespace]:
+    namespace = ClusterNamespace(cluster, NAMESPACE, images)
+    with namespace.created():
+        yield namespace
 
 
 @pytest.fixture(scope="session")
-def parts(place: Place) -> Place:
-    """Kafka with the topics, the Flink operator, and a pod that reads topics and documents."""
-    place.apply(pods.idle_pod("reader", place.images["data-collection/flink"]))
-    stubs.install(place.cluster, place.namespace, place.images)
-    place.await_ready("reader")
-    return place
+def namespace_with_stubs(namespace: ClusterNamespace) -> ClusterNamespace:
+    """The namespace with Kafka and its topics, the Flink operator, and a pod that reads topics and documents."""
+    namespace.apply(pods.idle_pod("reader", namespace.images["data-collection/flink"]))
+    stubs.install(namespace.cluster, namespace.name, namespace.images)
+    namespace.await_ready("reader")
+    return namespace
 
 
 def remove_namespace(cluster: Cluster, name: str) -> None:
-    """Delete a namespace of the tests and wait until it is gone; one that they did not make is not touched."""
+    """Delete a namespace and wait until it is gone. Fails if the tests did not create it."""
     found = cluster.get("namespace", name, "default")
     if found is None:
         return
     assert pods.MANAGED_NAMESPACE_LABEL in found["metadata"].get("labels", {}), (
-        f"namespace {name} is not of the tests: rename or delete it"
+        f"the tests did not create namespace {name}: rename or delete it"
     )
-    for kinds in KINDS:
+    for kinds in DELETION_ORDER:
         try:
             cluster.delete(kinds, name)
         except ClusterError as error:

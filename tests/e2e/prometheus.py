@@ -1,4 +1,4 @@
-"""The Prometheus operator's resource definitions, from its Go module: a real API server checks the chart by them."""
+"""The CRDs of the Prometheus operator, from its Go module. With them, an API server checks the chart."""
 
 import json
 import os
@@ -9,12 +9,12 @@ from ruamel.yaml import YAML
 from deploy.cluster import Object, run_program
 
 MODULE = "github.com/prometheus-operator/prometheus-operator@v0.85.0"
-KINDS = ("podmonitors", "prometheusrules")
+RESOURCES = ("podmonitors", "prometheusrules")
 
 
-def definitions() -> list[Object]:
-    """The definitions of the kinds that the chart makes. Raises ClusterError."""
-    told = run_program(["go", "mod", "download", "-json", MODULE], os.environ, seconds=120)
-    folder = Path(json.loads(told)["Dir"]) / "example" / "prometheus-operator-crd"
+def crds() -> list[Object]:
+    """The CRDs of the resources that the chart has. Raises ClusterError."""
+    output = run_program(["go", "mod", "download", "-json", MODULE], os.environ, seconds=120)
+    folder = Path(json.loads(output)["Dir"]) / "example" / "prometheus-operator-crd"
     yaml = YAML(typ="safe")
-    return [yaml.load(folder / f"monitoring.coreos.com_{kind}.yaml") for kind in KINDS]
+    return [yaml.load(folder / f"monitoring.coreos.com_{resource}.yaml") for resource in RESOURCES]

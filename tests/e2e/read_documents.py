@@ -1,4 +1,4 @@
-"""Prints the documents as JSON, a line each: ``python - DATABASE COLLECTION``, in a pod with MONGODB_URI."""
+"""Prints each document as a line of JSON: `python - DATABASE COLLECTION`, in a pod with MONGODB_URI."""
 
 import json
 import os

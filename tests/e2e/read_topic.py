@@ -1,4 +1,4 @@
-"""Prints a topic's committed values, a line each: ``python - BOOTSTRAP TOPIC``, run in a pod from standard input."""
+"""Prints each committed value of a topic as a line: `python - BOOTSTRAP TOPIC`, in a pod, from standard input."""
 
 import sys
 

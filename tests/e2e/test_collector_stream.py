@@ -1,4 +1,4 @@
-"""The collector as a FlinkDeployment: it runs, keeps checkpoints on a volume, loses no post, leaves nothing behind."""
+"""The collector as a FlinkDeployment: it writes checkpoints to a volume, loses no post, and is deleted completely."""
 
 import json
 from typing import Any
@@ -6,79 +6,85 @@ from urllib.parse import urlsplit
 
 from deploy import pods, stubs
 from deploy.cluster import Object
-from tests.e2e.conftest import Place
+from tests.e2e.conftest import ClusterNamespace
 from tests.support.counting import assert_complete, expected_texts, numbers
 from tests.support.waiting import await_value
 
-POSTS = 400  # to be counted; twenty a second come
+POSTS = 400  # to count; the simulator sends twenty a second
 RUNNING_SECONDS = 300
 
 
 TOPICS = ("collected", "collected.rejected")  # as in the manifest
 
 
-def test_collector(parts: Place) -> None:
-    place = parts
+def test_the_collector_publishes_each_post_writes_checkpoints_and_is_deleted(
+    namespace_with_stubs: ClusterNamespace,
+) -> None:
+    namespace = namespace_with_stubs
     topics = [f"{TOPICS[0]}:4", f"{TOPICS[1]}:1"]
-    place.cluster.execute("kafka-0", place.namespace, "/entrypoint.sh", "topics", "kafka:9092", *topics)
-    place.apply(
-        pods.pod("simulator", place.images["data-collection/simulator"], port=5555, health="/healthz"),
+    namespace.cluster.execute("kafka-0", namespace.name, "/entrypoint.sh", "topics", "kafka:9092", *topics)
+    namespace.apply(
+        pods.pod("simulator", namespace.images["data-collection/simulator"], port=5555, health="/healthz"),
         pods.service("simulator", 5555),
     )
-    place.await_ready("simulator")
-    place.apply(*stubs.manifest("collector", place.images))
-    await_value(lambda: settled(place), "the collector to be RUNNING and STABLE", RUNNING_SECONDS, every=1)
+    namespace.await_ready("simulator")
+    namespace.apply(*stubs.manifest("collector", namespace.images))
+    await_value(
+        lambda: running_and_stable(namespace), "the collector to be RUNNING and STABLE", RUNNING_SECONDS, every=1
+    )
 
-    found = await_value(lambda: enough(place.posts(TOPICS[0])), f"{POSTS} posts in the topic", 120, every=2)
-    seen = numbers(found)
-    assert_complete(seen, seen[-1])
-    assert sorted(post["text"] for post in found) == expected_texts(seen[0], seen[-1])
+    found = await_value(lambda: if_enough(namespace.posts(TOPICS[0])), f"{POSTS} posts in the topic", 120, every=2)
+    published = numbers(found)
+    assert_complete(published, published[-1])
+    assert sorted(post["text"] for post in found) == expected_texts(published[0], published[-1])
 
-    manager = one(place.cluster.list("pods", place.namespace, "app=collector,component=jobmanager"))
-    checkpoint = completed_checkpoint(place, manager["metadata"]["name"])
+    manager = one(namespace.cluster.list("pods", namespace.name, "app=collector,component=jobmanager"))
+    checkpoint = completed_checkpoint(namespace, manager["metadata"]["name"])
     assert checkpoint.startswith("/flink-state/checkpoints/")
-    # What the JobManager says is on the volume, and so is seen from a pod of its own.
-    place.apply(reader_of_volume(place))
-    place.await_ready("volume")
-    kept = place.cluster.execute("volume", place.namespace, "find", checkpoint.rpartition("/")[0], "-name", "_metadata")
-    assert kept.count("chk-") > 0
-    place.remove_now("volume")
+    # Another pod finds the checkpoint on the volume.
+    namespace.apply(pod_with_volume(namespace))
+    namespace.await_ready("volume")
+    files = namespace.cluster.execute(
+        "volume", namespace.name, "find", checkpoint.rpartition("/")[0], "-name", "_metadata"
+    )
+    assert files.count("chk-") > 0
+    namespace.remove_now("volume")
 
-    place.cluster.delete("flinkdeployment", place.namespace, "collector")
-    await_value(lambda: not left(place), "everything of the collector to be gone", 60, every=1)
-    place.cluster.delete("persistentvolumeclaim", place.namespace, "flink-state")
-    place.cluster.delete("pod,service", place.namespace, "simulator")
+    namespace.cluster.delete("flinkdeployment", namespace.name, "collector")
+    await_value(lambda: not remaining_objects(namespace), "all objects of the collector to be deleted", 60, every=1)
+    namespace.cluster.delete("persistentvolumeclaim", namespace.name, "flink-state")
+    namespace.cluster.delete("pod,service", namespace.name, "simulator")
 
 
-def settled(place: Place) -> bool:
-    status = (place.cluster.get("flinkdeployment", "collector", place.namespace) or {}).get("status", {})
+def running_and_stable(namespace: ClusterNamespace) -> bool:
+    status = (namespace.cluster.get("flinkdeployment", "collector", namespace.name) or {}).get("status", {})
     state = status.get("jobStatus", {}).get("state"), status.get("lifecycleState")
     return state == ("RUNNING", "STABLE")
 
 
-def enough(posts: list[dict[str, Any]]) -> list[dict[str, Any]] | None:
+def if_enough(posts: list[dict[str, Any]]) -> list[dict[str, Any]] | None:
     return posts if len(posts) >= POSTS else None
 
 
-def completed_checkpoint(place: Place, manager: str) -> str:
+def completed_checkpoint(namespace: ClusterNamespace, manager: str) -> str:
     """The folder of the newest completed checkpoint."""
-    job = one(json.loads(place.cluster.http(manager, 8081, "/jobs", place.namespace))["jobs"])["id"]
-    told = json.loads(place.cluster.http(manager, 8081, f"/jobs/{job}/checkpoints", place.namespace))
-    assert told["counts"]["completed"] > 0
-    return urlsplit(str(told["latest"]["completed"]["external_path"])).path
+    job = one(json.loads(namespace.cluster.http(manager, 8081, "/jobs", namespace.name))["jobs"])["id"]
+    checkpoints = json.loads(namespace.cluster.http(manager, 8081, f"/jobs/{job}/checkpoints", namespace.name))
+    assert checkpoints["counts"]["completed"] > 0
+    return urlsplit(str(checkpoints["latest"]["completed"]["external_path"])).path
 
 
-def reader_of_volume(place: Place) -> Object:
-    pod = pods.idle_pod("volume", place.images["data-collection/flink"])
+def pod_with_volume(namespace: ClusterNamespace) -> Object:
+    pod = pods.idle_pod("volume", namespace.images["data-collection/flink"])
     pod["spec"]["volumes"].append({"name": "state", "persistentVolumeClaim": {"claimName": "flink-state"}})
     pod["spec"]["containers"][0]["volumeMounts"].append({"name": "state", "mountPath": "/flink-state"})
     return pod
 
 
-def left(place: Place) -> list[str]:
-    """What still exists of the collector."""
+def remaining_objects(namespace: ClusterNamespace) -> list[str]:
+    """The names of the collector's objects that still exist."""
     kinds = "pods,deployments,services,configmaps,flinkdeployments"
-    return [each["metadata"]["name"] for each in place.cluster.list(kinds, place.namespace, "app=collector")]
+    return [each["metadata"]["name"] for each in namespace.cluster.list(kinds, namespace.name, "app=collector")]
 
 
 def one(items: list[Any]) -> Any:

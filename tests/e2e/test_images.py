@@ -1,4 +1,4 @@
-"""Each image as a pod: under PodSecurity `restricted`, with a read-only root, healthy, and it ends on SIGTERM."""
+"""Each image as a pod: it becomes healthy under PodSecurity `restricted` with a read-only root, and ends on SIGTERM."""
 
 import time
 
@@ -6,14 +6,14 @@ import pytest
 
 from deploy import pods
 from deploy.cluster import ClusterError
-from tests.e2e.conftest import Place
+from tests.e2e.conftest import ClusterNamespace
 
 MAX_FLINK_MEGABYTES = 1_000
-SIGTERM_SECONDS = 20  # of the 60 that a pod is given here before it is killed
+SIGTERM_SECONDS = 20  # the kubelet kills the pods of these tests after 60
 
 
 @pytest.mark.parametrize(
-    ("name", "image", "args", "port", "path", "said"),
+    ("name", "image", "args", "port", "path", "answer"),
     [
         ("simulator", "simulator", (), 5555, "/healthz", "clients"),
         ("worldometers", "simulator", ("simulator.worldometers_stub",), 5556, "/healthz", ""),
@@ -35,48 +35,50 @@ SIGTERM_SECONDS = 20  # of the 60 that a pod is given here before it is killed
         ),
     ],
 )
-def test_image(place: Place, name: str, image: str, args: tuple[str, ...], port: int, path: str, said: str) -> None:
+def test_an_image_runs_restricted_and_ends_on_sigterm(
+    namespace: ClusterNamespace, name: str, image: str, args: tuple[str, ...], port: int, path: str, answer: str
+) -> None:
     pod = pods.pod(
         name,
-        place.images[f"data-collection/{image}"],
+        namespace.images[f"data-collection/{image}"],
         args=args,
         port=port,
         health=path,
         account="default" if name == "watchdog" else None,
         memory="1Gi" if image == "flink" else "256Mi",
     )
-    place.apply(pod)
-    place.await_ready(name)
-    assert said in place.cluster.http(name, port, path, place.namespace)
+    namespace.apply(pod)
+    namespace.await_ready(name)
+    assert answer in namespace.cluster.http(name, port, path, namespace.name)
     with pytest.raises(ClusterError, match="Read-only file system"):
-        place.cluster.execute(name, place.namespace, "touch", "/written")
-    user = place.cluster.execute(name, place.namespace, "id", "-u").strip()
+        namespace.cluster.execute(name, namespace.name, "touch", "/written")
+    user = namespace.cluster.execute(name, namespace.name, "id", "-u").strip()
     assert user != "0"
     start = time.monotonic()
-    place.cluster.delete("pod", place.namespace, name)
-    assert time.monotonic() - start < SIGTERM_SECONDS, "it was killed, not asked to end"
+    namespace.cluster.delete("pod", namespace.name, name)
+    assert time.monotonic() - start < SIGTERM_SECONDS, "it ended on SIGKILL, not on SIGTERM"
 
 
-def test_restricted_is_enforced(place: Place) -> None:
-    pod = pods.pod("root", place.images["data-collection/simulator"])
+def test_the_namespace_rejects_a_pod_that_runs_as_root(namespace: ClusterNamespace) -> None:
+    pod = pods.pod("root", namespace.images["data-collection/simulator"])
     pod["spec"]["securityContext"] = {"runAsUser": 0}
     with pytest.raises(ClusterError, match="violates PodSecurity"):
-        place.apply(pod)
+        namespace.apply(pod)
 
 
-def test_flink_image_is_small(place: Place) -> None:
-    """What the root file system holds, uncompressed; mounts don't count."""
-    place.apply(pods.idle_pod("size", place.images["data-collection/flink"]))
-    place.await_ready("size")
-    told = place.cluster.execute(
-        "size", place.namespace, "sh", "-c", "du -xs --apparent-size --block-size=1 / 2>/dev/null || true"
+def test_flink_image_is_small(namespace: ClusterNamespace) -> None:
+    """The size of the root file system without compression and without mounts."""
+    namespace.apply(pods.idle_pod("size", namespace.images["data-collection/flink"]))
+    namespace.await_ready("size")
+    output = namespace.cluster.execute(
+        "size", namespace.name, "sh", "-c", "du -xs --apparent-size --block-size=1 / 2>/dev/null || true"
     )
-    place.remove_now("size")
-    assert int(told.split()[0]) / 1_000_000 <= MAX_FLINK_MEGABYTES
+    namespace.remove_now("size")
+    assert int(output.split()[0]) / 1_000_000 <= MAX_FLINK_MEGABYTES
 
 
-def test_sql_client(place: Place) -> None:
-    """Flink's SQL client runs as a pod, and has the connectors that the tables need."""
+def test_the_sql_client_has_the_connectors_of_the_tables(namespace: ClusterNamespace) -> None:
+    """Flink's SQL client runs in a pod."""
     script = """
         SET 'sql-client.execution.result-mode' = 'tableau';
         SET 'execution.runtime-mode' = 'batch';
@@ -91,10 +93,10 @@ def test_sql_client(place: Place) -> None:
         SELECT 6 * `number` AS `answer` FROM (VALUES (7)) AS numbers (`number`);
     """
     name = "sql-client"
-    place.apply(pods.idle_pod(name, place.images["data-collection/flink"], memory="1500Mi"))
-    place.await_ready(name)
-    place.cluster.execute(name, place.namespace, "sh", "-c", "cat > /tmp/script.sql", stdin=script)
-    told = place.cluster.execute(name, place.namespace, "sql-client.sh", "-f", "/tmp/script.sql", seconds=240)
-    place.remove_now(name)
-    assert "[ERROR]" not in told, told[-3000:]
-    assert "42" in told
+    namespace.apply(pods.idle_pod(name, namespace.images["data-collection/flink"], memory="1500Mi"))
+    namespace.await_ready(name)
+    namespace.cluster.execute(name, namespace.name, "sh", "-c", "cat > /tmp/script.sql", stdin=script)
+    output = namespace.cluster.execute(name, namespace.name, "sql-client.sh", "-f", "/tmp/script.sql", seconds=240)
+    namespace.remove_now(name)
+    assert "[ERROR]" not in output, output[-3000:]
+    assert "42" in output

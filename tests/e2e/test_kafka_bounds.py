@@ -1,6 +1,6 @@
-"""Kafka's volume never fills: the sum of all that its resources, as the chart renders them, let it hold.
+"""Kafka's volume never fills: the test adds up all data that the rendered resources allow.
 
-Needs helm and no cluster. The sum is computed here from the rendered resources alone.
+It needs helm and no cluster.
 """
 
 import re
@@ -20,41 +20,46 @@ UNITS = {"Mi": MIB, "Gi": 1 << 30, "G": 10**9}
 INDEX_SHARE = 20 / 4096  # an entry of 8 and one of 12 bytes for every 4 KiB (index.interval.bytes)
 FILE_SYSTEM_SHARE = 0.04  # inodes and the journal
 QUOTA_WINDOW_SECONDS = 11  # quota.window.num times quota.window.size.seconds
-OWN_PARTITIONS = 50  # of each of Kafka's own topics, where no option says otherwise
-ID_BYTES = 200  # a record of `__transaction_state` in a batch of its own
+INTERNAL_PARTITIONS = 50  # the default of each of Kafka's internal topics
+ID_BYTES = 200  # a record of `__transaction_state` in a batch with one record
 BATCH_BYTES = 1_048_588  # max.message.bytes
 
-ODD = {
+UNUSUAL = {
     "kafka.topics.tweets.partitions": 12,
     "kafka.replicas": 3,
     "kafka.replicationFactor": 3,
     "kafka.storage.size": "10Gi",
 }
-OWN_SEGMENT = {"kafka.topics.tweets.config.segment\\.bytes": 250 * MIB}
+CUSTOM_SEGMENT = {"kafka.topics.tweets.config.segment\\.bytes": 250 * MIB}
 CASES = [
     ("values.yaml", {}),
     ("values-light.yaml", {}),
     ("values-production.yaml", {}),
-    ("values.yaml", ODD),
+    ("values.yaml", UNUSUAL),
     ("values.yaml", {"kafka.storage.size": "3.5G", "kafka.replicas": 5, "kafka.topics.rejected.partitions": 7}),
     ("values.yaml", {"kafka.config.log\\.retention\\.check\\.interval\\.ms": 300_000}),
-    ("values.yaml", OWN_SEGMENT),
+    ("values.yaml", CUSTOM_SEGMENT),
     ("values.yaml", {"collector.settings.CHECKPOINT_SECONDS": 1, "kafka.storage.size": "5Gi"}),
 ]
 
 
 @dataclass(frozen=True)
 class Bytes:
-    """What a broker's volume holds at most, by what it is for."""
+    """The size of a broker's volume, and the most bytes that it holds.
+
+    topics: of the chart's topics
+    before_retention: written until retention deletes older records
+    internal: of Kafka's internal topics
+    """
 
     volume: int
     topics: float
-    unchecked: float
-    own: float
+    before_retention: float
+    internal: float
 
     @property
     def total(self) -> float:
-        return self.topics + self.unchecked + self.own + self.volume * FILE_SYSTEM_SHARE
+        return self.topics + self.before_retention + self.internal + self.volume * FILE_SYSTEM_SHARE
 
 
 @pytest.fixture(scope="module")
@@ -81,13 +86,13 @@ def worst_case(objects: list[Object]) -> Bytes:
     return Bytes(
         volume=int(float(number) * UNITS[unit]),
         topics=sum(topic_bytes(each) for each in topics),
-        unchecked=unchecked_bytes(objects, pool["replicas"], options, topics),
-        own=own_bytes(options, ids(objects, options)),
+        before_retention=bytes_before_retention(objects, pool["replicas"], options, topics),
+        internal=internal_bytes(options, transactional_ids(objects, options)),
     )
 
 
 def topic_bytes(topic: Mapping[str, Any]) -> float:
-    """After a check of the retention, on a broker that has all its partitions."""
+    """The size right after a check of retention, on a broker that has all partitions of the topic."""
     config = topic["config"]
     assert config["retention.bytes"] > 0
     assert config["segment.bytes"] > BATCH_BYTES
@@ -95,10 +100,13 @@ def topic_bytes(topic: Mapping[str, Any]) -> float:
     return float(topic["partitions"] * partition * (1 + INDEX_SHARE))
 
 
-def unchecked_bytes(
+def bytes_before_retention(
     objects: list[Object], brokers: int, options: Mapping[str, int], topics: list[dict[str, Any]]
 ) -> float:
-    """What the users write until a check has taken effect; copies come from the quotas of all brokers."""
+    """What the users write until a check of retention has deleted files.
+
+    With replicas, the quotas of all brokers count.
+    """
     writers = [each for each in of_kind(objects, "KafkaUser") if "Write" in str(each["authorization"]["acls"])]
     assert len(writers) == 2
     rate: int = sum(each["quotas"]["producerByteRate"] for each in writers)
@@ -108,11 +116,13 @@ def unchecked_bytes(
     return rate * ((options["log.retention.check.interval.ms"] + delay) / 1000 + QUOTA_WINDOW_SECONDS)
 
 
-def own_bytes(options: Mapping[str, int], number_of_ids: float) -> float:
-    """Kafka's own topics: two segments of each partition that are not compacted, and the live records before, while and
-    after they are compacted; the metadata with its last two snapshots' records and segments."""
+def internal_bytes(options: Mapping[str, int], number_of_ids: float) -> float:
+    """Kafka's internal topics: two segments of each partition that are not yet compacted, and three copies of the live
+    records, before, during and after compaction. The metadata topic: its retention size, two segments, and the records
+    between its last two snapshots.
+    """
     segments = sum(
-        2 * options.get(f"{topic}.num.partitions", OWN_PARTITIONS) * options[f"{topic}.segment.bytes"]
+        2 * options.get(f"{topic}.num.partitions", INTERNAL_PARTITIONS) * options[f"{topic}.segment.bytes"]
         for topic in ("offsets.topic", "transaction.state.log")
     )
     metadata = options["metadata.max.retention.bytes"] + 2 * options["metadata.log.segment.bytes"]
@@ -120,8 +130,8 @@ def own_bytes(options: Mapping[str, int], number_of_ids: float) -> float:
     return segments + metadata + 3 * ID_BYTES * number_of_ids
 
 
-def ids(objects: list[Object], options: Mapping[str, int]) -> float:
-    """The transactional ids that have not expired: one for each checkpoint, subtask and topic that a job writes to."""
+def transactional_ids(objects: list[Object], options: Mapping[str, int]) -> float:
+    """How many transactional ids have not expired: one for each checkpoint, subtask and topic that a job writes to."""
     topics_written = {"collector": 2, "aggregator": 1}
     seconds = options["transactional.id.expiration.ms"] / 1000
     total = 0.0
@@ -138,11 +148,11 @@ def ids(objects: list[Object], options: Mapping[str, int]) -> float:
 def test_a_brokers_volume_holds_the_worst_case(chart: Path, values: str, settings: Mapping[str, object]) -> None:
     needed = worst_case(rendered(chart, values, settings))
     assert needed.total <= needed.volume, needed
-    assert needed.topics > needed.volume * 0.5, "most of the volume is there for the topics"
-    assert needed.unchecked > needed.volume * 0.15, "the quotas are not lower than they must be"
+    assert needed.topics > needed.volume * 0.5, "the topics use less than half of the volume"
+    assert needed.before_retention > needed.volume * 0.15, "the quotas are lower than necessary"
 
 
-def test_the_sum_finds_topics_that_are_too_large(chart: Path) -> None:
+def test_the_sum_exceeds_the_volume_for_topics_that_are_too_large(chart: Path) -> None:
     settings = {"kafka.topics.tweets.config.retention\\.bytes": 1 << 30}
     needed = worst_case(rendered(chart, "values.yaml", settings))
     assert needed.total > needed.volume

@@ -1,4 +1,4 @@
-"""What the chart's and the workflows' own linters say. Their programs are built with those of the cluster."""
+"""The linters of the chart and of the workflows. `python -m tests.e2e` builds their programs."""
 
 import shutil
 from pathlib import Path
@@ -14,7 +14,7 @@ VALUES = [CHART / name for name in ("values.yaml", "values-light.yaml", "values-
 
 @pytest.mark.parametrize("helm", ["helm", "helm4"])
 @pytest.mark.parametrize("values", [*VALUES, *sorted((CHART / "ci").glob("*.yaml"))], ids=lambda path: path.stem)
-def test_helm_lint(helm: str, values: Path, tmp_path: Path) -> None:
+def test_helm_lint_passes(helm: str, values: Path, tmp_path: Path) -> None:
     chart = copy_without_dependencies(tmp_path)
     run_program((helm, "lint", str(chart), "--values", str(values), "--strict", "--quiet"), env_with_tools())
 
@@ -23,10 +23,10 @@ def test_the_charts_readme_is_what_helm_docs_writes(tmp_path: Path) -> None:
     copy = shutil.copytree(CHART, tmp_path / "helm" / CHART.name, ignore=shutil.ignore_patterns("charts"))
     options = ("--sort-values-order", "file", "--log-level", "warning")
     run_program(("helm-docs", "--chart-search-root", str(tmp_path / "helm"), *options), env_with_tools())
-    assert (copy / "README.md").read_text() == (CHART / "README.md").read_text(), "make chart-docs writes it"
+    assert (copy / "README.md").read_text() == (CHART / "README.md").read_text(), "run make chart-docs"
 
 
-def test_the_workflows(tmp_path: Path) -> None:
+def test_actionlint_passes(tmp_path: Path) -> None:
     found = sorted(str(path) for path in (REPOSITORY / ".github" / "workflows").glob("*.yaml"))
     assert found
     run_program(("actionlint", "-color=false", *found), {**env_with_tools(), "HOME": str(tmp_path)})

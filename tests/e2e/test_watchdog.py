@@ -1,8 +1,8 @@
-"""The watchdog on a cluster: it restarts the simulator when needed, is no storm itself, and no post is lost by it.
+"""The watchdog on a cluster: it restarts the simulator if necessary and not too often, and no restart loses a post.
 
-The tests share one release, with the collector and without a database, and run in order; each counts all posts since
-the release began. Faults are signals to the simulator's process, which the kubelet sees as well: whatever it does shows
-in the pod's restart count, while the watchdog makes new pods.
+The tests share one release, with the collector and without a database, and run in order. Each test checks all posts
+since the release began. A fault is a signal to the simulator's process. The kubelet also reacts to it: it increases the
+restart count of the pod, while the watchdog creates a new pod.
 """
 
 import itertools
@@ -21,7 +21,7 @@ from deploy import stubs
 from deploy.chart import copy_without_dependencies
 from deploy.cluster import ClusterError
 from deploy.release import LIGHT_VALUES, image_settings, is_stable, ready
-from tests.e2e.conftest import Place
+from tests.e2e.conftest import ClusterNamespace
 from tests.support.counting import assert_complete, numbers
 from tests.support.waiting import await_value
 
@@ -40,16 +40,17 @@ SETTINGS = (
 )
 RUNNING_SECONDS = 300
 MEMORY_MEGABYTES = 80
-FROZEN_SECONDS = 60
+STOPPED_SECONDS = 60
 STATE = "data-collection/watchdog-state"
-# To the simulator's process, which is not the first of its pod: see `flow`. The brackets keep the shell from itself.
+# Sends a signal to the simulator's process, which is not the first one of its pod (see `release`). Without the
+# brackets, grep would also find the shell.
 SIGNAL = """
 for folder in /proc/[0-9]*; do
   if grep -q '[t]witter_stream_simulator' $folder/cmdline; then kill -{signal} ${{folder#/proc/}}; fi
 done
 """
-# A stub of a simulator that answers /healthz but sends no posts; {sent} is an expression.
-FAKE = """
+# A stub of a simulator that answers /healthz and sends no posts. sent: a Python expression.
+STALLED_SIMULATOR = """
 import json, time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 class Handler(BaseHTTPRequestHandler):
@@ -71,34 +72,34 @@ class Event:
 
 
 @dataclass
-class Flow:
+class WatchdogRelease:
     """The installed chart."""
 
-    place: Place
+    namespace: ClusterNamespace
     chart: Path
     settings: tuple[str, ...] = ()
 
     def helm(self, *arguments: str, seconds: float = 420) -> str:
-        flags = ("--kube-context", self.place.cluster.target.context, "--namespace", self.place.namespace)
-        return self.place.cluster.program("helm", *arguments, *flags, seconds=seconds)
+        flags = ("--kube-context", self.namespace.cluster.target.context, "--namespace", self.namespace.name)
+        return self.namespace.cluster.program("helm", *arguments, *flags, seconds=seconds)
 
     def upgrade(self, *settings: str) -> None:
-        """Install or upgrade, with these values over those of before, and wait until all is Ready."""
+        """Install or upgrade, and wait until all pods are Ready. The values of earlier calls remain."""
         self.settings = (*self.settings, *settings)
-        values = (*LIGHT_VALUES, *stubs.values(self.place.images), *image_settings(self.place.images))
+        values = (*LIGHT_VALUES, *stubs.values(self.namespace.images), *image_settings(self.namespace.images))
         given = [part for setting in (*SETTINGS, *self.settings) for part in ("--set", setting)]
         self.helm("upgrade", "--install", RELEASE, str(self.chart), *values, *given, "--wait", "--timeout=5m")
 
-    def operate(self, **settings: int) -> None:
+    def set_watchdog(self, **settings: int) -> None:
         self.upgrade(*(f"watchdog.settings.{name}={value}" for name, value in settings.items()))
 
     def running(self) -> bool:
-        return is_stable(self.place.cluster.get("flinkdeployment", COLLECTOR, self.place.namespace))
+        return is_stable(self.namespace.cluster.get("flinkdeployment", COLLECTOR, self.namespace.name))
 
     def pods(self, component: str) -> list[dict[str, Any]]:
-        """Those that are not being deleted."""
+        """The pods of the component that are not being deleted."""
         selector = f"app.kubernetes.io/instance={RELEASE},app.kubernetes.io/component={component}"
-        found = self.place.cluster.list("pods", self.place.namespace, selector)
+        found = self.namespace.cluster.list("pods", self.namespace.name, selector)
         return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
 
     def pod(self, component: str) -> str:
@@ -111,13 +112,13 @@ class Flow:
         return await_value(only, f"one Ready pod of the {component}", 120, every=0.5)
 
     def await_other_pod(self, old: str, seconds: float = 60) -> str:
-        """The name of the simulator's pod once it is another one and Ready."""
+        """Wait until the simulator has another pod that is Ready; returns its name."""
         await_value(lambda: self.pod("simulator") != old, "the new pod", seconds)
         return self.pod("simulator")
 
     def signal(self, pod: str, name: str) -> None:
         command = ("sh", "-c", SIGNAL.format(signal=name))
-        self.place.cluster.execute(pod, self.place.namespace, *command)
+        self.namespace.cluster.execute(pod, self.namespace.name, *command)
 
     def patch(self, **template: Any) -> None:
         """Change the simulator's pod template and wait for the new pod."""
@@ -126,14 +127,14 @@ class Flow:
         self.kubectl("rollout", "status", f"deployment/{SIMULATOR}", "--timeout=120s", seconds=130)
 
     def kubectl(self, *arguments: str, seconds: float = 60) -> str:
-        return self.place.cluster.run(*arguments, "-n", self.place.namespace, seconds=seconds)
+        return self.namespace.cluster.run(*arguments, "-n", self.namespace.name, seconds=seconds)
 
     def events(self, reason: str, *parts: str) -> list[Event]:
-        """The watchdog's Events with all these parts in their text, the oldest first."""
-        told = self.kubectl(
+        """The watchdog's Events whose text contains all these parts, the oldest first."""
+        output = self.kubectl(
             "get", "events", "--field-selector", f"reason={reason},involvedObject.name={SIMULATOR}", "-o", "json"
         )
-        events = [Event(unix(each["firstTimestamp"]), each["message"]) for each in json.loads(told)["items"]]
+        events = [Event(unix(each["firstTimestamp"]), each["message"]) for each in json.loads(output)["items"]]
         return sorted(
             (event for event in events if all(part in event.text for part in parts)), key=lambda event: event.moment
         )
@@ -141,11 +142,11 @@ class Flow:
     def restarts(self, *parts: str) -> list[Event]:
         return self.events("SimulatorRestarted", *parts)
 
-    def held(self, *parts: str) -> list[Event]:
+    def suppressed(self, *parts: str) -> list[Event]:
         return self.events("SimulatorNotRestarted", *parts)
 
-    def await_more(self, before: list[Event], reason: str, *parts: str, seconds: float) -> Event:
-        """The first Event of this kind that was not there before."""
+    def await_new_event(self, before: list[Event], reason: str, *parts: str, seconds: float) -> Event:
+        """The first new Event with this reason."""
 
         def new() -> list[Event]:
             return [event for event in self.events(reason, *parts) if event not in before]
@@ -153,36 +154,36 @@ class Flow:
         try:
             return await_value(new, f"a new {reason} with {parts}", seconds, every=0.5)[0]
         except AssertionError as error:
-            raise AssertionError(f"{error}\n{self.story()}") from None
+            raise AssertionError(f"{error}\n{self.events_and_log()}") from None
 
-    def story(self) -> str:
-        """What the watchdog said."""
+    def events_and_log(self) -> str:
+        """The watchdog's Events and log."""
         events = self.kubectl("get", "events", "--field-selector", f"involvedObject.name={SIMULATOR}")
         return f"{events[-3000:]}\n{self.kubectl('logs', f'deployment/{WATCHDOG}', '--tail=40')[-3000:]}"
 
     def state(self) -> dict[str, Any]:
-        found = self.place.cluster.get("deployment", SIMULATOR, self.place.namespace) or {}
+        found = self.namespace.cluster.get("deployment", SIMULATOR, self.namespace.name) or {}
         return dict(json.loads(found["metadata"]["annotations"][STATE]))
 
     def await_posts_after(self, moment: float, seconds: float = 120) -> float:
-        """Wait until a post of after this moment (Unix time) is in the topic; returns when it was seen there."""
+        """Wait until a post from after this moment (Unix time) is in the topic; returns the present time."""
 
-        def seen() -> bool:
-            return any(post["timestamp"] > moment * 1000 for post in self.place.posts(TOPICS[0]))
+        def arrived() -> bool:
+            return any(post["timestamp"] > moment * 1000 for post in self.namespace.posts(TOPICS[0]))
 
-        await_value(seen, "posts to flow again", seconds, every=1)
+        await_value(arrived, "new posts in the topic", seconds, every=1)
         return time.time()
 
-    def enough_numbers(self) -> list[int]:
-        found = numbers(self.place.posts(TOPICS[0]))
+    def numbers_of_ten_seconds(self) -> list[int]:
+        found = numbers(self.namespace.posts(TOPICS[0]))
         return found if len(found) > 10 * RATE else []
 
-    def assert_exact(self) -> None:
-        """Every post since the first is in the topic once, but for those of the transactions that are now open."""
-        found = await_value(self.enough_numbers, "ten seconds of posts", 60, every=1)
+    def assert_exactly_once(self) -> None:
+        """Assert that the topic has each post once. Posts of open transactions do not count."""
+        found = await_value(self.numbers_of_ten_seconds, "ten seconds of posts", 60, every=1)
         last = found[-1] - 4 * RATE
         assert_complete([number for number in found if number <= last], last)
-        assert self.place.posts(TOPICS[1]) == []
+        assert self.namespace.posts(TOPICS[1]) == []
 
 
 def unix(timestamp: str) -> float:
@@ -190,136 +191,147 @@ def unix(timestamp: str) -> float:
 
 
 @pytest.fixture(scope="module")
-def flow(parts: Place, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flow]:
+def release(
+    namespace_with_stubs: ClusterNamespace, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[WatchdogRelease]:
     topics = [f"{TOPICS[0]}:4", f"{TOPICS[1]}:1"]
-    parts.cluster.execute("kafka-0", parts.namespace, "/entrypoint.sh", "topics", "kafka:9092", *topics)
-    flow = Flow(parts, copy_without_dependencies(tmp_path_factory.mktemp("chart")))
-    flow.upgrade()
-    # The first process of a PID namespace cannot be stopped or killed from within: now that is the sandbox's.
-    flow.patch(shareProcessNamespace=True)
-    yield flow
-    flow.helm("uninstall", RELEASE, "--wait")
+    namespace_with_stubs.cluster.execute(
+        "kafka-0", namespace_with_stubs.name, "/entrypoint.sh", "topics", "kafka:9092", *topics
+    )
+    release = WatchdogRelease(namespace_with_stubs, copy_without_dependencies(tmp_path_factory.mktemp("chart")))
+    release.upgrade()
+    # No process of a PID namespace can stop or kill its first process. In a shared namespace, that is the pause
+    # container's.
+    release.patch(shareProcessNamespace=True)
+    yield release
+    release.helm("uninstall", RELEASE, "--wait")
 
 
-def test_a_changed_configuration_waits_for_the_collector_and_then_rolls_it(flow: Flow) -> None:
-    old = flow.pod("simulator")
-    assert not flow.running()
-    flow.upgrade("simulator.settings.SIMULATOR_STOP_AFTER=9000000000000000")
-    flow.await_more([], "SimulatorNotRestarted", "ConfigChanged", "CollectorDown", seconds=60)
-    assert flow.pod("simulator") == old
-    await_value(flow.running, "the collector to be RUNNING and STABLE", RUNNING_SECONDS, every=1)
-    restart = flow.await_more([], "SimulatorRestarted", "ConfigChanged", seconds=60)
-    settings = flow.place.cluster.execute(flow.await_other_pod(old), flow.place.namespace, "env")
+def test_a_changed_configuration_restarts_the_simulator_when_the_collector_runs(release: WatchdogRelease) -> None:
+    old = release.pod("simulator")
+    assert not release.running()
+    release.upgrade("simulator.settings.SIMULATOR_STOP_AFTER=9000000000000000")
+    release.await_new_event([], "SimulatorNotRestarted", "ConfigChanged", "CollectorDown", seconds=60)
+    assert release.pod("simulator") == old
+    await_value(release.running, "the collector to be RUNNING and STABLE", RUNNING_SECONDS, every=1)
+    restart = release.await_new_event([], "SimulatorRestarted", "ConfigChanged", seconds=60)
+    settings = release.namespace.cluster.execute(release.await_other_pod(old), release.namespace.name, "env")
     assert "SIMULATOR_STOP_AFTER=9000000000000000" in settings
-    assert len(flow.held("ConfigChanged", "CollectorDown")) == 1
-    flow.await_posts_after(restart.moment)
-    flow.assert_exact()
+    assert len(release.suppressed("ConfigChanged", "CollectorDown")) == 1
+    release.await_posts_after(restart.moment)
+    release.assert_exactly_once()
 
 
-def test_a_frozen_simulator_is_restarted_within_a_minute_and_posts_flow_again(flow: Flow) -> None:
-    """Its container would be restarted by the kubelet, after more than a minute: three probes, and 30 s of grace."""
-    before = flow.restarts()
+def test_a_stopped_simulator_is_restarted_within_a_minute_and_sends_posts(release: WatchdogRelease) -> None:
+    """The kubelet would restart its container after more than a minute: three probes and a grace period of 30 s."""
+    before = release.restarts()
     await_value(lambda: time.time() > before[-1].moment + 61, "the end of the cooldown", 90)
-    old = flow.pod("simulator")
-    frozen = time.time()
-    flow.signal(old, "STOP")
-    restart = flow.await_more(before, "SimulatorRestarted", "NotReady", seconds=FROZEN_SECONDS)
-    flow.await_other_pod(old, FROZEN_SECONDS)
-    took = time.time() - frozen
-    assert took <= FROZEN_SECONDS
-    assert [container["restartCount"] for container in flow.pods("simulator")[0]["status"]["containerStatuses"]] == [0]
-    flowing = flow.await_posts_after(frozen + took)
-    restarted = restart.moment - frozen
-    log.info("restarted after %.0f s, Ready after %.0f s, posts after %.0f s", restarted, took, flowing - frozen)
-    flow.assert_exact()
+    old = release.pod("simulator")
+    stopped_at = time.time()
+    release.signal(old, "STOP")
+    restart = release.await_new_event(before, "SimulatorRestarted", "NotReady", seconds=STOPPED_SECONDS)
+    release.await_other_pod(old, STOPPED_SECONDS)
+    took = time.time() - stopped_at
+    assert took <= STOPPED_SECONDS
+    assert [container["restartCount"] for container in release.pods("simulator")[0]["status"]["containerStatuses"]] == [
+        0
+    ]
+    posts_at = release.await_posts_after(stopped_at + took)
+    restarted = restart.moment - stopped_at
+    log.info("restarted after %.0f s, Ready after %.0f s, posts after %.0f s", restarted, took, posts_at - stopped_at)
+    release.assert_exactly_once()
 
 
-def test_a_watchdog_that_is_killed_in_mid_cooldown_remembers(flow: Flow) -> None:
-    flow.operate(COOLDOWN_SECONDS=600)
-    restarts, held = flow.restarts(), flow.held()
-    state = flow.state()
+def test_a_watchdog_that_is_killed_during_a_cooldown_keeps_it(release: WatchdogRelease) -> None:
+    release.set_watchdog(COOLDOWN_SECONDS=600)
+    restarts, suppressed = release.restarts(), release.suppressed()
+    state = release.state()
     assert len(state["restarts"]) == len(restarts) == 2
-    killed = flow.pod("watchdog")
-    flow.place.remove_now(killed)
-    frozen = flow.pod("simulator")
-    flow.signal(frozen, "STOP")
-    assert flow.pod("watchdog") != killed
-    told = flow.await_more(held, "SimulatorNotRestarted", "NotReady", "Cooldown", seconds=90)
-    assert "the last restart was" in told.text
-    flow.signal(frozen, "CONT")
-    assert flow.pod("simulator") == frozen
-    assert flow.restarts() == restarts
-    assert flow.state()["restarts"] == state["restarts"]
-    flow.await_posts_after(time.time())
-    flow.assert_exact()
+    killed = release.pod("watchdog")
+    release.namespace.remove_now(killed)
+    stopped = release.pod("simulator")
+    release.signal(stopped, "STOP")
+    assert release.pod("watchdog") != killed
+    event = release.await_new_event(suppressed, "SimulatorNotRestarted", "NotReady", "Cooldown", seconds=90)
+    assert "the last restart was" in event.text
+    release.signal(stopped, "CONT")
+    assert release.pod("simulator") == stopped
+    assert release.restarts() == restarts
+    assert release.state()["restarts"] == state["restarts"]
+    release.await_posts_after(time.time())
+    release.assert_exactly_once()
 
 
 @pytest.mark.parametrize(("cause", "sent"), [("NoSend", "7"), ("TopicStalled", "seconds")])
-def test_a_simulator_that_answers_but_does_not_feed_the_topic_is_restarted(flow: Flow, cause: str, sent: str) -> None:
-    flow.operate(COOLDOWN_SECONDS=1, BACK_OFF_MAX_SECONDS=600, NO_SEND_SECONDS=10, TOPIC_STALLED_SECONDS=20)
-    before = flow.restarts()
-    command = ["/opt/venv/bin/python", "-c", FAKE.format(sent=sent)]
-    flow.patch(containers=[{"name": "simulator", "command": command, "args": []}])
-    flow.await_more(before, "SimulatorRestarted", cause, seconds=90)
-    flow.patch(containers=[{"name": "simulator", "command": None, "args": None}])
-    flow.await_posts_after(time.time())
-    flow.assert_exact()
+def test_a_simulator_that_is_healthy_but_sends_no_posts_is_restarted(
+    release: WatchdogRelease, cause: str, sent: str
+) -> None:
+    release.set_watchdog(COOLDOWN_SECONDS=1, BACK_OFF_MAX_SECONDS=600, NO_SEND_SECONDS=10, TOPIC_STALLED_SECONDS=20)
+    before = release.restarts()
+    command = ["/opt/venv/bin/python", "-c", STALLED_SIMULATOR.format(sent=sent)]
+    release.patch(containers=[{"name": "simulator", "command": command, "args": []}])
+    release.await_new_event(before, "SimulatorRestarted", cause, seconds=90)
+    release.patch(containers=[{"name": "simulator", "command": None, "args": None}])
+    release.await_posts_after(time.time())
+    release.assert_exactly_once()
 
 
-def test_a_simulator_that_crashes_again_and_again_is_not_hammered(flow: Flow) -> None:
-    pause = 40
-    flow.operate(COOLDOWN_SECONDS=pause, BACK_OFF_MAX_SECONDS=600, CRASH_LOOP_SECONDS=10, RECOVERED_SECONDS=86_400)
-    await_value(lambda: time.time() > flow.restarts()[-1].moment + pause, "the end of the cooldown", 60, every=1)
-    before, held = flow.restarts(), flow.held("CrashLooping")
+def test_a_crash_looping_simulator_is_restarted_only_after_each_cooldown(release: WatchdogRelease) -> None:
+    cooldown = 40
+    release.set_watchdog(
+        COOLDOWN_SECONDS=cooldown, BACK_OFF_MAX_SECONDS=600, CRASH_LOOP_SECONDS=10, RECOVERED_SECONDS=86_400
+    )
+    await_value(lambda: time.time() > release.restarts()[-1].moment + cooldown, "the end of the cooldown", 60, every=1)
+    before, suppressed = release.restarts(), release.suppressed("CrashLooping")
     crashes, end = 0, time.time() + 150
     while time.time() < end:
-        for pod in flow.pods("simulator"):
+        for pod in release.pods("simulator"):
             try:
-                flow.signal(pod["metadata"]["name"], "KILL")
+                release.signal(pod["metadata"]["name"], "KILL")
                 crashes += 1
-            except ClusterError:  # it does not run just now
+            except ClusterError:  # it does not run at the moment
                 pass
         time.sleep(1)
-    new = flow.restarts()[len(before) :]
+    new = release.restarts()[len(before) :]
     moments = [event.moment for event in new]
     log.info("%d crashes, restarts: %s", crashes, new)
     assert crashes >= 5
-    assert 1 <= len(new) <= 3, flow.story()
-    assert all(later - earlier >= pause - 1 for earlier, later in itertools.pairwise(moments))
-    assert len(flow.held("CrashLooping")) > len(held), flow.story()
-    flow.pod("simulator")
-    flow.await_posts_after(time.time())
-    flow.assert_exact()
+    assert 1 <= len(new) <= 3, release.events_and_log()
+    assert all(later - earlier >= cooldown - 1 for earlier, later in itertools.pairwise(moments))
+    assert len(release.suppressed("CrashLooping")) > len(suppressed), release.events_and_log()
+    release.pod("simulator")
+    release.await_posts_after(time.time())
+    release.assert_exactly_once()
 
 
-def test_ten_faults_in_a_row_stay_under_the_cap(flow: Flow) -> None:
-    already = len(flow.state()["restarts"])
-    cap = already + 3
+def test_ten_faults_cause_no_more_restarts_than_the_hourly_cap(release: WatchdogRelease) -> None:
+    earlier = len(release.state()["restarts"])
+    cap = earlier + 3
     quick = {"COOLDOWN_SECONDS": 1, "BACK_OFF_MAX_SECONDS": 1, "NOT_READY_SECONDS": 3, "POLL_SECONDS": 1}
-    flow.operate(**quick, CRASH_LOOP_SECONDS=3600, RESTARTS_PER_HOUR=cap)
+    release.set_watchdog(**quick, CRASH_LOOP_SECONDS=3600, RESTARTS_PER_HOUR=cap)
     probe = {"periodSeconds": 1, "failureThreshold": 2}
-    flow.patch(containers=[{"name": "simulator", "readinessProbe": probe}])
-    before = flow.restarts()
+    release.patch(containers=[{"name": "simulator", "readinessProbe": probe}])
+    before = release.restarts()
     for fault in range(10):
-        pod = flow.pod("simulator")
-        restarts, held = flow.restarts(), flow.held("NotReady", "HourlyCap")
-        flow.signal(pod, "STOP")
+        pod = release.pod("simulator")
+        restarts, suppressed = release.restarts(), release.suppressed("NotReady", "HourlyCap")
+        release.signal(pod, "STOP")
         if fault < 3:
-            flow.await_more(restarts, "SimulatorRestarted", "NotReady", seconds=60)
-            flow.await_other_pod(pod)
+            release.await_new_event(restarts, "SimulatorRestarted", "NotReady", seconds=60)
+            release.await_other_pod(pod)
         else:
-            flow.await_more(held, "SimulatorNotRestarted", "NotReady", "HourlyCap", seconds=60)
-            flow.signal(pod, "CONT")
-            await_value(lambda: not flow.state()["last_reported"], "the watchdog to see that all is well", 30)
-    assert len(flow.restarts()) == len(before) + 3
-    assert len(flow.state()["restarts"]) == cap
-    flow.await_posts_after(time.time())
-    flow.assert_exact()
+            release.await_new_event(suppressed, "SimulatorNotRestarted", "NotReady", "HourlyCap", seconds=60)
+            release.signal(pod, "CONT")
+            await_value(lambda: not release.state()["last_reported"], "the watchdog to report no fault", 30)
+    assert len(release.restarts()) == len(before) + 3
+    assert len(release.state()["restarts"]) == cap
+    release.await_posts_after(time.time())
+    release.assert_exactly_once()
 
 
-def test_it_tells_what_it_did_and_stays_small(flow: Flow) -> None:
-    pod = flow.pod("watchdog")
-    lines = flow.place.cluster.http(pod, 9249, "/metrics", flow.place.namespace).splitlines()
+def test_the_watchdog_reports_its_restarts_and_uses_little_memory(release: WatchdogRelease) -> None:
+    pod = release.pod("watchdog")
+    lines = release.namespace.cluster.http(pod, 9249, "/metrics", release.namespace.name).splitlines()
     metrics = {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines) if "#" not in name}
     assert metrics['simulator_restarts_total{reason="NotReady"}'] == 3
     assert metrics['simulator_restarts_suppressed_total{held_by="HourlyCap",reason="NotReady"}'] == 7
@@ -330,24 +342,24 @@ def test_it_tells_what_it_did_and_stays_small(flow: Flow) -> None:
     assert resident <= MEMORY_MEGABYTES
 
 
-def test_it_puts_no_finalizer_on_anything_and_may_do_no_more_than_it_does(flow: Flow) -> None:
-    place = flow.place
+def test_the_watchdog_adds_no_finalizer_and_has_no_further_rights(release: WatchdogRelease) -> None:
+    namespace = release.namespace
     watched = [
-        *place.cluster.list("pods,deployments,configmaps", place.namespace, f"app.kubernetes.io/instance={RELEASE}"),
-        *place.cluster.list("flinkdeployments", place.namespace),
+        *namespace.cluster.list("pods,deployments,configmaps", namespace.name, f"app.kubernetes.io/instance={RELEASE}"),
+        *namespace.cluster.list("flinkdeployments", namespace.name),
     ]
     finalizers = {name for each in watched for name in each["metadata"].get("finalizers", [])}
     assert not {name for name in finalizers if "kopf" in name or "zalando" in name}
-    account = f"system:serviceaccount:{place.namespace}:{WATCHDOG}"
-    refused = (("delete", "pods"), ("get", "secrets"), ("list", "configmaps"), ("patch", f"deployments/{WATCHDOG}"))
-    for verb, what in refused:
+    account = f"system:serviceaccount:{namespace.name}:{WATCHDOG}"
+    forbidden = (("delete", "pods"), ("get", "secrets"), ("list", "configmaps"), ("patch", f"deployments/{WATCHDOG}"))
+    for verb, what in forbidden:
         with pytest.raises(ClusterError):
-            flow.kubectl("auth", "can-i", verb, what, "--as", account)
-    assert "yes" in flow.kubectl("auth", "can-i", "patch", f"deployments/{SIMULATOR}", "--as", account)
+            release.kubectl("auth", "can-i", verb, what, "--as", account)
+    assert "yes" in release.kubectl("auth", "can-i", "patch", f"deployments/{SIMULATOR}", "--as", account)
 
 
-def test_it_ends_on_a_signal(flow: Flow) -> None:
-    pod = flow.pod("watchdog")
+def test_the_watchdog_ends_on_sigterm(release: WatchdogRelease) -> None:
+    pod = release.pod("watchdog")
     begin = time.monotonic()
-    flow.place.cluster.delete("pod", flow.place.namespace, pod)
-    assert time.monotonic() - begin < 25, "it was killed, not asked to end"
+    release.namespace.cluster.delete("pod", release.namespace.name, pod)
+    assert time.monotonic() - begin < 25, "it ended on SIGKILL, not on SIGTERM"

@@ -1,4 +1,4 @@
-"""One real stack for all integration tests: Kafka, Flink, the document store, the simulator and the stub page."""
+"""One stack for all integration tests: Kafka, Flink, the document store, the simulator and the Worldometers stub."""
 
 import os
 import socket
@@ -17,7 +17,7 @@ WINDOW_SECONDS = 5
 
 
 def free_ports() -> Ports:
-    """Ports that were free a moment ago, all different, so that tests run beside a demo."""
+    """Free ports, all different. So the tests can run beside a demo."""
     with ExitStack() as sockets:
         ports = []
         for _ in vars(Ports()):
@@ -38,7 +38,7 @@ def stack() -> Iterator[Stack]:
 
 @pytest.fixture
 def sql(stack: Stack) -> Callable[[str], str]:
-    """Runs `make sql_client SQL=...` against the stack and returns what it prints."""
+    """Runs `make sql_client SQL=...` against the stack and returns its output."""
 
     def run(query: str) -> str:
         result = subprocess.run(
@@ -57,6 +57,6 @@ def sql(stack: Stack) -> Callable[[str], str]:
 
 
 def variables(settings: Settings) -> dict[str, str]:
-    """The environment that gives these settings."""
+    """The environment variables of these settings."""
     ports = {f"{name.upper()}_PORT": str(port) for name, port in vars(settings.ports).items()}
     return {"STATE": str(settings.state), **ports}

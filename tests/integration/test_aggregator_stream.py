@@ -1,6 +1,6 @@
-"""The aggregation job on real Kafka, Flink and the document store; the tests publish the topic's records themselves.
+"""The aggregation job on Kafka, Flink and the document store. The tests publish the records of the topic.
 
-They share one job and run in order: each uses windows of its own, later than those before it.
+The tests share one job and run in order. Each test uses windows of its own, later than those of the tests before.
 """
 
 import json
@@ -33,7 +33,7 @@ IDS = count()
 
 @dataclass
 class Aggregator:
-    """The running job. `window` is the number of the window that a test fills."""
+    """The running job. window: the number of the window that a test fills."""
 
     stack: Stack
     topic: Topic
@@ -54,12 +54,12 @@ class Aggregator:
         return json.dumps(record | fields).encode()
 
     def close_window(self, windows_later: float = 3) -> None:
-        """Advance event time of every partition past the window's end."""
+        """Advance the event time of every partition beyond the end of the window."""
         for partition in range(TWEETS_PARTITIONS):
             self.advance(partition, windows_later)
 
     def advance(self, partition: int, windows: float) -> None:
-        """Advance event time of a partition to so many windows after the begin of the current one."""
+        """Advance the event time of a partition to so many windows after the start of the current one."""
         timestamp = int((self.window + windows) * WINDOW_MS)
         heartbeat = {"id": "heartbeat-x", "text": None, "timestamp": timestamp, "source": "test"}
         self.topic.publish([json.dumps(heartbeat).encode()], partition)
@@ -78,9 +78,9 @@ class Aggregator:
         return document_key(self.topic.name, iso(self.window * WINDOW_MS), self.end, chunk)
 
     def run(self, savepoint: str | None = None, parallelism: int = 1, **settings: object) -> None:
-        """Submit the job with these settings over its usual ones."""
-        given = environment(self) | {name: str(value) for name, value in settings.items()}
-        self.stack.submit("aggregator_stream", given, parallelism, savepoint)
+        """Submit the job. These settings override the usual ones."""
+        variables = environment(self) | {name: str(value) for name, value in settings.items()}
+        self.stack.submit("aggregator_stream", variables, parallelism, savepoint)
 
     def cancel(self) -> None:
         job = self.stack.jobs["aggregator_stream"]
@@ -92,16 +92,16 @@ class Aggregator:
         return self.stack.flink.stop_with_savepoint(self.stack.jobs["aggregator_stream"])
 
     def kill_taskmanager(self) -> None:
-        """Kill it after a checkpoint of all that was published, and wait until the job runs again."""
+        """Kill it after a checkpoint that includes all published records, and wait until the job runs again."""
         stack, job = self.stack, self.stack.jobs["aggregator_stream"]
         self.await_checkpoint()
         stack.flink.taskmanager.kill()
-        await_value(lambda: not stack.flink.all_running(job), "the loss to be noticed", 60)
+        await_value(lambda: not stack.flink.all_running(job), "Flink to notice the loss", 60)
         stack.flink.taskmanager.start()
         await_value(lambda: stack.flink.all_running(job), "the job to run again", 90)
 
     def await_checkpoint(self) -> None:
-        """Wait for two more checkpoints: the first may have begun before."""
+        """Wait for two more checkpoints. The first one may have begun before the call."""
         stack, job = self.stack, self.stack.jobs["aggregator_stream"]
 
         def completed() -> int:
@@ -126,11 +126,13 @@ def set_fault(stack: Stack, fault: str) -> None:
     requests.put(url, data=fault, timeout=5).raise_for_status()
 
 
-def show_page(stack: Stack, fault: str) -> None:
-    """Switch the page, and let the counters that the job has grow so old that it asks again."""
+def switch_page(stack: Stack, fault: str) -> None:
+    """Set the fault of the stub, and wait until the job's counters are so old that it fetches the page again."""
     set_fault(stack, fault)
     stale_at = time.monotonic() + REFRESH_SECONDS
-    await_value(lambda: time.monotonic() > stale_at, "the age at which the page is asked again", REFRESH_SECONDS + 1)
+    await_value(
+        lambda: time.monotonic() > stale_at, "the age at which the job fetches the page again", REFRESH_SECONDS + 1
+    )
 
 
 @pytest.fixture(scope="module")
@@ -161,7 +163,7 @@ def values_of(document: dict[str, Any]) -> list[int | None]:
     return [document[name] for name in Counters._fields]
 
 
-def test_a_page_that_was_never_good_gives_no_counters_and_holds_no_window(aggregator: Aggregator) -> None:
+def test_without_any_valid_page_documents_have_no_counters(aggregator: Aggregator) -> None:
     aggregator.next_window()
     aggregator.topic.publish([aggregator.post("unenriched")])
     aggregator.close_window()
@@ -171,7 +173,7 @@ def test_a_page_that_was_never_good_gives_no_counters_and_holds_no_window(aggreg
 
 
 def test_a_window_is_one_document_with_the_columns_of_the_table(aggregator: Aggregator) -> None:
-    show_page(aggregator.stack, "none")
+    switch_page(aggregator.stack, "none")
     aggregator.next_window()
     for partition in range(TWEETS_PARTITIONS):
         aggregator.topic.publish([aggregator.post(f"text {partition}", 0), aggregator.post("end", 19_999)], partition)
@@ -189,9 +191,9 @@ def test_a_window_is_one_document_with_the_columns_of_the_table(aggregator: Aggr
 
 
 @pytest.mark.parametrize("fault", ["layout", "garbage", "error", "slow"])
-def test_the_last_good_counters_are_used_while_the_page_is_broken(aggregator: Aggregator, fault: str) -> None:
+def test_the_last_valid_counters_are_used_while_the_page_is_invalid(aggregator: Aggregator, fault: str) -> None:
     aggregator.next_window()
-    show_page(aggregator.stack, fault)
+    switch_page(aggregator.stack, fault)
     try:
         aggregator.topic.publish([aggregator.post(fault)])
         aggregator.close_window()
@@ -213,9 +215,9 @@ MALFORMED: dict[str, tuple[bytes | None, str]] = {
         b'{"id":"x","text":"y\xff","timestamp":1,"source":"s","position":"1"}',
         "not a JSON object",
     ),
-    # What stands behind the object is passed over: these are posts of 1970.
+    # Flink ignores what follows the object. These are posts of 1970.
     "two objects": (b'{"id": "x", "text": "y", "timestamp": 1, "source": "s"} {}', "late"),
-    "a word behind": (b'{"id":"x","text":"y","timestamp":1,"source":"s","position":"1"}x', "late"),
+    "a word after the object": (b'{"id":"x","text":"y","timestamp":1,"source":"s","position":"1"}x', "late"),
     "number": (b"42", "not a JSON object"),
     "array": (b'["id"]', "not a JSON object"),
     "array of posts": (b'[{"id": "x", "text": "y", "timestamp": 1, "source": "z"}]', "not a JSON object"),
@@ -237,13 +239,13 @@ MALFORMED: dict[str, tuple[bytes | None, str]] = {
 }
 
 
-def test_a_malformed_record_is_rejected_with_its_reason_and_harms_no_other(aggregator: Aggregator) -> None:
+def test_a_malformed_record_is_rejected_with_its_reason_and_no_other_record_is_lost(aggregator: Aggregator) -> None:
     aggregator.next_window()
     before = len(aggregator.topic.rejections())
     aggregator.topic.publish([aggregator.post("before"), *(value for value, _ in MALFORMED.values())])
-    aggregator.topic.publish([aggregator.post("behind")])
+    aggregator.topic.publish([aggregator.post("after")])
     aggregator.close_window()
-    assert sorted(aggregator.await_document()["content"]) == ["before", "behind"]
+    assert sorted(aggregator.await_document()["content"]) == ["after", "before"]
     expected = sorted(reason for _, reason in MALFORMED.values())
     await_value(lambda: len(aggregator.topic.rejections()) >= before + len(expected), "all rejections", 30)
     found = aggregator.topic.rejections()[before:]
@@ -272,15 +274,17 @@ def test_a_window_too_large_for_one_document_becomes_several(aggregator: Aggrega
 
 
 def late_posts(aggregator: Aggregator) -> list[str]:
-    """The texts of the posts that were rejected as late."""
+    """The texts of the posts that were rejected as late, sorted."""
     found = [each["record"] for each in aggregator.topic.rejections() if each["reason"] == "late"]
     return sorted(json.loads(record)["text"] for record in found)
 
 
 def assert_late_posts_are_kept_or_rejected(aggregator: Aggregator, name: str, event: Callable[[], None]) -> None:
-    """A post of a closed window gets into its document, a post of an older one is rejected; `event` comes before both.
+    """Assert that a late post gets into its document, and that a post after the allowed lateness is rejected.
 
-    Each comes alone and first: what the job knows of event time is from before the event."""
+    Both arrive after `event`, each in a partition without other records. So the job must still have the event time of
+    before `event`.
+    """
     aggregator.next_window()
     aggregator.topic.publish([aggregator.post(f"{name} too late")])
     old = (aggregator.window, aggregator.post(f"{name} far too late"))
@@ -294,8 +298,8 @@ def assert_late_posts_are_kept_or_rejected(aggregator: Aggregator, name: str, ev
     event()
     aggregator.topic.publish([old[1]], partition=2)
     aggregator.topic.publish([late], partition=3)
-    both = [f"{name} in time", f"{name} late"]
-    await_value(lambda: sorted(aggregator.await_document()["content"]) == both, "the late post in its document", 60)
+    expected = [f"{name} in time", f"{name} late"]
+    await_value(lambda: sorted(aggregator.await_document()["content"]) == expected, "the late post in its document", 60)
     await_value(lambda: f"{name} far too late" in late_posts(aggregator), "the rejection", 60)
     assert len(aggregator.documents()) == 1
     aggregator.window = old[0]
@@ -304,31 +308,31 @@ def assert_late_posts_are_kept_or_rejected(aggregator: Aggregator, name: str, ev
     aggregator.window += 10
 
 
-def test_a_late_post_gets_into_its_document_and_later_it_is_rejected(aggregator: Aggregator) -> None:
+def test_a_late_post_is_in_its_document_and_after_the_allowed_lateness_it_is_rejected(aggregator: Aggregator) -> None:
     assert_late_posts_are_kept_or_rejected(aggregator, "running", lambda: None)
 
 
-def test_a_late_post_is_not_lost_behind_a_restart(aggregator: Aggregator) -> None:
+def test_a_late_post_is_not_lost_after_a_restart(aggregator: Aggregator) -> None:
     assert_late_posts_are_kept_or_rejected(aggregator, "restarted", aggregator.kill_taskmanager)
 
 
-def test_a_late_post_is_not_lost_behind_a_savepoint_and_another_parallelism(aggregator: Aggregator) -> None:
+def test_a_late_post_is_not_lost_after_a_restore_with_another_parallelism(aggregator: Aggregator) -> None:
     def rescale() -> None:
         aggregator.run(aggregator.stop(), parallelism=2)
 
     assert_late_posts_are_kept_or_rejected(aggregator, "rescaled", rescale)
 
 
-def test_the_window_operator_never_dropped_a_post(aggregator: Aggregator) -> None:
+def test_the_window_operator_dropped_no_post(aggregator: Aggregator) -> None:
     assert_nothing_was_dropped(aggregator.stack)
 
 
-def test_a_replay_replaces_the_documents_and_makes_no_others(aggregator: Aggregator) -> None:
+def test_a_replay_replaces_the_documents_and_adds_none(aggregator: Aggregator) -> None:
     uri = aggregator.stack.settings.store_uri
     aggregator.cancel()
     before = aggregator.contents()
     with client(uri) as connection:
-        # A mark that the replay has to replace, so that the test sees that it came.
+        # The replay has to replace this value. So the test can wait for it.
         connection[DATABASE][aggregator.collection].update_many({}, {"$set": {"total_cases_count": -1}})
     aggregator.run(REPLAY_FROM="earliest")
 
@@ -340,9 +344,9 @@ def test_a_replay_replaces_the_documents_and_makes_no_others(aggregator: Aggrega
     assert aggregator.contents() == before
 
 
-def test_fewer_chunks_than_before_leave_no_stale_one(aggregator: Aggregator) -> None:
+def test_a_replay_with_fewer_chunks_deletes_the_others(aggregator: Aggregator) -> None:
     def sizes() -> list[int]:
-        """Of the documents that are the chunks of the large window."""
+        """How many posts each chunk of the large window has."""
         return sorted(len(texts) for texts in aggregator.contents().values() if len(texts) > 100)
 
     before = sizes()
@@ -351,19 +355,19 @@ def test_fewer_chunks_than_before_leave_no_stale_one(aggregator: Aggregator) -> 
     await_value(lambda: len(sizes()) >= 10 and sum(sizes()) == sum(before), "more chunks", 90)
     aggregator.cancel()
     aggregator.run(REPLAY_FROM="earliest")
-    await_value(lambda: sizes() == before, "the chunks of before, and no others", 90)
+    await_value(lambda: sizes() == before, "only the chunks of before", 90)
     aggregator.cancel()
     aggregator.run()
 
 
-def test_without_state_it_goes_on_after_the_newest_document_and_takes_late_posts(aggregator: Aggregator) -> None:
+def test_without_state_it_resumes_after_the_newest_document_and_keeps_late_posts(aggregator: Aggregator) -> None:
     aggregator.next_window()
     aggregator.topic.publish([aggregator.post(f"before {number}") for number in range(5)])
     aggregator.close_window(1.5)
     aggregator.await_document()
     aggregator.cancel()
     before = aggregator.contents()
-    aggregator.topic.publish([aggregator.post("late, while nobody reads")])
+    aggregator.topic.publish([aggregator.post("late, while no job runs")])
     aggregator.run()
     await_value(lambda: len(aggregator.await_document()["content"]) == 6, "the late post in its document", 60)
     changed = {key for key, texts in aggregator.contents().items() if before.get(key) != texts}
@@ -371,7 +375,7 @@ def test_without_state_it_goes_on_after_the_newest_document_and_takes_late_posts
 
 
 def test_no_document_is_replaced_by_one_with_fewer_posts(aggregator: Aggregator) -> None:
-    """The topic loses the first half of a partition, and with it a part of many windows."""
+    """Retention deletes the first half of a partition, and so posts of many windows."""
     aggregator.next_window()
     for _ in range(10):
         aggregator.window += 1
@@ -384,17 +388,17 @@ def test_no_document_is_replaced_by_one_with_fewer_posts(aggregator: Aggregator)
     aggregator.topic.delete_first_half(0)
     aggregator.run(REPLAY_FROM="earliest")
     aggregator.window += 10
-    aggregator.topic.publish([aggregator.post("behind the replay")])
+    aggregator.topic.publish([aggregator.post("after the replay")])
     aggregator.close_window()
     aggregator.await_document(90)
-    assert aggregator.contents() == {**before, aggregator.key(0): ["behind the replay"]}
+    assert aggregator.contents() == {**before, aggregator.key(0): ["after the replay"]}
     aggregator.cancel()
 
 
 @pytest.mark.parametrize("by", ["savepoint", "nothing"])
 def test_another_window_length_loses_no_post_and_replaces_no_document(aggregator: Aggregator, by: str) -> None:
     aggregator.run()
-    aggregator.window = aggregator.window // 6 * 6 + 12  # begins a window of 120 s as well
+    aggregator.window = aggregator.window // 6 * 6 + 12  # also the start of a window of 120 s
     aggregator.topic.publish([aggregator.post(f"{by} closed")])
     aggregator.advance(0, 1)
     aggregator.topic.publish([aggregator.post(f"{by} open", WINDOW_MS + 5_000)])

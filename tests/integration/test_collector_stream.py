@@ -1,4 +1,4 @@
-"""The collection job on real Kafka and Flink, fed by a server that breaks the rules."""
+"""The collection job on Kafka and Flink, with a WebSocket server that sends invalid frames and HTTP errors."""
 
 import json
 from collections.abc import Iterator
@@ -26,8 +26,9 @@ def text_frame(data: bytes) -> Frame:
     return Frame(Opcode.TEXT, data)
 
 
-# Post 5 is larger than the client's limit; what is no post stands between 3 and 4.
-HOSTILE: dict[str, tuple[bytes | str | Frame, str]] = {
+# Frames that are no posts, and the reasons of their rejections. The server sends them between posts 3 and 4. Post 5 is
+# larger than MAX_FRAME_BYTES.
+INVALID_FRAMES: dict[str, tuple[bytes | str | Frame, str]] = {
     "binary": (b"\x00\x01", "a binary frame"),
     "invalid UTF-8": (text_frame(b'{"seq": \xff\xfe'), "not UTF-8"),
     "no JSON": ("hello", "not JSON"),
@@ -42,7 +43,7 @@ LAST = 12
 
 
 async def serve(peer: Peer) -> None:
-    """Posts 1 to 12 with everything that is wrong, from the position that is asked for, and then silence."""
+    """Send posts 1 to 12 from the requested position on, with the invalid frames, and then nothing."""
     since = parse_qs(urlsplit(peer.path).query).get("since", ["0"])[0]
     await peer.accept()
     for number in range(int(since) + 1, LAST + 1):
@@ -54,9 +55,9 @@ async def serve(peer: Peer) -> None:
         else:
             await peer.send(post(number))
         if number == 3:
-            await peer.send(*(frame for frame, _ in HOSTILE.values()))
+            await peer.send(*(frame for frame, _ in INVALID_FRAMES.values()))
         if number == 9:
-            await peer.send(post(8), post(9))  # again
+            await peer.send(post(8), post(9))  # duplicates
         if number == 10:
             await peer.send(post(0, "#RT: https://example.org/only"))  # an old number
 
@@ -75,7 +76,7 @@ def records(stack: Stack) -> Iterator[tuple[Topic, HostileServer]]:
         stack.flink.cancel(identity)
 
 
-def test_every_sound_post_is_published_once_whatever_stands_between(records: tuple[Topic, HostileServer]) -> None:
+def test_every_valid_post_is_published_once(records: tuple[Topic, HostileServer]) -> None:
     published, _ = records
     await_value(lambda: any(post["text"] == f"post {LAST}" for post in published.posts()), "the last post", 60)
     posts = sorted(published.posts(), key=lambda post: post["timestamp"])
@@ -85,9 +86,9 @@ def test_every_sound_post_is_published_once_whatever_stands_between(records: tup
     assert posts[0] == first
 
 
-def test_every_other_frame_is_rejected_with_its_reason(records: tuple[Topic, HostileServer]) -> None:
+def test_every_invalid_frame_is_rejected_with_its_reason(records: tuple[Topic, HostileServer]) -> None:
     published, _ = records
-    reasons = [reason for _, reason in HOSTILE.values()] + [f"a frame larger than {MAX_FRAME_BYTES} bytes"]
+    reasons = [reason for _, reason in INVALID_FRAMES.values()] + [f"a frame larger than {MAX_FRAME_BYTES} bytes"]
     await_value(lambda: len(published.rejections()) >= len(reasons), "all rejections", 30)
     found = published.rejections()
     assert len(found) == len(reasons)
@@ -96,7 +97,7 @@ def test_every_other_frame_is_rejected_with_its_reason(records: tuple[Topic, Hos
     assert all(set(rejection) == {"reason", "source", "record", "bytes", "position"} for rejection in found)
 
 
-def test_a_frame_that_is_too_large_is_stepped_over_and_not_asked_for_again(
+def test_a_frame_that_is_too_large_is_skipped_and_not_requested_again(
     records: tuple[Topic, HostileServer],
 ) -> None:
     _, server = records
@@ -107,23 +108,23 @@ def test_a_frame_that_is_too_large_is_stepped_over_and_not_asked_for_again(
 
 
 async def serve_half(peer: Peer) -> None:
-    """Posts 1 to 6, and then nothing but answers to pings."""
+    """Send posts 1 to 6, and then only pongs."""
     await peer.accept()
     await peer.send(*(post(number) for number in range(1, LAST // 2 + 1)))
 
 
-WAVERING = in_turn(
+UNAVAILABLE_FOR_A_TIME = in_turn(
     serve_half,
     refusing(503, Retry_After="2"),
     refusing(429, Retry_After="1"),
-    refusing(400),  # a gateway without a backend, whatever it is asked for
+    refusing(400),  # a gateway without a backend: to every request
     refusing(400),
     serve,
 )
 
 
-def test_a_server_that_is_silent_or_busy_is_waited_for_and_costs_no_post(stack: Stack) -> None:
-    with HostileServer(WAVERING) as server, topic(stack.settings.kafka, "wavering") as published:
+def test_no_post_is_lost_while_the_server_sends_nothing_or_is_busy(stack: Stack) -> None:
+    with HostileServer(UNAVAILABLE_FOR_A_TIME) as server, topic(stack.settings.kafka, "unavailable") as published:
         environment = {
             "WEBSOCKET_URL": f"{server.url}?since=0",
             "KAFKA_TOPIC": published.name,
@@ -133,17 +134,21 @@ def test_a_server_that_is_silent_or_busy_is_waited_for_and_costs_no_post(stack: 
         identity = stack.submit("collector_stream", environment)
         try:
             await_value(lambda: any(post["text"] == f"post {LAST}" for post in published.posts()), "the last post", 90)
-            await_value(lambda: stack.flink.metric(identity, "collector_silences"), "the silence to be counted", 30)
+            await_value(
+                lambda: stack.flink.metric(identity, "collector_silences"),
+                "the time without messages to be counted",
+                30,
+            )
             assert stack.flink.metric(identity, "collector_gaps") == 0
         finally:
             stack.flink.cancel(identity)
         assert numbers(published.posts()) == list(range(1, LAST + 1))
         assert published.rejections() == []
-    silent, busy, limited, *_ = server.peers
+    without_messages, busy, limited, *_ = server.peers
     resumed = f"/?format=json&since={LAST // 2}"
     assert [peer.path for peer in server.peers[1:6]] == [resumed, resumed, resumed, "/?since=0&format=json", resumed]
-    assert silent.ended_at is not None
-    assert silent.ended_at - silent.asked_at > 3
+    assert without_messages.ended_at is not None
+    assert without_messages.ended_at - without_messages.asked_at > 3
     assert limited.asked_at - busy.asked_at > 2
 
 
@@ -156,7 +161,7 @@ def test_two_connections_read_each_post_once(stack: Stack) -> None:
             found = numbers(published.posts())
         finally:
             stack.flink.cancel(identity)
-    # The shards do not begin together, and a transaction becomes visible partition by partition.
+    # The shards do not begin at the same time. Kafka commits a transaction partition by partition.
     shards = [[number for number in found if number % 2 == shard] for shard in (0, 1)]
     first, last = max(shard[0] for shard in shards), min(shard[-1] for shard in shards) - 4 * int(RATE)
     assert last - first > 3 * RATE

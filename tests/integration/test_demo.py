@@ -1,4 +1,4 @@
-"""`make demo` as a user runs it: it ends by itself, and leaves nothing behind even when it was killed."""
+"""`make demo` as a user runs it. It ends by itself and leaves no process, also after it was killed."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ from tests.integration.conftest import free_ports, variables
 from tests.support.waiting import await_value
 
 SECONDS = 240
-# A proxy that nobody is. make must keep what runs on this machine away from it.
+# There is no proxy at this address. make must not use it for the servers of this machine.
 PROXIES = {
     **dict.fromkeys(("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy"), "http://127.0.0.1:9"),
     **dict.fromkeys(("no_proxy", "NO_PROXY"), "example.org"),
@@ -22,7 +22,7 @@ PROXIES = {
 
 def demo(settings: Settings, **extra: str) -> subprocess.Popen[str]:
     environment = {**os.environ, **variables(settings), "WINDOW_SECONDS": "2", **extra}
-    # Tests that run in the background of a shell ignore Ctrl-C, and so would the demo.
+    # A shell starts background processes with SIGINT ignored, and the demo would inherit this.
     return subprocess.Popen(
         ["env", "--default-signal=INT", "make", "--silent", "demo"],
         cwd=REPOSITORY,
@@ -34,14 +34,14 @@ def demo(settings: Settings, **extra: str) -> subprocess.Popen[str]:
     )
 
 
-def test_it_cleans_up_after_a_killed_one_shows_documents_and_leaves_nothing(tmp_path: Path) -> None:
+def test_it_ends_the_processes_of_a_killed_demo_shows_documents_and_leaves_no_process(tmp_path: Path) -> None:
     settings = Settings(state=tmp_path, ports=free_ports())
     killed = demo(settings)
     await_value(lambda: len(owned_processes(tmp_path)) >= 3, "some parts to run", 60)
     os.killpg(killed.pid, signal.SIGKILL)
     killed.communicate(timeout=20)
     left = {process.pid for process in owned_processes(tmp_path)}
-    assert left, "the killed demo left nothing: this test would prove nothing"
+    assert left, "the killed demo left no process, so the test shows nothing"
     try:
         output, _ = (second := demo(settings, DOCUMENTS="2", **PROXIES)).communicate(timeout=SECONDS)
         assert second.returncode == 0, output
@@ -52,7 +52,7 @@ def test_it_cleans_up_after_a_killed_one_shows_documents_and_leaves_nothing(tmp_
 
 
 @pytest.mark.parametrize("parts", [1, 3, 5])
-def test_ctrl_c_stops_it_all(tmp_path: Path, parts: int) -> None:
+def test_ctrl_c_stops_every_process(tmp_path: Path, parts: int) -> None:
     running = demo(Settings(state=tmp_path, ports=free_ports()))
     try:
         await_value(lambda: len(owned_processes(tmp_path)) >= parts, f"{parts} processes to run", 60)
@@ -74,9 +74,9 @@ def test_ctrl_c_stops_it_all(tmp_path: Path, parts: int) -> None:
     ],
     ids=["feed", "port", "no java"],
 )
-def test_what_is_wrong_is_said_before_anything_starts(tmp_path: Path, extra: dict[str, str], message: str) -> None:
+def test_an_error_is_printed_before_any_process_starts(tmp_path: Path, extra: dict[str, str], message: str) -> None:
     if extra.get("PATH"):
-        # Only what the Makefile needs, and no java.
+        # The programs that the Makefile needs, without java.
         for name in ("make", "sh", "sed", "env"):
             (tmp_path / name).symlink_to(f"/usr/bin/{name}")
         extra = {"PATH": str(tmp_path)}

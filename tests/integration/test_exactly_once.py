@@ -1,7 +1,7 @@
-"""Both jobs on the real stack while its parts are killed with -9 in mid-window: no post lost, none twice.
+"""Both jobs while a part of the stack is killed with SIGKILL in the middle of a window. No post is lost or duplicate.
 
-The tests share one pipeline and run in order; each one checks all that was counted since the pipeline began. (The death
-of the JobManager is a matter of Flink's high availability on Kubernetes.)
+The tests share one pipeline and run in order. Each test checks all posts since the pipeline began. No test kills the
+JobManager: it recovers the jobs only with high availability, which tests/e2e/test_chart.py tests on Kubernetes.
 """
 
 import time
@@ -19,12 +19,12 @@ from local.broker import read_topic
 from local.process import Program
 from local.stack import JOBS, Stack
 from tests.integration.conftest import RATE, WINDOW_SECONDS
-from tests.support.counting import Feed, numbers
+from tests.support.counting import SimulatorFeed, numbers
 from tests.support.stored import documents, records
 from tests.support.waiting import await_value
 
 RECOVERY_SECONDS = 90
-FEED = Feed(RATE, WINDOW_SECONDS)
+FEED = SimulatorFeed(RATE, WINDOW_SECONDS)
 
 
 @dataclass
@@ -34,24 +34,24 @@ class Pipeline:
     stack: Stack
 
     def documents_end(self) -> str:
-        """The end of the newest window before which every one has a document, ISO 8601; "" while the store is down."""
+        """The end of the last window before the first one without a document, ISO 8601; "" while the store is down."""
         try:
-            return FEED.complete_end(documents(self.stack.settings.store_uri, DATABASE, COLLECTION))
+            return FEED.end_of_complete_windows(documents(self.stack.settings.store_uri, DATABASE, COLLECTION))
         except PyMongoError:
             return ""
 
     def await_window_after(self, moment: float, what: str, seconds: float = RECOVERY_SECONDS) -> None:
-        """Wait until a window that began after `moment` (Unix time) and all before it are in the collection."""
+        """Wait until a window that began after `moment` (Unix time) and all windows before it have documents."""
         end = iso(moment + 2 * WINDOW_SECONDS)
         await_value(lambda: self.documents_end() >= end, f"a document of {end} or later ({what})", seconds)
 
-    def assert_exact(self, final: int | None = None) -> None:
-        """The simulator's numbers, the topic's and the documents' are the same; `final`: the last that there is."""
+    def assert_exactly_once(self, final: int | None = None) -> None:
+        """Assert that topic and documents have each post once. final: the last number that the simulator sends."""
         settings = self.stack.settings
         stored = documents(settings.store_uri, DATABASE, COLLECTION)
         found = numbers(records(settings.kafka, TWEETS_TOPIC))
         contents = {end: [chunk["content"] for chunk in chunks] for end, chunks in stored.items()}
-        FEED.assert_exact(found, contents, final)
+        FEED.assert_exactly_once(found, contents, final)
         assert len(stored) >= 2
         assert read_topic(settings.kafka, REJECTED_TOPIC) == []
 
@@ -65,7 +65,7 @@ def pipeline(stack: Stack) -> Iterator[Pipeline]:
     yield pipeline
     for identity in stack.jobs.values():
         stack.flink.cancel(identity)
-    if stack.simulator.environment is not simulator:  # a test told it to stop after some post
+    if stack.simulator.environment is not simulator:  # a test has changed it
         stack.simulator.stop()
         stack.simulator.environment = simulator
         stack.simulator.start()
@@ -73,7 +73,7 @@ def pipeline(stack: Stack) -> Iterator[Pipeline]:
 
 def test_every_post_of_the_feed_is_in_one_document(pipeline: Pipeline) -> None:
     pipeline.await_window_after(time.time(), "the first windows")
-    pipeline.assert_exact()
+    pipeline.assert_exactly_once()
 
 
 def kill_workers(stack: Stack) -> None:
@@ -96,22 +96,22 @@ FAULTS: dict[str, Callable[[Stack], None]] = {
     "Python workers": kill_workers,
     "TaskManager": lambda stack: kill_and_start(stack.flink.taskmanager),
     "broker": lambda stack: kill_and_start(stack.broker.program),
-    "document store": lambda stack: kill_and_start(stack.store.program or pytest.fail("the store is the user's own")),
+    "document store": lambda stack: kill_and_start(stack.store.program or pytest.fail("the user runs the store")),
     "simulator": lambda stack: kill_and_start(stack.simulator),
 }
 
 
 @pytest.mark.parametrize("part", FAULTS)
-def test_no_post_is_lost_or_doubled_when_it_is_killed(pipeline: Pipeline, part: str) -> None:
-    # In the middle of a window, so that its posts are partly in Flink's state.
+def test_no_post_is_lost_or_duplicate_after_a_kill(pipeline: Pipeline, part: str) -> None:
+    # In the middle of a window, some of its posts are in Flink's state.
     await_value(lambda: abs(time.time() % WINDOW_SECONDS - WINDOW_SECONDS / 2) < 0.5, "the middle of a window", 10)
     killed_at = time.time()
     FAULTS[part](pipeline.stack)
     pipeline.await_window_after(killed_at, f"after the kill of the {part}")
-    pipeline.assert_exact()
+    pipeline.assert_exactly_once()
 
 
-def test_a_quiet_stream_closes_its_last_window_within_seconds(pipeline: Pipeline) -> None:
+def test_the_last_window_closes_within_seconds_after_the_last_post(pipeline: Pipeline) -> None:
     stack = pipeline.stack
     last = FEED.schedule.newest(time.time()) + 300
     stack.simulator.stop()
@@ -120,7 +120,7 @@ def test_a_quiet_stream_closes_its_last_window_within_seconds(pipeline: Pipeline
     window_end = FEED.schedule.timestamp_ms(last) // 1000 // WINDOW_SECONDS * WINDOW_SECONDS + WINDOW_SECONDS
     await_value(lambda: pipeline.documents_end() >= iso(window_end), "the last window", window_end - time.time() + 15)
     delay = time.time() - window_end
-    pipeline.assert_exact(final=last)
+    pipeline.assert_exactly_once(final=last)
     assert numbers(records(stack.settings.kafka, TWEETS_TOPIC))[-1] == last
     assert delay < 12, f"the window closed {delay:.1f} s after its end"
 

@@ -1,4 +1,4 @@
-"""Both jobs on a Kafka of TLS and SCRAM whose users may do no more than they need, with every secret in files only."""
+"""Both jobs on a Kafka with TLS and SCRAM. Each user has only the rights that it needs. All secrets are in files."""
 
 import contextlib
 import itertools
@@ -22,8 +22,8 @@ from local.process import owned_processes
 from local.settings import Ports, Settings
 from local.stack import JOBS, Stack
 from local.store import client
-from simulator.watchdog import clients as operator_clients
-from simulator.watchdog.settings import read_settings as read_operator_settings
+from simulator.watchdog import clients as watchdog_clients
+from simulator.watchdog.settings import read_settings as read_watchdog_settings
 from tests.integration.conftest import RATE, free_ports
 from tests.support.counting import assert_complete, numbers
 from tests.support.stored import documents, newest_end
@@ -31,11 +31,11 @@ from tests.support.topics import Topic, topic
 from tests.support.waiting import await_value
 
 COLLECTION = "secure"
-# Each holds `s3cret`, which is then looked for everywhere.
-PASSWORDS = {"collector": "col s3cret $x ${file:/a:b} '#/*", "aggregator": "agg-s3cret", "operator": "op-s3cret"}
+# Each contains `s3cret`. A test searches for it everywhere.
+PASSWORDS = {"collector": "col s3cret $x ${file:/a:b} '#/*", "aggregator": "agg-s3cret", "watchdog": "dog-s3cret"}
 DATABASE_USER, DATABASE_PASSWORD, NEW_DATABASE_PASSWORD = "secret-test", "db-s3cret", "new-db-s3cret"
 GROUPS = ("data-collection-aggregator", "data-collection-aggregator-rejections")
-# All that the jobs need: user, kind, name, pattern, what the user may do (either implies DESCRIBE).
+# The rights of the users: user, resource type, name, pattern, operation. READ and WRITE include DESCRIBE.
 LITERAL, PREFIXED = ACLResourcePatternType.LITERAL, ACLResourcePatternType.PREFIXED
 ACCESS = [
     ("collector", ResourceType.TOPIC, TWEETS_TOPIC, LITERAL, ACLOperation.READ),
@@ -46,13 +46,13 @@ ACCESS = [
     ("aggregator", ResourceType.TOPIC, REJECTED_TOPIC, LITERAL, ACLOperation.WRITE),
     ("aggregator", ResourceType.TRANSACTIONAL_ID, "data-collection/aggregator/", PREFIXED, ACLOperation.WRITE),
     *[("aggregator", ResourceType.GROUP, group, LITERAL, ACLOperation.READ) for group in GROUPS],
-    ("operator", ResourceType.TOPIC, TWEETS_TOPIC, LITERAL, ACLOperation.DESCRIBE),
+    ("watchdog", ResourceType.TOPIC, TWEETS_TOPIC, LITERAL, ACLOperation.DESCRIBE),
 ]
 
 
 @dataclass
 class SecureKafka:
-    """A broker with two doors: that of `tweets` is open and for the tests, `bootstrap` is for the jobs' users."""
+    """A broker with two listeners: `bootstrap` with TLS and SCRAM, and one without, which `tweets` uses."""
 
     bootstrap: str
     tweets: Topic
@@ -76,7 +76,7 @@ def kafka(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Se
     (folder / "jars").symlink_to(stack.settings.jars)
     ports = free_ports()
     broker = Broker(Settings(state=folder, ports=ports))
-    broker.program.owner = stack.settings.state  # which ends it, should this process be killed
+    broker.program.owner = stack.settings.state  # the next run ends it if this process is killed
     for user, password in PASSWORDS.items():
         (folder / user).write_text(password)
     make_certificate(folder)
@@ -85,7 +85,7 @@ def kafka(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Se
     broker.start()
     try:
         broker.await_ready()
-        allow(broker.bootstrap)
+        create_acls(broker.bootstrap)
         with topic(broker.bootstrap, TWEETS_TOPIC) as tweets:
             yield SecureKafka(f"127.0.0.1:{secure_port(ports)}", tweets, folder)
     finally:
@@ -93,7 +93,7 @@ def kafka(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Se
 
 
 def make_certificate(folder: Path) -> None:
-    """broker.p12, a key for 127.0.0.1 with the certificate that it signs itself, and ca.pem, that certificate."""
+    """Create broker.p12, a key for 127.0.0.1 with a self-signed certificate, and ca.pem, that certificate."""
     store = ("-alias", "broker", "-storetype", "PKCS12", "-keystore", folder / "broker.p12", "-storepass", "changeit")
     generate = ("-keyalg", "RSA", "-validity", "2", "-dname", "CN=broker", "-ext", "SAN=IP:127.0.0.1")
     for command in (("-genkeypair", *store, *generate), ("-exportcert", *store, "-rfc", "-file", folder / "ca.pem")):
@@ -119,7 +119,7 @@ super.users=User:ANONYMOUS
 """
 
 
-def allow(bootstrap: str) -> None:
+def create_acls(bootstrap: str) -> None:
     acls = [
         ACL(f"User:{user}", "*", operation, ACLPermissionType.ALLOW, ResourcePattern(kind, name, pattern))
         for user, kind, name, pattern, operation in ACCESS
@@ -130,7 +130,7 @@ def allow(bootstrap: str) -> None:
 
 @pytest.fixture(scope="module")
 def secret_files(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The settings by which the jobs get the addresses of feed, page and database: each file holds a secret."""
+    """The settings with the paths of the files that hold the URIs of feed, page and database. Each URI has a secret."""
     settings, folder = stack.settings, tmp_path_factory.mktemp("secrets")
     with client(settings.store_uri) as connection:
         roles = [{"role": "readWrite", "db": DATABASE}]
@@ -166,13 +166,13 @@ def jobs(stack: Stack, kafka: SecureKafka, secret_files: dict[str, str]) -> Iter
 def test_the_collector_publishes_each_post_once(kafka: SecureKafka) -> None:
     await_value(lambda: len(kafka.tweets.posts()) > 10 * RATE, "ten seconds of posts", 60)
     found = numbers(kafka.tweets.posts())
-    # A transaction becomes visible partition by partition.
+    # Kafka commits a transaction partition by partition.
     last = found[-1] - int(4 * RATE)
     assert_complete([number for number in found if number <= last], last)
 
 
 @pytest.mark.usefixtures("jobs")
-def test_the_aggregator_writes_documents_rejects_and_commits_its_position(stack: Stack, kafka: SecureKafka) -> None:
+def test_the_aggregator_writes_documents_and_rejections_and_commits_offsets(stack: Stack, kafka: SecureKafka) -> None:
     kafka.tweets.publish([b"no JSON"])
     await_value(lambda: documents(stack.settings.store_uri, DATABASE, COLLECTION), "a document", 60)
     rejections = await_value(kafka.tweets.rejections, "the rejection", 60)
@@ -182,12 +182,12 @@ def test_the_aggregator_writes_documents_rejects_and_commits_its_position(stack:
 
 
 @pytest.fixture(scope="module")
-def told(stack: Stack, jobs: None, secret_files: dict[str, str]) -> None:  # noqa: ARG001
-    """Page, feed and database have each been away, and the jobs have said so. The database's password has changed."""
+def after_outages(stack: Stack, jobs: None, secret_files: dict[str, str]) -> None:  # noqa: ARG001
+    """Page, feed and database were down, the jobs logged it, and the password of the database has changed."""
     flink, (collector, aggregator) = stack.flink, (stack.jobs[job] for job in JOBS)
     store = stack.store.program
     if store is None:
-        pytest.skip("the database is not of this stack")
+        pytest.skip("the stack does not run the database")
     newest = newest_end(stack.settings.store_uri, DATABASE, COLLECTION)
     stack.worldometers.kill()
     await_value(lambda: flink.metric(aggregator, "enrichment_failures"), "a failure to read the page", 60)
@@ -198,18 +198,18 @@ def told(stack: Stack, jobs: None, secret_files: dict[str, str]) -> None:  # noq
     with client(stack.settings.store_uri) as connection:
         connection.admin.command("updateUser", DATABASE_USER, pwd=NEW_DATABASE_PASSWORD)
     Path(secret_files["MONGODB_URI_FILE"]).write_text(database_address(stack, NEW_DATABASE_PASSWORD))
-    store.stop()  # which keeps its users, where a killed SecantusDB may forget one
+    store.stop()  # not killed: a killed SecantusDB may lose a user
     log = stack.settings.logs / "taskmanager.log"
     await_value(lambda: b"pymongo.errors" in log.read_bytes(), "a failure to write a document", 90)
     store.start()
-    newer = lambda: newest_end(stack.settings.store_uri, DATABASE, COLLECTION) > newest  # noqa: E731
-    await_value(newer, "a new document", 120)
+    has_newer_document = lambda: newest_end(stack.settings.store_uri, DATABASE, COLLECTION) > newest  # noqa: E731
+    await_value(has_newer_document, "a new document", 120)
     await_value(lambda: flink.all_running(aggregator), "the aggregator to run", 60)
 
 
-@pytest.mark.usefixtures("told")
-def test_a_new_password_of_the_database_is_taken_without_a_new_submission(stack: Stack) -> None:
-    """Documents came after the change; they came with the new password, since the old one is refused."""
+@pytest.mark.usefixtures("after_outages")
+def test_the_jobs_use_a_new_password_of_the_database_without_a_new_submission(stack: Stack) -> None:
+    """The aggregator wrote documents after the change. The old password is refused, so it used the new one."""
     with (
         client(database_address(stack, DATABASE_PASSWORD)) as connection,
         pytest.raises(OperationFailure, match=r"(?i)auth"),
@@ -217,8 +217,8 @@ def test_a_new_password_of_the_database_is_taken_without_a_new_submission(stack:
         connection[DATABASE].command("ping")
 
 
-@pytest.mark.usefixtures("told")
-def test_no_secret_is_in_a_file_of_flink_its_answers_or_a_process(stack: Stack) -> None:
+@pytest.mark.usefixtures("after_outages")
+def test_no_secret_is_in_flinks_files_or_api_or_in_a_process(stack: Stack) -> None:
     flink = stack.flink
     parts = ("", "/plan", "/config", "/exceptions")
     paths = [f"/jobs/{stack.jobs[job]}{part}" for job in JOBS for part in parts]
@@ -236,7 +236,7 @@ def test_no_secret_is_in_a_file_of_flink_its_answers_or_a_process(stack: Stack) 
     assert [name for name, text in texts.items() if b"s3cret" in text] == []
 
 
-def test_a_wrong_password_is_told_and_a_new_one_is_taken(
+def test_a_wrong_password_is_logged_and_a_new_one_is_used(
     kafka: SecureKafka, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
     file = tmp_path / "password"
@@ -244,40 +244,40 @@ def test_a_wrong_password_is_told_and_a_new_one_is_taken(
     monkeypatch.setattr(kafka_topic, "BOOTSTRAP_TIMEOUT_MS", 10_000)
     settings = read_collector_settings(kafka.environment("collector", KAFKA_PASSWORD_FILE=str(file)))
 
-    told = f"Kafka at KAFKA_BOOTSTRAP_SERVERS={kafka.bootstrap!r} refuses this user with the password in"
+    refused = f"Kafka at KAFKA_BOOTSTRAP_SERVERS={kafka.bootstrap!r} refuses this user with the password in"
     attempts = itertools.count(1)
 
-    def mend(_: float) -> None:
-        """On a busy machine kafka-python may see no more of an attempt than that the broker closes the connection."""
-        if f"KAFKA_USERNAME='collector': {told} KAFKA_PASSWORD_FILE={str(file)!r}" in caplog.text:
+    def correct_password(_: float) -> None:
+        """On a busy machine, kafka-python may see only that the broker closes the connection."""
+        if f"KAFKA_USERNAME='collector': {refused} KAFKA_PASSWORD_FILE={str(file)!r}" in caplog.text:
             file.write_text(PASSWORDS["collector"])
-        assert next(attempts) < 12, "no attempt reports the refused password"
+        assert next(attempts) < 12, "no attempt logged the refused password"
 
-    assert kafka_topic.count_partitions_patiently(settings, mend) == TWEETS_PARTITIONS
+    assert kafka_topic.count_partitions_patiently(settings, correct_password) == TWEETS_PARTITIONS
     assert "waiting for Kafka: " in caplog.text
 
 
-def test_the_operator_sees_the_topic_grow_as_a_user_who_may_read_nothing(kafka: SecureKafka) -> None:
-    end_of = operator_clients.Topic(read_operator_settings(kafka.environment("operator")).kafka)
-    with contextlib.closing(end_of):
-        before = end_of.end()
+def test_the_watchdog_sees_the_topic_grow_without_the_right_to_read_it(kafka: SecureKafka) -> None:
+    watched_topic = watchdog_clients.Topic(read_watchdog_settings(kafka.environment("watchdog")).kafka)
+    with contextlib.closing(watched_topic):
+        before = watched_topic.end()
         assert before is not None
         kafka.tweets.publish([b"no JSON"])
-        await_value(lambda: (end_of.end() or 0) > before, "the topic to grow", 10)
+        await_value(lambda: (watched_topic.end() or 0) > before, "the topic to grow", 10)
 
 
 @pytest.mark.parametrize(
     "changes",
     [{"KAFKA_PASSWORD_FILE": "{folder}/aggregator"}, {"KAFKA_PASSWORD_FILE": "/none"}, {"KAFKA_TOPIC": "other"}],
 )
-def test_the_operator_takes_what_it_may_not_see_for_out_of_reach(
+def test_the_watchdog_gets_no_end_offset_from_a_kafka_that_it_may_not_use(
     kafka: SecureKafka, monkeypatch: pytest.MonkeyPatch, changes: dict[str, str]
 ) -> None:
-    monkeypatch.setattr(operator_clients, "KAFKA_TIMEOUT_MS", 2_000)
+    monkeypatch.setattr(watchdog_clients, "KAFKA_TIMEOUT_MS", 2_000)
     changed = {name: value.replace("{folder}", str(kafka.folder)) for name, value in changes.items()}
-    end_of = operator_clients.Topic(read_operator_settings(kafka.environment("operator", **changed)).kafka)
-    with contextlib.closing(end_of):
-        assert end_of.end() is None
+    watched_topic = watchdog_clients.Topic(read_watchdog_settings(kafka.environment("watchdog", **changed)).kafka)
+    with contextlib.closing(watched_topic):
+        assert watched_topic.end() is None
 
 
 UNUSABLE = {
@@ -289,7 +289,7 @@ UNUSABLE = {
 
 
 @pytest.mark.parametrize(("changes", "reason"), UNUSABLE.values(), ids=UNUSABLE)
-def test_the_reason_why_kafka_cannot_be_used_is_told(
+def test_the_error_names_the_reason_why_kafka_cannot_be_used(
     kafka: SecureKafka, monkeypatch: pytest.MonkeyPatch, changes: dict[str, str], reason: str
 ) -> None:
     monkeypatch.setattr(kafka_topic, "BOOTSTRAP_TIMEOUT_MS", 2_000)

@@ -1,4 +1,4 @@
-"""Transactions that a collector without state finds open, on a real broker."""
+"""A collector without state aborts the transactions that earlier runs left open."""
 
 import json
 
@@ -15,7 +15,7 @@ IDS = TransactionalIds("test", "collector-simulator", "left-open", "run")
 SECONDS = 30
 
 
-def test_only_what_an_earlier_run_has_left_open_is_aborted(stack: Stack) -> None:
+def test_only_transactions_of_earlier_runs_are_aborted(stack: Stack) -> None:
     kafka = stack.settings.kafka
     with topic(kafka, "left-open") as published:
 
@@ -27,11 +27,11 @@ def test_only_what_an_earlier_run_has_left_open_is_aborted(stack: Stack) -> None
             assert producer.flush(SECONDS) == 0
             return producer
 
-        earlier, own = f"{IDS.of_all_runs}earlier-0-7", f"{IDS.of_this_run}-0-1"
-        left_open, current = begin(earlier), begin(own)
+        earlier_id, current_id = f"{IDS.of_all_runs}earlier-0-7", f"{IDS.of_this_run}-0-1"
+        left_open, current = begin(earlier_id), begin(current_id)
         settings = read_collector_settings({"KAFKA_BOOTSTRAP_SERVERS": kafka})
-        assert abort_transactions(settings, "", IDS) == [earlier]
+        assert abort_transactions(settings, "", IDS) == [earlier_id]
         current.commit_transaction(SECONDS)
-        assert published.posts() == [{"text": own}]
+        assert published.posts() == [{"text": current_id}]
         with pytest.raises(KafkaException):
             left_open.commit_transaction(SECONDS)

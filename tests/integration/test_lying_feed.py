@@ -1,4 +1,4 @@
-"""Both jobs behind a feed that stalls, delivers its backlog, and whose clock steps back: each post is in a document."""
+"""Both jobs and a feed that stalls, then sends its backlog, and whose clock steps back. Each post is in a document."""
 
 import asyncio
 import json
@@ -20,7 +20,10 @@ COLLECTION = "lying"
 
 
 class LyingFeed:
-    """Numbered posts, RATE a second, stamped by a clock that can be set back; while it stalls it only answers pings."""
+    """Sends numbered posts, RATE a second. A test can set its clock back. While it stalls, it only answers pings.
+
+    offset: of the clock, seconds
+    """
 
     def __init__(self) -> None:
         self.offset = 0.0
@@ -28,26 +31,26 @@ class LyingFeed:
         self.frames: list[str] = []
         self._began = time.time()
 
-    def grow(self) -> None:
-        """Make the posts that are due, with the stamps of this moment."""
+    def create_due_posts(self) -> None:
+        """Their timestamps are the present time of the feed's clock."""
         while not self.ended and len(self.frames) < (time.time() - self._began) * RATE:
             number = len(self.frames) + 1
-            stamp = int((time.time() + self.offset) * 1000)
-            frame = {"feed": "lying", "seq": number, "timestamp": stamp, "text": f"post {number}"}
+            timestamp = int((time.time() + self.offset) * 1000)
+            frame = {"feed": "lying", "seq": number, "timestamp": timestamp, "text": f"post {number}"}
             self.frames.append(json.dumps(frame))
 
     async def serve(self, peer: Peer) -> None:
         sent = int(parse_qs(urlsplit(peer.path).query).get("since", ["0"])[0])
         await peer.accept()
         while True:
-            self.grow()
+            self.create_due_posts()
             while not self.stalled and sent < len(self.frames):
                 await peer.send(self.frames[sent])
                 sent += 1
             await asyncio.sleep(0.02)
 
 
-def test_every_post_of_a_lying_feed_is_in_a_document(stack: Stack) -> None:
+def test_every_post_of_a_feed_with_a_wrong_clock_is_in_a_document(stack: Stack) -> None:
     feed = LyingFeed()
     with HostileServer(feed.serve) as server, topic(stack.settings.kafka, "lying") as published:
         environment = {
@@ -58,7 +61,7 @@ def test_every_post_of_a_lying_feed_is_in_a_document(stack: Stack) -> None:
         }
         for job in JOBS:
             stack.submit(job, environment)
-        # What the feed does, for how long: each is longer than a window, and than the heartbeats lag behind.
+        # Each step is longer than a window, and longer than the delay of the heartbeats.
         for offset, stalled in ((0, False), (0, True), (0, False), (-20, False), (-90, False)):
             feed.offset, feed.stalled = offset, stalled
             time.sleep(2.5 * WINDOW_SECONDS)
@@ -73,7 +76,7 @@ def test_every_post_of_a_lying_feed_is_in_a_document(stack: Stack) -> None:
             assert stored() == Counter(f"post {number}" for number in range(1, len(feed.frames) + 1))
             assert published.rejections() == []
             restamped = [post for post in published.posts() if "stamp" in post]
-            assert restamped, "a stamp of 90 s ago is replaced"
+            assert restamped, "no timestamp of 90 s ago was replaced"
             assert all(post["timestamp"] > post["stamp"] for post in restamped)
             assert_nothing_was_dropped(stack)
         finally:

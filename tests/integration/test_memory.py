@@ -1,4 +1,4 @@
-"""The collection job while Kafka is away and the feed sends frames of the largest size, as fast as it is read."""
+"""The collection job while Kafka is down and the feed sends the largest frames, as fast as the job reads them."""
 
 import asyncio
 import contextlib
@@ -20,28 +20,29 @@ from tests.unit.jobs.hostile_server import HostileServer, Peer
 MEBIBYTE = 1_048_576
 MAX_FRAME_BYTES = 524_288
 BUFFER_BYTES = 64 * MEBIBYTE
-# What docs/reference/settings.md allows beside the buffer and the queue, and what Flink's side of the worker needs to
+# What docs/reference/settings.md allows besides the buffer and the queue, and what Flink needs in the Python worker to
 # forward records.
 REST_BYTES = (32 + 128) * MEBIBYTE
 SMALL, LAST = 3, 600
-# Longer than Kafka's clients wait for an answer.
+# Longer than the request timeout of Kafka's clients.
 STOPPED_SECONDS = 60
 
 
-class Feed:
-    """Numbered posts: a few small ones, and once it floods, frames of the largest size as fast as they are read.
+class LargeFrameFeed:
+    """Sends numbered posts: a few small ones, then frames of the largest size as fast as the client reads them.
 
-    The emoji in each makes Python keep four bytes for each of its characters.
+    Each text has an emoji, so Python stores each character in four bytes.
+    sends_large_frames: a test sets it.
     """
 
     def __init__(self) -> None:
-        self.floods = False
+        self.sends_large_frames = False
 
     async def serve(self, peer: Peer) -> None:
         sent = int(parse_qs(urlsplit(peer.path).query).get("since", ["0"])[0])
         await peer.accept()
         while True:
-            while sent < (LAST if self.floods else SMALL):
+            while sent < (LAST if self.sends_large_frames else SMALL):
                 sent += 1
                 await peer.send(self.frame(sent))
             await asyncio.sleep(0.02)
@@ -64,8 +65,8 @@ def worker_bytes(stack: Stack) -> int:
     return max(sizes)
 
 
-def test_memory_is_bounded_while_kafka_is_away_and_nothing_is_lost(stack: Stack) -> None:
-    feed = Feed()
+def test_while_kafka_is_down_memory_is_bounded_and_no_post_is_lost(stack: Stack) -> None:
+    feed = LargeFrameFeed()
     with HostileServer(feed.serve) as server, topic(stack.settings.kafka, "large") as published:
         environment = {
             "WEBSOCKET_URL": server.url,
@@ -85,18 +86,18 @@ def test_memory_is_bounded_while_kafka_is_away_and_nothing_is_lost(stack: Stack)
             idle = worker_bytes(stack)
             assert idle > 0
             stack.broker.program.signal(signal.SIGSTOP)
-            feed.floods = True
+            feed.sends_large_frames = True
             end, sizes = time.monotonic() + STOPPED_SECONDS, []
             while time.monotonic() < end:
                 sizes.append(worker_bytes(stack) - idle)
                 time.sleep(0.5)
-            assert max(peer.sent for peer in server.peers) < LAST, "the server could send everything"
+            assert max(peer.sent for peer in server.peers) < LAST, "the server could send all posts"
             stack.broker.program.signal(signal.SIGCONT)
             await_value(lambda: len(found()) == LAST, "every post", 240, every=5)
             assert found() == {f"simulator-large-{number}": 1 for number in range(1, LAST + 1)}
             assert published.rejections() == []
             assert BUFFER_BYTES < max(sizes) < 2 * BUFFER_BYTES + REST_BYTES
-            assert max(sizes) - sizes[len(sizes) // 2] < 16 * MEBIBYTE, "still growing after half of the time"
+            assert max(sizes) - sizes[len(sizes) // 2] < 16 * MEBIBYTE, "memory still grows after half of the time"
         finally:
             stack.broker.program.signal(signal.SIGCONT)
             stack.flink.cancel(identity)

@@ -1,7 +1,7 @@
-"""Both jobs on the real stack, silent for longer than a moment: whatever was away, no post is late, lost or doubled.
+"""Both jobs during outages of the feed, of Kafka and of the jobs. No post is late, lost or duplicate.
 
-The tests share one pipeline and run in order; after each one the audit of everything since the pipeline began balances.
-The pauses are what is tested, so they are slept through.
+The tests share one pipeline and run in order. After each test, the audit of all posts since the pipeline began
+balances. The tests sleep, because the length of an outage is what they test.
 """
 
 import contextlib
@@ -33,7 +33,8 @@ from tests.support.waiting import await_value
 
 FAST = 5 * RATE
 COLLECTION = "outages"
-# Longer than the time after which the collector gives a connection up, and than Kafka's clients wait for an answer.
+# Longer than the time after which the collector closes a connection without messages, and than the request timeout of
+# Kafka's clients.
 LONG_SECONDS = 40
 
 
@@ -67,13 +68,13 @@ class Pipeline:
         simulator.start()
 
     def await_new_window(self, seconds: float = 120) -> None:
-        """Wait until a window that began after now is in the collection: all before it is read then."""
+        """Wait until a window that begins after now has a document. Then all earlier posts are read."""
         end = iso(int(time.time()) + 2 * WINDOW_SECONDS)
         uri = self.stack.settings.store_uri
         await_value(lambda: newest_end(uri, DATABASE, COLLECTION) >= end, f"a document of {end} or later", seconds)
 
     def audit(self) -> str:
-        """The audit's text; fails unless every post is accounted for."""
+        """The output of the audit. Fails unless it balances."""
         result = subprocess.run(
             [sys.executable, "-m", "jobs.audit"],
             cwd=REPOSITORY,
@@ -90,7 +91,7 @@ class Pipeline:
         return [json.loads(value) for value in read_topic(self.stack.settings.kafka, self.topic.rejected_name)]
 
     def assert_nothing_is_missing(self, gaps: int = 0) -> None:
-        """Everything is in a document; `gaps`: how many gaps the feed is known to have."""
+        """Assert that every post is in a document. gaps: how many gaps of the feed are expected."""
         self.await_new_window()
         text = self.audit()
         reasons = Counter(each["reason"].partition(":")[0] for each in self.rejections())
@@ -114,7 +115,7 @@ def test_the_audit_balances(pipeline: Pipeline) -> None:
     pipeline.assert_nothing_is_missing()
 
 
-def test_a_changed_rate_of_the_simulator_goes_on_from_now(pipeline: Pipeline) -> None:
+def test_after_a_changed_rate_the_simulator_sends_only_new_posts(pipeline: Pipeline) -> None:
     before = {post["id"] for post in pipeline.topic.posts()}
     changed_at = time.time()
     pipeline.set_rate(FAST)
@@ -122,7 +123,7 @@ def test_a_changed_rate_of_the_simulator_goes_on_from_now(pipeline: Pipeline) ->
     fresh = [post for post in pipeline.topic.posts() if post["id"] not in before]
     numberings = {post["id"].split("-")[1] for post in fresh if post["timestamp"] > changed_at * 1000 + 1000}
     assert len(numberings) == 1
-    assert min(post["timestamp"] for post in fresh) > (changed_at - 10) * 1000, "posts of long ago"
+    assert min(post["timestamp"] for post in fresh) > (changed_at - 10) * 1000, "there are old posts"
 
 
 def pause_simulator(pipeline: Pipeline, seconds: float) -> None:
@@ -151,7 +152,7 @@ def kill_taskmanager(pipeline: Pipeline, seconds: float) -> None:
     pipeline.stack.flink.taskmanager.start()
 
 
-SILENCES: dict[str, Callable[[Pipeline], None]] = {
+OUTAGES: dict[str, Callable[[Pipeline], None]] = {
     "feed for a second": lambda pipeline: pause_simulator(pipeline, 1),
     "feed, killed, for 12 s": lambda pipeline: kill_simulator(pipeline, 12),
     "feed, stopped, for longer than its limit": lambda pipeline: pause_simulator(pipeline, LONG_SECONDS),
@@ -160,20 +161,20 @@ SILENCES: dict[str, Callable[[Pipeline], None]] = {
 }
 
 
-@pytest.mark.parametrize("part", SILENCES)
-def test_no_post_is_late_after_a_silence(pipeline: Pipeline, part: str) -> None:
-    SILENCES[part](pipeline)
+@pytest.mark.parametrize("part", OUTAGES)
+def test_no_post_is_late_after_an_outage(pipeline: Pipeline, part: str) -> None:
+    OUTAGES[part](pipeline)
     pipeline.assert_nothing_is_missing(gaps=1)
 
 
-def test_a_collector_without_state_goes_on_where_the_topic_ends(pipeline: Pipeline) -> None:
+def test_a_collector_without_state_resumes_at_the_end_of_the_topic(pipeline: Pipeline) -> None:
     pipeline.cancel("collector_stream")
     time.sleep(WINDOW_SECONDS)
     pipeline.submit("collector_stream")
     pipeline.assert_nothing_is_missing(gaps=1)
 
 
-def test_jobs_that_are_submitted_while_kafka_is_away_start_when_it_is_back(pipeline: Pipeline) -> None:
+def test_jobs_that_are_submitted_while_kafka_is_down_start_when_it_is_up(pipeline: Pipeline) -> None:
     stack = pipeline.stack
     logs = [stack.settings.logs / f"submit-{job}.log" for job in JOBS]
     for job, log in zip(JOBS, logs, strict=True):
@@ -181,29 +182,29 @@ def test_jobs_that_are_submitted_while_kafka_is_away_start_when_it_is_back(pipel
         log.unlink()
     stack.broker.program.kill()
 
-    def told() -> bool:
+    def both_wait() -> bool:
         return all(log.is_file() and "waiting for Kafka" in log.read_text() for log in logs)
 
     with ThreadPoolExecutor() as pool:
         submitted = [pool.submit(pipeline.submit, job) for job in JOBS]
-        await_value(told, "both jobs to tell what they wait for", 90)
+        await_value(both_wait, "both jobs to log that they wait for Kafka", 90)
         stack.broker.start()
         for each in submitted:
             each.result(120)
     pipeline.assert_nothing_is_missing(gaps=1)
 
 
-def test_more_partitions_make_no_post_late(pipeline: Pipeline) -> None:
-    grown_at = time.time() * 1000
+def test_no_post_is_late_after_partitions_are_added(pipeline: Pipeline) -> None:
+    added_at = time.time() * 1000
     with contextlib.closing(admin(pipeline.stack.settings.kafka)) as client:
         client.create_partitions({pipeline.topic.name: NewPartitions(2 * TWEETS_PARTITIONS)})
     for partition in range(TWEETS_PARTITIONS, 2 * TWEETS_PARTITIONS):
         first = pipeline.topic.await_heartbeat(partition, 60)
-        assert first.timestamp - grown_at < 10_000, f"the first heartbeat in partition {partition}"
+        assert first.timestamp - added_at < 10_000, f"the first heartbeat in partition {partition}"
     pipeline.assert_nothing_is_missing(gaps=1)
 
 
-def test_a_shard_that_is_behind_makes_no_post_of_another_late(pipeline: Pipeline) -> None:
+def test_no_post_is_late_while_one_shard_is_behind(pipeline: Pipeline) -> None:
     pipeline.cancel("collector_stream")
     pipeline.parallelism = 2
     pipeline.submit("collector_stream")
@@ -211,6 +212,6 @@ def test_a_shard_that_is_behind_makes_no_post_of_another_late(pipeline: Pipeline
     pipeline.assert_nothing_is_missing(gaps=1)
 
 
-def test_what_was_lost_can_be_seen(pipeline: Pipeline) -> None:
-    """The gap of the changed rate, in the audit's text."""
+def test_the_audit_reports_lost_posts(pipeline: Pipeline) -> None:
+    """The change of the rate left a gap."""
     assert re.search("LOST|lost", pipeline.audit())

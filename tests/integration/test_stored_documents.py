@@ -1,4 +1,4 @@
-"""Which windows are written into the real document store, and what a write that stops halfway leaves."""
+"""Which windows StoredDocuments writes into the document store, and what follows a write that fails halfway."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 from pymongo.errors import PyMongoError
 
 from jobs.aggregator_stream import stored_documents
-from jobs.audit.__main__ import UnreachableError, database
+from jobs.audit.__main__ import UnreachableError, open_collection
 from jobs.defaults import DATABASE
 from jobs.documents import document_key, window_documents
 from jobs.settings import read_aggregator_settings
@@ -27,7 +27,7 @@ ONE_DOCUMENT, SIX_DOCUMENTS = 10_000, 40
 
 
 class Store:
-    """A run of the job is a new StoredDocuments."""
+    """The collection of the tests. Each `run` is like a run of the job."""
 
     def __init__(self, uri: str) -> None:
         self.uri = uri
@@ -51,14 +51,14 @@ def store(stack: Stack) -> Iterator[Store]:
 
 
 def write(stored: StoredDocuments, texts: list[str], max_bytes: int = ONE_DOCUMENT) -> bool:
-    """Write the texts as the window's documents, if that may be."""
+    """Write the texts as the documents of the window; returns whether StoredDocuments allows it."""
     if not stored.may_write(START, END, len(texts)):
         return False
     stored.write(START, END, window_documents(TOPIC, START, END, texts, None, max_bytes))
     return True
 
 
-def test_a_window_is_replaced_by_more_posts_and_never_by_fewer(store: Store) -> None:
+def test_a_window_is_replaced_by_one_with_more_posts_and_never_by_one_with_fewer(store: Store) -> None:
     assert write(store.run(), TEXTS[:3])
     for run, texts, written in [
         (store.run(), TEXTS[:2], False),
@@ -80,30 +80,30 @@ def test_in_one_run_a_window_that_fires_again_replaces_its_document(store: Store
     assert store.contents() == [TEXTS]
 
 
-def test_a_window_that_needs_fewer_chunks_leaves_none_behind(store: Store) -> None:
+def test_a_window_with_fewer_chunks_than_before_deletes_the_others(store: Store) -> None:
     assert write(store.run(), TEXTS, SIX_DOCUMENTS)
     assert store.contents() == [[text] for text in TEXTS]
     assert write(store.run(rewrite=True), TEXTS)
     assert store.contents() == [TEXTS]
 
 
-class Dying(list[dict[str, Any]]):
-    """Documents of which only the first `alive` are written before the write fails."""
+class FailingDocuments(list[dict[str, Any]]):
+    """Documents whose write fails after the first `written` ones."""
 
-    def __init__(self, documents: list[dict[str, Any]], alive: int) -> None:
+    def __init__(self, documents: list[dict[str, Any]], written: int) -> None:
         super().__init__(documents)
-        self._alive = alive
+        self._written = written
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         for number, document in enumerate(super().__iter__()):
-            if number == self._alive:
+            if number == self._written:
                 raise PyMongoError
             yield document
 
 
-# Texts and limit of the run before, texts and limit of the one that stops halfway, and what is stored at last.
+# Texts and limit of the run before, texts and limit of the run that fails halfway, and what is stored at the end.
 LONG = ["0" * 100, *(str(number) for number in range(1, 6))]
-CUTS = {
+CHUNKINGS = {
     "fewer chunks and more posts": (TEXTS[:5], SIX_DOCUMENTS, TEXTS, 80, [TEXTS[:2], TEXTS[2:4], TEXTS[4:]]),
     "fewer chunks": (TEXTS, SIX_DOCUMENTS, TEXTS, 80, [TEXTS[:2], TEXTS[2:4], TEXTS[4:]]),
     "more chunks": (TEXTS, 80, TEXTS, SIX_DOCUMENTS, [[text] for text in TEXTS]),
@@ -111,34 +111,34 @@ CUTS = {
 }
 
 
-@pytest.mark.parametrize("before_it_dies", range(6))
-@pytest.mark.parametrize(("old", "old_limit", "new", "new_limit", "expected"), CUTS.values(), ids=CUTS)
-def test_a_write_that_stops_halfway_is_done_again(
+@pytest.mark.parametrize("written_first", range(6))
+@pytest.mark.parametrize(("old", "old_limit", "new", "new_limit", "expected"), CHUNKINGS.values(), ids=CHUNKINGS)
+def test_a_write_that_fails_halfway_is_repeated(
     store: Store,
     old: list[str],
     old_limit: int,
     new: list[str],
     new_limit: int,
     expected: list[list[str]],
-    before_it_dies: int,
+    written_first: int,
 ) -> None:
-    """The run before has cut the window at other places. Where it had as many posts, a replay writes it again."""
+    """The run before has split the window at other posts. If it had as many posts, only a replay writes it again."""
     rewrite = len(old) == len(new)
     assert write(store.run(), old, old_limit)
     documents = window_documents(TOPIC, START, END, new, None, new_limit)
     assert len(documents) == len(expected)
     run = store.run(rewrite=rewrite)
     assert run.may_write(START, END, len(new))
-    if before_it_dies < len(documents):
+    if written_first < len(documents):
         with pytest.raises(PyMongoError):
-            run.write(START, END, Dying(documents, before_it_dies))
+            run.write(START, END, FailingDocuments(documents, written_first))
         assert write(store.run(rewrite=rewrite), new, new_limit)
     else:
         run.write(START, END, documents)
     assert store.contents() == expected
 
 
-def test_the_newest_window_is_told_with_its_length(store: Store) -> None:
+def test_the_newest_window_has_its_length(store: Store) -> None:
     run = store.run()
     assert run.newest_window() is None
     write(run, TEXTS)
@@ -146,8 +146,8 @@ def test_the_newest_window_is_told_with_its_length(store: Store) -> None:
     assert run.newest_window() == Window(LATER_END, 60)
 
 
-def test_a_store_that_speaks_tls_is_trusted_for_whom_the_ca_file_names(stack: Stack, tmp_path: Path) -> None:
-    """By the job and by the audit. SecantusDB here, since an installed mongod takes other options."""
+def test_a_store_with_tls_is_trusted_only_with_its_ca_file(stack: Stack, tmp_path: Path) -> None:
+    """The job and the audit trust it. The test uses SecantusDB, since mongod has other options for TLS."""
     port = free_ports().mongodb
     key, ca = self_signed(tmp_path)
     _, command = store_command(tmp_path / "data", port, None)
@@ -158,7 +158,7 @@ def test_a_store_that_speaks_tls_is_trusted_for_whom_the_ca_file_names(stack: St
 
     def answers() -> bool:
         try:
-            with database(settings):
+            with open_collection(settings):
                 return True
         except UnreachableError:
             return False
@@ -171,9 +171,9 @@ def test_a_store_that_speaks_tls_is_trusted_for_whom_the_ca_file_names(stack: St
         stored.write(START, END, window_documents(settings.topic, START, END, TEXTS, None, ONE_DOCUMENT))
         assert stored.newest_window() == Window(END, 60)
         stored.close()
-        strange = stored_documents(read_aggregator_settings({"MONGODB_URI": uri}))
+        without_ca_file = stored_documents(read_aggregator_settings({"MONGODB_URI": uri}))
         with pytest.raises(PyMongoError, match="CERTIFICATE_VERIFY_FAILED"):
-            strange.newest_window()
-        strange.close()
+            without_ca_file.newest_window()
+        without_ca_file.close()
     finally:
         store.stop()

@@ -1,4 +1,4 @@
-"""Windows as large as the settings may make them, in a TaskManager's real heap."""
+"""The largest windows that the memory check allows fit into the heap of a TaskManager."""
 
 import time
 from dataclasses import replace
@@ -24,14 +24,14 @@ WINDOW_MS = 3_600_000
 
 
 def memory(stack: Stack) -> Memory:
-    """What the TaskManager itself says that it has."""
+    """The memory that the TaskManager reports."""
     identity = stack.flink.get("/taskmanagers")["taskmanagers"][0]["id"]
-    given = stack.flink.get(f"/taskmanagers/{identity}")["memoryConfiguration"]
-    return Memory(given["frameworkHeap"] + given["taskHeap"], given["managedMemory"])
+    configured = stack.flink.get(f"/taskmanagers/{identity}")["memoryConfiguration"]
+    return Memory(configured["frameworkHeap"] + configured["taskHeap"], configured["managedMemory"])
 
 
 def largest_rate(available: Memory) -> int:
-    """The most posts a second for which the windows of SETTINGS fit."""
+    """The highest rate (posts per second) at which the windows of SETTINGS fit."""
     settings = read_aggregator_settings(SETTINGS)
 
     def fits(rate: int) -> bool:
@@ -45,7 +45,7 @@ def largest_rate(available: Memory) -> int:
 
 
 def publish(published: Topic, window: int, posts: int) -> None:
-    """Fill two windows with so many posts each, in the order of time, and then end both at once."""
+    """Fill two windows with so many posts each, in the order of time, and then close both at once."""
     texts = [encode_basestring(post_text(1, number)) for number in range(1, 10_001)]
     producer = Producer({"bootstrap.servers": published.bootstrap, "queue.buffering.max.messages": 2_000_000})
 

@@ -18,13 +18,13 @@ CANCELLED = "cancelled without state"
 
 GAP_SECONDS = (20.0, 40.0)
 SHORT_SECONDS = (1.0, 45.0)
-# Longer than every time limit but two: an answer to a ping (15 s), Flink's heartbeats (10 s), the simulator's silence
-# (60 s), the MongoDB driver (30 s), a request of Kafka's clients (30 s), the delivery of a record to Kafka (120 s). A
-# transaction and a checkpoint have ten minutes. Posts can be lost when a commit lasts longer, see
+# Longer than these timeouts: a pong (15 s), Flink's heartbeats (10 s), a feed without messages (60 s), the MongoDB
+# driver (30 s), a request of Kafka's clients (30 s), the delivery of a record to Kafka (120 s). Shorter than those of a
+# transaction and of a checkpoint (ten minutes). If a commit lasts longer, posts can be lost:
 # docs/concepts/delivery-guarantees.md.
 LONG_SECONDS = (125.0, 140.0)
 LONG_SHARE = 1 / 8
-# How long a part has no fault after it runs again.
+# For so long a part has no fault after it runs again.
 SETTLE_SECONDS = 20.0
 
 
@@ -49,23 +49,23 @@ def schedule(seed: int, seconds: float) -> list[Fault]:
     faults: list[Fault] = []
     at = draw.uniform(*GAP_SECONDS)
     while at < seconds:
-        part = draw.choice(free_parts(faults, at))
-        action, away = draw.choice(ways(part))
-        duration = min(length(draw), seconds - at) if away else 0.0
+        part = draw.choice(available_parts(faults, at))
+        action, stays_down = draw.choice(actions(part))
+        duration = min(draw_duration(draw), seconds - at) if stays_down else 0.0
         faults.append(Fault(at, part, action, duration))
         at += draw.uniform(*GAP_SECONDS)
     return faults
 
 
-def free_parts(faults: list[Fault], at: float) -> list[str]:
-    """The parts that can fail at this time. Without a TaskManager there are no Python workers."""
-    away = {fault.part for fault in faults if at < fault.at + fault.seconds + SETTLE_SECONDS}
-    if TASKMANAGER in away:
-        away.add(WORKERS)
-    return [part for part in PARTS if part not in away]
+def available_parts(faults: list[Fault], at: float) -> list[str]:
+    """The parts that can have a fault at this time. Without a TaskManager there are no Python workers."""
+    unavailable = {fault.part for fault in faults if at < fault.at + fault.seconds + SETTLE_SECONDS}
+    if TASKMANAGER in unavailable:
+        unavailable.add(WORKERS)
+    return [part for part in PARTS if part not in unavailable]
 
 
-def ways(part: str) -> list[tuple[str, bool]]:
+def actions(part: str) -> list[tuple[str, bool]]:
     """The possible actions on a part, and whether the part then stays down for a time."""
     if part == COLLECTOR:
         return [(CANCELLED, False), (CANCELLED, True)]
@@ -74,5 +74,5 @@ def ways(part: str) -> list[tuple[str, bool]]:
     return [(KILLED, False), (KILLED, True), (STOPPED, True)]
 
 
-def length(draw: random.Random) -> float:
+def draw_duration(draw: random.Random) -> float:
     return draw.uniform(*(LONG_SECONDS if draw.random() < LONG_SHARE else SHORT_SECONDS))

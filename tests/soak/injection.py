@@ -1,4 +1,4 @@
-"""Injects the faults into the local stack, and ends them."""
+"""Injects faults into the local stack, and ends them."""
 
 import contextlib
 import signal
@@ -13,25 +13,25 @@ from local.stack import Stack
 from tests.soak.faults import BROKER, COLLECTOR, PARTS, SIMULATOR, STOPPED, STORE, TASKMANAGER, WORKERS, Fault
 
 JOB = "collector_stream"
-COMEBACK_SECONDS = 600
+RECOVERY_SECONDS = 600
 WORKERS_SECONDS = 90
 RETRY_SECONDS = 5.0
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 
 
 class Injection:
-    """Injects faults from threads of the caller, at most one at a time into each part.
+    """Injects faults, at most one at a time into each part. The caller's threads run `inject`.
 
     environment: the collector's settings
-    stopping: set when the soak ends early: then all waiting fails with StackError
+    stopping: if it is set, the soak ends early, and each wait fails with StackError
     ended: how often a program ended by itself, by part
     """
 
-    def __init__(self, stack: Stack, environment: Mapping[str, str], stopping: threading.Event, say: Say) -> None:
+    def __init__(self, stack: Stack, environment: Mapping[str, str], stopping: threading.Event, log: Log) -> None:
         self._stack = stack
         self._environment = environment
         self._stopping = stopping
-        self._say = say
+        self._log = log
         self._locks = {part: threading.Lock() for part in PARTS}
         self.ended: Counter[str] = Counter()
         self.programs: dict[str, Program] = {
@@ -41,25 +41,25 @@ class Injection:
             **({STORE: stack.store.program} if stack.store.program else {}),
         }
 
-    def do(self, fault: Fault) -> bool:
-        """Inject a fault; returns when the part runs again: False when there was nothing to inject it into.
+    def inject(self, fault: Fault) -> bool:
+        """Inject a fault, and wait until the part runs again. False if no process was there to inject it into.
 
         Raises StackError.
         """
         with self._locks[fault.part]:
             if fault.part == COLLECTOR:
-                self._say(str(fault))
-                self._cancel(fault)
+                self._log(str(fault))
+                self._cancel_and_resubmit(fault)
             elif fault.part == WORKERS:
-                return self._disturb_workers(fault)
+                return self._inject_into_workers(fault)
             else:
                 self._restart_if_ended(fault.part)
-                self._say(str(fault))
-                self._disturb(fault)
+                self._log(str(fault))
+                self._inject_into_program(fault)
         return True
 
     def restart_ended(self) -> None:
-        """Restart each program that has ended by itself. Raises StackError when the JobManager has ended."""
+        """Restart each program that ended by itself. Raises StackError if the JobManager ended."""
         jobmanager = self._stack.flink.jobmanager
         if not jobmanager.alive():
             raise StackError(f"the JobManager ended by itself, and the jobs with it (log: {jobmanager.log})")
@@ -71,7 +71,7 @@ class Injection:
     def _restart_if_ended(self, part: str) -> None:
         program = self.programs[part]
         if not program.alive():
-            self._say(f"{part} ENDED BY ITSELF (log: {program.log}), restarted")
+            self._log(f"{part} ENDED BY ITSELF (log: {program.log}), restarted")
             program.start()
             self.ended[part] += 1
 
@@ -88,7 +88,7 @@ class Injection:
         if self._stopping.wait(seconds):
             raise StackError("stopped")
 
-    def _disturb(self, fault: Fault) -> None:
+    def _inject_into_program(self, fault: Fault) -> None:
         program = self.programs[fault.part]
         if fault.action == STOPPED:
             program.signal(signal.SIGSTOP)
@@ -99,15 +99,15 @@ class Injection:
         self._pause(fault.seconds)
         program.start()
         if fault.part == BROKER:
-            self._stack.broker.await_ready(COMEBACK_SECONDS)
+            self._stack.broker.await_ready(RECOVERY_SECONDS)
 
-    def _disturb_workers(self, fault: Fault) -> bool:
+    def _inject_into_workers(self, fault: Fault) -> bool:
         try:
             wait_until(lambda: bool(self._workers()), "Python workers", WORKERS_SECONDS, sleep=self._pause)
         except StackError:
-            self._say(f"NOT DONE, since no Python worker runs: {fault}")
+            self._log(f"NOT DONE, since no Python worker runs: {fault}")
             return False
-        self._say(str(fault))
+        self._log(str(fault))
         workers = self._workers()
         for worker in workers:
             with contextlib.suppress(psutil.Error):
@@ -125,17 +125,17 @@ class Injection:
             return [each for each in children if "python" in each.name()]
         return []
 
-    def _cancel(self, fault: Fault) -> None:
-        """Cancel the collector, then submit it until the submission succeeds, as an operator would do."""
+    def _cancel_and_resubmit(self, fault: Fault) -> None:
+        """Cancel the collector, then repeat the submission until it succeeds."""
         flink, jobs = self._stack.flink, self._stack.jobs
         flink.cancel(jobs[JOB])
-        wait_until(lambda: flink.state(jobs[JOB]) == "CANCELED", "the collector's end", COMEBACK_SECONDS)
+        wait_until(lambda: flink.state(jobs[JOB]) == "CANCELED", "the collector's end", RECOVERY_SECONDS)
         self._pause(fault.seconds)
         while True:
             try:
                 jobs[JOB] = flink.submit(f"jobs.{JOB}", self._environment)
             except StackError as error:
-                self._say(f"submitting the collector failed, trying again: {error}")
+                self._log(f"submitting the collector failed, trying again: {error}")
                 self._pause(RETRY_SECONDS)
             else:
                 return

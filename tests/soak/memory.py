@@ -1,8 +1,8 @@
 """How fast the memory of a group of processes grows, from samples of each process. Pure.
 
-Each process is a series; a restarted process begins a new one. The slope of a group is the common slope of its series:
-each series is taken relative to its own mean, so that it does not count when a process is larger or smaller than its
-predecessor. Samples of a process younger than the group's warm-up are left out.
+Each process is a series; a restarted process begins a new one. The slope of a group is the common slope of its series.
+The mean of each series is subtracted, so the size of a process compared with its predecessor does not count. Samples of
+a process younger than the group's warm-up do not count.
 """
 
 from collections import defaultdict

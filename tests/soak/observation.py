@@ -22,7 +22,7 @@ class Observation:
     """Collects the measurements.
 
     began, now: Unix time, seconds
-    left_behind: how many Python workers of killed TaskManagers run now
+    orphaned_workers: how many Python workers of killed TaskManagers still run
     """
 
     def __init__(self, stack: Stack, began: float) -> None:
@@ -30,37 +30,40 @@ class Observation:
         self._began = began
         self._dropped = Accumulated()
         self._restarts: dict[str, int] = {}
-        self._at_first: dict[int, int] = {}
-        self._in_place: dict[int, int] = defaultdict(int)
+        self._first_starts: dict[int, int] = {}
+        self._starts_in_place: dict[int, int] = defaultdict(int)
         self.samples: list[Sample] = []
         self.kafka_mib: list[float] = []
-        self.left_behind = 0
+        self.orphaned_workers = 0
 
-    def look(self, now: float) -> None:
-        self._look_at_processes(now)
+    def measure(self, now: float) -> None:
+        self._measure_processes(now)
         self.kafka_mib.append(folder_bytes(self._stack.broker.data) / MIB)
         flink, jobs = self._stack.flink, dict(self._stack.jobs)
         dropped = flink.metric(jobs["aggregator_stream"], DROPPED)
         if dropped is not None:
-            self._dropped.see(int(dropped))
+            self._dropped.add(int(dropped))
         for job in jobs.values():
             restarts = flink.restarts(job)
             if restarts is not None:
                 self._restarts[job] = restarts
         pid, total = flink.taskmanager.pid, sum(self._restarts.values()) + len(self._restarts)
-        self._in_place[pid] = total - self._at_first.setdefault(pid, total)
+        self._starts_in_place[pid] = total - self._first_starts.setdefault(pid, total)
 
     @property
     def dropped(self) -> int:
-        """numLateRecordsDropped over all restarts, which reset it. Counts right before a restart may be missing."""
+        """The sum of numLateRecordsDropped over all restarts, each of which resets it.
+
+        Counts right before a restart may be missing.
+        """
         return self._dropped.total
 
     @property
     def restarts_in_place(self) -> int:
-        """The most starts of jobs in one TaskManager, after its first ones."""
-        return max(self._in_place.values(), default=0)
+        """How often jobs restarted in one TaskManager; the highest number of all TaskManagers."""
+        return max(self._starts_in_place.values(), default=0)
 
-    def _look_at_processes(self, now: float) -> None:
+    def _measure_processes(self, now: float) -> None:
         stack = self._stack
         groups = {
             stack.flink.taskmanager.pid: TASKMANAGER,
@@ -70,12 +73,12 @@ class Observation:
             **({stack.store.program.pid: STORE} if stack.store.program else {}),
         }
         children = descendants(stack.flink.taskmanager.pid)
-        self.left_behind = 0
+        self.orphaned_workers = 0
         for process in owned_processes(stack.settings.state):
             with contextlib.suppress(psutil.Error):
                 group = groups.get(process.pid) or (WORKERS if is_worker(process.cmdline()) else "")
                 if group == WORKERS and process.pid not in children:
-                    self.left_behind += 1
+                    self.orphaned_workers += 1
                     continue
                 if not group:
                     continue
@@ -104,7 +107,7 @@ def is_worker(command: Sequence[str]) -> bool:
 
 
 def folder_bytes(folder: Path) -> int:
-    """The disk usage of a folder's files. Their sizes say more: Kafka preallocates some files."""
+    """The disk usage of a folder's files. The sizes of the files are larger, since Kafka preallocates some of them."""
     total = 0
     for path in folder.rglob("*"):
         with contextlib.suppress(FileNotFoundError):  # deleted meanwhile

@@ -1,4 +1,4 @@
-"""Checks by their numbers that posts are complete, wherever they were read."""
+"""Checks that the simulator's posts are complete and without duplicates, in a topic and in documents."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,7 +14,7 @@ SIMULATOR = Settings()
 
 
 @dataclass(frozen=True)
-class Feed:
+class SimulatorFeed:
     """The posts that the simulator sends at a rate (posts per second), and their windows."""
 
     rate: float
@@ -25,7 +25,7 @@ class Feed:
         return PostSchedule(SIMULATOR.epoch, self.rate)
 
     def numbers_of_window(self, end: str, first: int, final: int | None = None) -> tuple[int, int]:
-        """First and last number with a timestamp in the window, none before `first` and none after `final`.
+        """The first and the last number whose timestamp is in the window, from `first` to `final`.
 
         end: the end of the window, ISO 8601
         """
@@ -33,13 +33,13 @@ class Feed:
         begin_ms, end_ms = (unix(end) - self.window_seconds) * 1000, unix(end) * 1000
         low, high = schedule.newest(begin_ms / 1000) - 2, schedule.newest(end_ms / 1000) + 2
         high = high if final is None else min(high, final)
-        inside = [n for n in range(max(first, low), high + 1) if begin_ms <= schedule.timestamp_ms(n) < end_ms]
-        return inside[0], inside[-1]
+        in_window = [n for n in range(max(first, low), high + 1) if begin_ms <= schedule.timestamp_ms(n) < end_ms]
+        return in_window[0], in_window[-1]
 
-    def complete_end(self, ends: Iterable[str]) -> str:
-        """The end of the last window before the first one that is not among `ends` (ISO 8601); "" without any.
+    def end_of_complete_windows(self, ends: Iterable[str]) -> str:
+        """The end of the last window before the first missing one; "" if `ends` is empty. ISO 8601.
 
-        Several tasks write documents, so a window may be seen before an earlier one.
+        Several tasks write documents, so the document of a window may exist before that of an earlier window.
         """
         known = {unix(end) for end in ends}
         end = min(known, default=0)
@@ -47,22 +47,22 @@ class Feed:
             end += self.window_seconds
         return iso(end) if end else ""
 
-    def assert_exact(
+    def assert_exactly_once(
         self, found: Sequence[int], stored: Mapping[str, Sequence[Sequence[str]]], final: int | None = None
     ) -> None:
-        """Assert that topic and documents have exactly the simulator's numbers, up to `complete_end`.
+        """Assert that topic and documents hold each of the simulator's posts once, up to `end_of_complete_windows`.
 
         found: the numbers in the topic, sorted
         stored: the contents of the documents, by the end of their window, ISO 8601
-        final: the last number that exists
+        final: the last number that the simulator sends
 
-        The caller has waited until `complete_end` is later than what it tests.
+        The caller waits until the complete windows include what it tests.
         """
-        complete = self.complete_end(stored)
-        # A transaction becomes visible partition by partition: only windows that have a document are complete.
-        _, last = self.numbers_of_window(complete, found[0], final)
+        complete_until = self.end_of_complete_windows(stored)
+        # Kafka commits a transaction partition by partition. So only windows that have a document are complete.
+        _, last = self.numbers_of_window(complete_until, found[0], final)
         assert_complete([number for number in found if number <= last], last)
-        for end, chunks in sorted(each for each in stored.items() if each[0] <= complete):
+        for end, chunks in sorted(each for each in stored.items() if each[0] <= complete_until):
             assert len(chunks) == 1, f"{len(chunks)} documents for the window that ends at {end}"
             expected = expected_texts(*self.numbers_of_window(end, found[0], final))
             assert sorted(chunks[0]) == expected, f"window {end}"
@@ -74,10 +74,10 @@ def numbers(posts: Sequence[dict[str, Any]]) -> list[int]:
 
 
 def assert_complete(found: Sequence[int], last: int) -> None:
-    """Assert that every number from the first to `last` is there once."""
-    twice = [number for number, count in Counter(found).items() if count > 1]
+    """Assert that `found` has every number from its first to `last` once."""
+    duplicates = [number for number, count in Counter(found).items() if count > 1]
     missing = sorted(set(range(found[0], last + 1)) - set(found))
-    assert not twice, f"{len(twice)} numbers came twice, the first is {twice[0]}"
+    assert not duplicates, f"{len(duplicates)} numbers are duplicates, the first is {duplicates[0]}"
     assert not missing, f"{len(missing)} of {len(found)} numbers are missing, from {missing[0]} to {missing[-1]}"
 
 

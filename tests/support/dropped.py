@@ -1,4 +1,4 @@
-"""Flink's count of the posts that its window operator dropped."""
+"""Flink's metric of the late records that its window operator dropped."""
 
 from local.stack import Stack
 from tests.support.waiting import await_value
@@ -7,7 +7,7 @@ METRIC = "numLateRecordsDropped"
 
 
 def assert_nothing_was_dropped(stack: Stack) -> None:
-    """Assert that the aggregator's window operator dropped no late post. Flink serves the metric with a delay."""
+    """Assert that the aggregator's window operator dropped no post as late. Flink reports the metric with a delay."""
     job = stack.jobs["aggregator_stream"]
     await_value(lambda: stack.flink.metric(job, METRIC) is not None, f"the metric {METRIC}", 180)
     assert stack.flink.metric(job, METRIC) == 0

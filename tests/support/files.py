@@ -1,4 +1,4 @@
-"""The repository's own files, also where it is no git checkout."""
+"""Lists the repository's files without git: a source archive has no `.git`."""
 
 from fnmatch import fnmatch
 from pathlib import Path
@@ -7,7 +7,7 @@ from local.settings import REPOSITORY
 
 
 def repository_files(folder: Path = REPOSITORY) -> list[Path]:
-    """Every file in a folder of the repository, but those that .gitignore names."""
+    """Every file in a folder of the repository, except those that .gitignore names."""
     patterns = [line.strip("/") for line in (REPOSITORY / ".gitignore").read_text().split()] + [".git"]
     found: list[Path] = []
     for path in sorted(folder.iterdir()):

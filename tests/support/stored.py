@@ -1,4 +1,4 @@
-"""Reads the posts to be counted, from the topic and from the documents."""
+"""Reads posts from the topic and documents from the document store."""
 
 import json
 from typing import Any
@@ -10,7 +10,7 @@ from local.store import client
 
 
 def records(bootstrap: str, topic: str) -> list[dict[str, Any]]:
-    """The topic's committed records that are posts: heartbeats have no text."""
+    """The committed posts of the topic. A record without text is a heartbeat."""
     return [record for value in read_topic(bootstrap, topic) if (record := json.loads(value))["text"] is not None]
 
 
@@ -24,7 +24,7 @@ def documents(uri: str, database: str, collection: str) -> dict[str, list[dict[s
 
 
 def newest_end(uri: str, database: str, collection: str) -> str:
-    """The end of the newest window that has a document, ISO 8601; "" while there is none or the store is down."""
+    """The end of the newest window that has a document, ISO 8601; "" if there is none or the store is down."""
     with client(uri) as connection:
         try:
             newest = connection[database][collection].find_one({}, {"timestamp": 1}, sort=[("timestamp", -1)])

@@ -14,7 +14,7 @@ from tests.support.waiting import await_value
 
 
 class Topic:
-    """A topic and the topic of its rejections. `publish` waits until the broker has the records."""
+    """A topic and its topic of rejected records. `publish` waits until the broker has the records."""
 
     def __init__(self, bootstrap: str, name: str, producer: KafkaProducer) -> None:
         self.bootstrap = bootstrap
@@ -30,22 +30,22 @@ class Topic:
     def delete_first_half(self, partition: int) -> None:
         """Delete the first half of a partition's records, as retention does."""
         with contextlib.closing(KafkaConsumer(bootstrap_servers=self.bootstrap)) as consumer:
-            where = TopicPartition(self.name, partition)
-            end = consumer.end_offsets([where])[where]
+            topic_partition = TopicPartition(self.name, partition)
+            end = consumer.end_offsets([topic_partition])[topic_partition]
         with contextlib.closing(admin(self.bootstrap)) as client:
-            client.delete_records({where: end // 2})
+            client.delete_records({topic_partition: end // 2})
 
     def await_heartbeat(self, partition: int, seconds: float) -> Any:
-        """The first committed heartbeat of a partition, a record of kafka-python. Its timestamp is the sending time."""
+        """The first committed heartbeat of a partition: a record of kafka-python. Its timestamp is the sending time."""
         with contextlib.closing(
             KafkaConsumer(bootstrap_servers=self.bootstrap, isolation_level="read_committed")
         ) as consumer:
-            where = TopicPartition(self.name, partition)
-            consumer.assign([where])
-            consumer.seek(where, 0)
+            topic_partition = TopicPartition(self.name, partition)
+            consumer.assign([topic_partition])
+            consumer.seek(topic_partition, 0)
 
             def first() -> Any:
-                records = consumer.poll(timeout_ms=500).get(where, [])
+                records = consumer.poll(timeout_ms=500).get(topic_partition, [])
                 return next((record for record in records if json.loads(record.value)["text"] is None), None)
 
             return await_value(first, f"a heartbeat in partition {partition}", seconds)
@@ -60,7 +60,7 @@ class Topic:
 
 @contextlib.contextmanager
 def topic(bootstrap: str, name: str) -> Iterator[Topic]:
-    """Create the topic and the topic of its rejections, both empty."""
+    """Create the topic and its topic of rejected records, both empty."""
     with contextlib.closing(admin(bootstrap)) as client:
         new = [NewTopic(name, TWEETS_PARTITIONS, 1), NewTopic(f"{name}.rejected", 1, 1)]
         client.create_topics(new, wait_for_metadata=True)

@@ -1,4 +1,4 @@
-"""Waits for what a test expects: for a condition, with a time limit, never for a fixed time."""
+"""Waits for a condition with a time limit."""
 
 import time
 from collections.abc import Callable
@@ -8,7 +8,7 @@ T = TypeVar("T")
 
 
 def await_value(read: Callable[[], T | None], what: str, seconds: float, every: float = 0.2) -> T:
-    """Call `read` until it returns a true value, and return that. Fails with `what` after `seconds`."""
+    """Call `read` until it returns a truthy value, and return that value. Fails with `what` after `seconds`."""
     end = time.monotonic() + seconds
     while not (value := read()):
         assert time.monotonic() < end, f"{what}: not within {seconds:g} s"

@@ -1,4 +1,4 @@
-"""Makes Strimzi's resource definitions from its Maven jars, so that a real API server checks the chart's Kafka."""
+"""Generates Strimzi's CRDs from its Maven jars. With them, an API server checks the chart's Kafka resources."""
 
 import json
 import subprocess
@@ -19,8 +19,8 @@ KINDS = {
 }
 
 
-def definitions(folder: Path) -> list[Object]:
-    """The definitions. `folder`: an absolute path for jars and output."""
+def crds(folder: Path) -> list[Object]:
+    """The CRDs. folder: an absolute path for jars and output."""
     jars = fetch_jars(POM, folder / "strimzi", folder / "strimzi.log")
     files = {kind: folder / f"{kind}.json" for kind in KINDS}
     subprocess.run(

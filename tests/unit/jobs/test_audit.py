@@ -14,8 +14,9 @@ from kafka.errors import TopicAuthorizationFailedError
 from pymongo.errors import OperationFailure, ServerSelectionTimeoutError
 
 from jobs.audit import __main__ as run_audit
-from jobs.audit.ledger import DAY_MS, LONGEST_AUDIT_MS, Document, Range, Record, Snapshot, Span, Terms, audit
 from jobs.audit.numbers import NumberSet
+from jobs.audit.reader import Document, OffsetRange, PartitionRange, Record
+from jobs.audit.reconciliation import DAY_MS, MAX_AUDIT_MS, AuditSettings, audit
 from jobs.audit.report import Report
 from jobs.documents import document_key, iso
 from jobs.settings import read_aggregator_settings
@@ -26,6 +27,37 @@ TOPIC, REJECTED = "tweets", "tweets.rejected"
 FEED = "1a2b3c4d"
 PARTITIONS = 4
 NOW = START + 3_600_000
+
+
+@dataclass(frozen=True)
+class InMemoryReader:
+    """A Reader of lists.
+
+    begins: the first offset that a partition still holds, by topic and partition; 0 if it is not there.
+    """
+
+    topics: Mapping[str, Sequence[Record]]
+    stored: Sequence[Document]
+    begins: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
+
+    def offset_ranges(self, topic: str) -> Mapping[int, OffsetRange]:
+        begins = self.begins.get(topic, {})
+        ends = dict(begins)
+        for record in self.topics[topic]:
+            ends[record.partition] = max(ends.get(record.partition, 0), record.offset + 1)
+        return {number: OffsetRange(begins.get(number, 0), end) for number, end in ends.items()}
+
+    def records(self, topic: str, ranges: Sequence[PartitionRange]) -> Iterable[Record]:
+        for part in ranges:
+            for record in self.topics[topic]:
+                if record.partition == part.partition and part.begin <= record.offset < part.end:
+                    yield record
+
+    def keys(self, after: str) -> Iterable[tuple[str, str]]:
+        return [(each.hash, each.timestamp) for each in self.stored if each.timestamp > after]
+
+    def documents(self, after: str, until: str) -> Iterable[Document]:
+        return [each for each in self.stored if after < each.timestamp <= until]
 
 
 @dataclass
@@ -42,7 +74,7 @@ class History:
     next_offset: dict[int, int] = field(default_factory=dict)
     window: int = WINDOW
 
-    def put(self, value: object, partition: int = 0) -> Record:
+    def append(self, value: object, partition: int = 0) -> Record:
         offset = self.next_offset.get(partition, 0)
         self.next_offset[partition] = offset + 2  # as if a transaction ended behind each record
         data = value if isinstance(value, bytes) else json.dumps(value).encode()
@@ -58,20 +90,24 @@ class History:
             "source": "simulator",
             "position": f"{numbering}/{number}",
         }
-        return self.put(value, number % PARTITIONS)
+        return self.append(value, number % PARTITIONS)
 
-    def beat(self, number: int, seconds: float, shard: str = "0/1", partitions: int = PARTITIONS) -> None:
+    def heartbeat(self, number: int, seconds: float, shard: str = "0/1", partitions: int = PARTITIONS) -> None:
         for partition in range(partitions):
             value = {"id": f"heartbeat-{partition}", "text": None, "timestamp": START + int(seconds * 1000)}
-            self.put(value | {"source": "simulator", "position": f"{FEED}/{number}", "shard": shard}, partition)
+            self.append(value | {"source": "simulator", "position": f"{FEED}/{number}", "shard": shard}, partition)
 
-    def refuse(self, reason: str, record: object = "", position: str | None = None, source: str = "simulator") -> None:
+    def reject_frame(
+        self, reason: str, record: object = "", position: str | None = None, source: str = "simulator"
+    ) -> None:
         value = {"reason": reason, "source": source, "record": json.dumps(record), "bytes": 0, "position": position}
         self.rejected.append(Record(0, 2 * len(self.rejected), source.encode(), json.dumps(value).encode()))
 
-    def lose(self, first: int, last: int | None, lost: int | None, rejected: int = 0, numbering: str = FEED) -> None:
+    def report_gap(
+        self, first: int, last: int | None, lost: int | None, rejected: int = 0, numbering: str = FEED
+    ) -> None:
         gap = {"numbering": numbering, "first": first, "last": last, "lost": lost, "rejected": rejected}
-        self.refuse("lost: the server no longer has them" if lost != 0 else "rejected frames", gap)
+        self.reject_frame("lost: the server no longer has them" if lost != 0 else "rejected frames", gap)
 
     def reject(self, record: Record, reason: str = "late") -> None:
         """As the aggregator does."""
@@ -94,8 +130,8 @@ class History:
                 parts = [texts[at : at + chunk] for at in range(0, len(texts), chunk)]
                 self.documents += [document(start, part, number, self.window) for number, part in enumerate(parts)]
 
-    def snapshot(self) -> Snapshot:
-        return Snapshot({TOPIC: self.topic, REJECTED: self.rejected}, self.documents, self.begins)
+    def reader(self) -> InMemoryReader:
+        return InMemoryReader({TOPIC: self.topic, REJECTED: self.rejected}, self.documents, self.begins)
 
 
 def loaded(record: Record) -> dict[str, Any]:
@@ -117,13 +153,13 @@ def history(posts: int = 100, chunk: int = 10_000) -> History:
     made = History()
     for number in range(posts):
         made.post(101 + number, number)
-    made.beat(100 + posts, posts + 30)
+    made.heartbeat(100 + posts, posts + 30)
     made.aggregate(posts + 25, chunk)
     return made
 
 
-def terms(**changes: Any) -> Terms:
-    return dataclasses.replace(Terms(TOPIC, REJECTED, WINDOW, 1_000, NOW, wait_seconds=10), **changes)
+def audit_settings(**changes: Any) -> AuditSettings:
+    return dataclasses.replace(AuditSettings(TOPIC, REJECTED, WINDOW, 1_000, NOW, wait_seconds=10), **changes)
 
 
 class Clock:
@@ -139,19 +175,19 @@ class Clock:
         self.now += seconds
 
 
-def report_of(made: "History | Snapshot | Changing", **changes: Any) -> Report:
+def report_of(made: "History | InMemoryReader | Changing", **changes: Any) -> Report:
     clock = Clock()
-    reader = made.snapshot() if isinstance(made, History) else made
-    return audit(reader, terms(**changes), clock=clock, sleep=clock.sleep)
+    reader = made.reader() if isinstance(made, History) else made
+    return audit(reader, audit_settings(**changes), clock=clock, sleep=clock.sleep)
 
 
-def faults(report: Report) -> str:
+def mismatches(report: Report) -> str:
     assert not report.balanced
     assert report.lines[-1].startswith("NOT BALANCED: ")
-    return " / ".join(f"{each.end}: {'; '.join(each.reasons)}" for each in report.topic.faults)
+    return " / ".join(f"{each.end}: {'; '.join(each.reasons)}" for each in report.topic.mismatches)
 
 
-def test_a_whole_history_balances() -> None:
+def test_a_complete_history_balances() -> None:
     report = report_of(history())
     assert report.balanced
     (numbers,) = report.numbers
@@ -172,21 +208,21 @@ def test_all_kinds_of_records_together_balance() -> None:
     made = history(0)
     made.topic.clear()
     made.post(1, 0)
-    made.refuse("empty after cleaning", "frame", f"{FEED}/2")
-    made.refuse("a frame larger than 9 bytes", "frame", f"{FEED}/3")
-    made.refuse("not JSON", "frame")
-    made.lose(4, 10, 6, 1)
-    made.lose(11, 11, 0, 1)
+    made.reject_frame("empty after cleaning", "frame", f"{FEED}/2")
+    made.reject_frame("a frame larger than 9 bytes", "frame", f"{FEED}/3")
+    made.reject_frame("not JSON", "frame")
+    made.report_gap(4, 10, 6, 1)
+    made.report_gap(11, 11, 0, 1)
     made.post(12, 5)
-    made.put({"id": "x", "text": "from another producer", "timestamp": START + 6_000, "source": "other"})
+    made.append({"id": "x", "text": "from another producer", "timestamp": START + 6_000, "source": "other"})
     late = made.post(13, 7)
     made.reject(late)
     made.reject(late)
-    broken = made.put(b"no JSON")
+    broken = made.append(b"no JSON")
     made.reject(broken, "not a JSON object")
-    far = made.put({"id": "y", "text": "far", "timestamp": NOW + 86_400_000, "source": "other"})
+    far = made.append({"id": "y", "text": "far", "timestamp": NOW + 86_400_000, "source": "other"})
     made.reject(far, "timestamp negative or ahead of the clock")
-    made.beat(13, 60)
+    made.heartbeat(13, 60)
     made.aggregate(40)
     report = report_of(made)
     assert report.balanced, report.lines
@@ -229,27 +265,27 @@ def test_a_post_that_its_document_lacks() -> None:
     made = history()
     without(made.documents, 1, "post 125")
     report = report_of(made)
-    assert faults(report) == f'2026-01-01T00:00:40Z: 1 missing in documents: simulator-{FEED}-125 "post 125"'
-    assert (report.topic.faults[0].missing, report.topic.faults[0].extra) == (1, 0)
+    assert mismatches(report) == f'2026-01-01T00:00:40Z: 1 missing in documents: simulator-{FEED}-125 "post 125"'
+    assert (report.topic.mismatches[0].missing, report.topic.mismatches[0].extra) == (1, 0)
     assert "100 posts in 5 closed windows is not 99 in documents + 0 rejected" in report.lines[2]
 
 
 def test_a_window_without_its_document() -> None:
     made = history()
     del made.documents[1]
-    assert faults(report_of(made)).startswith("2026-01-01T00:00:40Z: no document; 20 missing in documents: ")
+    assert mismatches(report_of(made)).startswith("2026-01-01T00:00:40Z: no document; 20 missing in documents: ")
 
 
 def test_a_text_that_a_document_has_twice() -> None:
     made = history()
     made.documents[1] = made.documents[1]._replace(content=[*made.documents[1].content, "post 125"])
-    assert '1 too many in documents: "post 125" (stored more than once)' in faults(report_of(made))
+    assert '1 too many in documents: "post 125" (stored more than once)' in mismatches(report_of(made))
 
 
 def test_a_text_that_no_post_has() -> None:
     made = history()
     made.documents[1] = made.documents[1]._replace(content=[*made.documents[1].content, "\x1b[2J" + "x" * 90])
-    output = faults(report_of(made))
+    output = mismatches(report_of(made))
     assert f'1 too many in documents: "\\x1b[2J{"x" * 56}\\u2026"' in output
 
 
@@ -258,21 +294,21 @@ def test_a_post_in_another_windows_document() -> None:
     without(made.documents, 1, "post 125")
     made.documents[2] = made.documents[2]._replace(content=[*made.documents[2].content, "post 125"])
     report = report_of(made)
-    assert '"post 125" (of the window 2026-01-01T00:00:40Z)' in faults(report)
-    assert len(report.topic.faults) == 2
+    assert '"post 125" (of the window 2026-01-01T00:00:40Z)' in mismatches(report)
+    assert len(report.topic.mismatches) == 2
     assert report.topic.in_documents == report.topic.posts  # the sums alone do not show it
 
 
 def test_a_post_in_a_document_and_rejected() -> None:
     made = history()
     made.reject(made.topic[24])
-    assert '1 too many in documents: "post 125" (also rejected)' in faults(report_of(made))
+    assert '1 too many in documents: "post 125" (also rejected)' in mismatches(report_of(made))
 
 
 def test_a_document_of_a_window_without_posts() -> None:
     made = history()
     made.documents.append(document(START // 1000 + 100, ["nobody's"]))
-    assert '1 too many in documents: "nobody\'s"' in faults(report_of(made))
+    assert '1 too many in documents: "nobody\'s"' in mismatches(report_of(made))
 
 
 def test_windows_of_several_chunks() -> None:
@@ -280,22 +316,22 @@ def test_windows_of_several_chunks() -> None:
     assert len(made.documents) == 20
     assert report_of(made).balanced
     del made.documents[1]
-    assert "no chunk 1; 6 missing in documents" in faults(report_of(made))
+    assert "no chunk 1; 6 missing in documents" in mismatches(report_of(made))
 
 
 def test_a_lost_rejection() -> None:
     made = history()
     late = made.post(201, 30)
     made.reject(late)
-    broken = made.put(b"[1]")
+    broken = made.append(b"[1]")
     made.reject(broken)
     assert report_of(made).balanced
     both = made.rejected
     made.rejected = both[1:]
-    assert 'missing in documents: simulator-1a2b3c4d-201 "post 201"' in faults(report_of(made))
+    assert 'missing in documents: simulator-1a2b3c4d-201 "post 201"' in mismatches(report_of(made))
     made.rejected = both[:1]
     report = report_of(made)
-    assert (report.balanced, report.topic.unrejected, report.topic.unrejected_samples) == (
+    assert (report.balanced, report.topic.missing_rejections, report.topic.missing_rejection_samples) == (
         False,
         1,
         (f"{TOPIC}/0/{broken.offset}",),
@@ -303,27 +339,31 @@ def test_a_lost_rejection() -> None:
 
 
 @pytest.mark.parametrize("key", ["tweets/0/1", "tweets/9/0", "tweets", "other/0/0"])
-def test_a_rejection_of_nothing(key: str) -> None:
+def test_a_rejection_without_a_record(key: str) -> None:
     made = history()
     value = json.dumps({"reason": "late", "source": TOPIC, "record": "", "bytes": 0}).encode()
     made.rejected.append(Record(0, 0, key.encode(), value))
     report = report_of(made)
-    assert (report.balanced, report.topic.stray, report.topic.stray_samples) == (False, 1, (key,))
+    assert (report.balanced, report.topic.orphaned_rejections, report.topic.orphaned_rejection_samples) == (
+        False,
+        1,
+        (key,),
+    )
 
 
-def test_a_hole_that_is_not_reported() -> None:
+def test_a_gap_that_is_not_reported() -> None:
     made = history()
     made.post(204, 101)
     made.post(206, 102)
-    made.beat(206, 160)
+    made.heartbeat(206, 160)
     made.documents.clear()
     made.aggregate()
     report = report_of(made)
     assert report.numbers[0].missing_samples == ((201, 203), (205, 205))
     assert "  4 numbers are missing: 201..203, 205, ..." in report.lines
     assert report.lines[-1] == "NOT BALANCED: 4 missing numbers"
-    made.lose(201, 203, 3)
-    made.lose(205, 205, 0, 1)
+    made.report_gap(201, 203, 3)
+    made.report_gap(205, 205, 0, 1)
     assert report_of(made).balanced
 
 
@@ -333,34 +373,34 @@ def test_a_number_twice() -> None:
     made.documents.clear()
     made.aggregate()
     report = report_of(made)
-    assert (report.numbers[0].doubled, report.numbers[0].doubled_samples) == (1, (150,))
+    assert (report.numbers[0].duplicates, report.numbers[0].duplicate_samples) == (1, (150,))
     assert not report.balanced
 
 
 @pytest.mark.parametrize("fault", ["posted and emptied", "posted and lost", "lost twice", "emptied twice"])
 def test_a_number_that_is_accounted_for_twice(fault: str) -> None:
     made = history()
-    made.lose(201, 205, 5)
-    made.refuse("empty after cleaning", "", f"{FEED}/206")
+    made.report_gap(201, 205, 5)
+    made.reject_frame("empty after cleaning", "", f"{FEED}/206")
     assert report_of(made).balanced
     if fault == "posted and emptied":
-        made.refuse("empty after cleaning", "", f"{FEED}/150")
+        made.reject_frame("empty after cleaning", "", f"{FEED}/150")
     elif fault == "posted and lost":
-        made.lose(150, 150, 1)
+        made.report_gap(150, 150, 1)
     elif fault == "lost twice":
-        made.lose(205, 205, 1)
+        made.report_gap(205, 205, 1)
     else:
-        made.refuse("empty after cleaning", "", f"{FEED}/206")
+        made.reject_frame("empty after cleaning", "", f"{FEED}/206")
     report = report_of(made)
-    assert (report.balanced, report.numbers[0].doubled) == (False, 1)
+    assert (report.balanced, report.numbers[0].duplicates) == (False, 1)
 
 
-def test_a_hole_of_unknown_size_reaches_to_the_next_number() -> None:
+def test_a_gap_of_unknown_size_reaches_to_the_next_number() -> None:
     made = history()
-    made.lose(201, None, None)
+    made.report_gap(201, None, None)
     assert "  LOST: from 201 on: the server no longer has them" in report_of(made).lines
     made.post(500, 101)
-    made.beat(500, 160)
+    made.heartbeat(500, 160)
     made.documents.clear()
     made.aggregate()
     report = report_of(made)
@@ -369,10 +409,10 @@ def test_a_hole_of_unknown_size_reaches_to_the_next_number() -> None:
 
 def test_numberings_are_counted_apart() -> None:
     made = history()
-    made.lose(201, None, None)
+    made.report_gap(201, None, None)
     made.post(7, 110, "new", numbering="ffff0000")
     made.post(9, 111, "new", numbering="ffff0000")
-    made.beat(200, 170)
+    made.heartbeat(200, 170)
     made.documents.clear()
     made.aggregate()
     assert [(each.numbering, each.missing) for each in report_of(made).numbers] == [(FEED, 0), ("ffff0000", 1)]
@@ -381,12 +421,12 @@ def test_numberings_are_counted_apart() -> None:
 def sharded(second_begins_at: int = 102) -> History:
     """Two shards. The connection of the second one got its first post later, and is far behind."""
     made = History()
-    made.beat(101, 0, "1/2")
+    made.heartbeat(101, 0, "1/2")
     for number in range(101, 160):
         if number % 2 or second_begins_at <= number <= 140:
             made.post(number, number - 100)
-    made.beat(159, 120, "1/2")
-    made.beat(140, 120, "0/2")
+    made.heartbeat(159, 120, "1/2")
+    made.heartbeat(140, 120, "0/2")
     made.aggregate(100)
     return made
 
@@ -398,30 +438,30 @@ def test_a_shard_that_is_behind_and_began_later() -> None:
     assert (numbers.first, numbers.last, numbers.later) == (110, 140, 10)
 
 
-def test_holes_of_shards() -> None:
+def test_gaps_of_shards() -> None:
     made = sharded()
     gone = {120, 122, 124, 121, 123}
     made.topic = [each for each in made.topic if loaded(each).get("position") not in {f"{FEED}/{n}" for n in gone}]
     made.documents.clear()
     made.aggregate(100)
-    made.lose(119, 125, 3)
+    made.report_gap(119, 125, 3)
     assert report_of(made).numbers[0].missing == 2
-    made.lose(120, 124, 2)
+    made.report_gap(120, 124, 2)
     report = report_of(made)
     assert (report.balanced, report.numbers[0].lost) == (True, 5)
-    made.lose(120, 124, 2)
-    assert report_of(made).numbers[0].doubled == 2
+    made.report_gap(120, 124, 2)
+    assert report_of(made).numbers[0].duplicates == 2
 
 
 def test_a_feed_without_contiguous_numbers_has_no_first_sum() -> None:
     made = History()
     for number in range(5):
         text = {"id": f"at://{number}", "text": "skeet", "timestamp": START + number, "source": "jetstream"}
-        made.put(text | {"position": str(number * 1_000)})
-    made.lose(4_000, 9_000, 5_000)
+        made.append(text | {"position": str(number * 1_000)})
+    made.report_gap(4_000, 9_000, 5_000)
     gap = made.rejected[0]
     made.rejected = [gap._replace(value=(gap.value or b"").replace(b"simulator", b"jetstream"))]
-    made.beat(1, 60, partitions=1)
+    made.heartbeat(1, 60, partitions=1)
     made.aggregate(40)
     report = report_of(made)
     assert report.balanced
@@ -441,7 +481,7 @@ def test_documents_of_another_window_length(length: int) -> None:
         made.documents.append(document(START // 1000 + start, texts, window=length))
     assert report_of(made).balanced
     without(made.documents, -1, "post 220")
-    assert 'missing in documents: simulator-1a2b3c4d-220 "post 220"' in faults(report_of(made))
+    assert 'missing in documents: simulator-1a2b3c4d-220 "post 220"' in mismatches(report_of(made))
 
 
 def test_windows_of_two_lengths_that_overlap_are_compared_together() -> None:
@@ -454,8 +494,8 @@ def test_windows_of_two_lengths_that_overlap_are_compared_together() -> None:
     assert report_of(made).balanced
     made.documents[9] = document(START // 1000 + 45, texts(45, 48), window=5)
     report = report_of(made)
-    assert "documents of overlapping windows since 2026-01-01T00:00:40Z" in faults(report)
-    assert report.topic.faults[0].extra == 1
+    assert "documents of overlapping windows since 2026-01-01T00:00:40Z" in mismatches(report)
+    assert report.topic.mismatches[0].extra == 1
 
 
 def texts(begin: int, end: int) -> list[str]:
@@ -466,13 +506,13 @@ def test_a_post_that_no_window_of_the_other_length_holds() -> None:
     made = history(40)
     made.documents = [document(START // 1000 + at, texts(at, at + 5), window=5) for at in (0, 5, 15, 20, 25, 30, 35)]
     report = report_of(made)
-    assert faults(report).startswith("2026-01-01T00:00:20Z: no document; 5 missing")
+    assert mismatches(report).startswith("2026-01-01T00:00:20Z: no document; 5 missing")
 
 
 def test_a_hash_that_matches_nothing() -> None:
     made = history()
     made.documents[1] = made.documents[1]._replace(hash=document_key("other", "a", "b", 0))
-    output = faults(report_of(made))
+    output = mismatches(report_of(made))
     assert "matches no window of this topic" in output
     assert "2026-01-01T00:00:40Z: no document; 20 missing" in output
 
@@ -490,55 +530,55 @@ def test_a_hash_that_matches_nothing() -> None:
 def test_a_document_that_cannot_be_read(wrong: dict[str, Any]) -> None:
     made = history()
     made.documents.append(made.documents[1]._replace(**wrong))
-    assert "no readable timestamp or content" in faults(report_of(made))
+    assert "no readable timestamp or content" in mismatches(report_of(made))
 
 
-def test_older_documents_are_not_judged() -> None:
+def test_older_documents_are_not_checked() -> None:
     made = history()
     made.documents.append(document(START // 1000 - 20, ["of an earlier topic"]))
     assert report_of(made).balanced
 
 
-def cut(made: History, partition: int, offset: int) -> None:
+def delete_before(made: History, partition: int, offset: int) -> None:
     """Retention drops a partition's records before `offset`."""
     made.topic = [each for each in made.topic if each.partition != partition or each.offset >= offset]
     made.begins.setdefault(TOPIC, {})[partition] = offset
 
 
-def test_retention_may_have_dropped_posts_of_windows_before_its_edge() -> None:
+def test_retention_may_have_deleted_posts_of_the_oldest_windows() -> None:
     made = history()
-    cut(made, 1, 22)  # posts 101, 105, ... 141; the first that is left is 145, of second 44
+    delete_before(made, 1, 22)  # posts 101, 105, ... 141; the first that is left is 145, of second 44
     report = report_of(made)
     assert report.balanced, report.lines
     assert (report.topic.partial, report.numbers[0].first, report.numbers[0].earlier) == (5, 146, 34)
     without(made.documents, 0, "post 102")
-    assert "1 missing in documents" in faults(report_of(made))
+    assert "1 missing in documents" in mismatches(report_of(made))
 
 
 def test_retention_takes_whole_windows_out_of_the_sums() -> None:
     made = History()
     for number in range(2_000):
         made.post(101 + number, number)
-    made.beat(2_100, 2_100)
+    made.heartbeat(2_100, 2_100)
     made.aggregate(2_000)
     for partition in range(PARTITIONS):
-        cut(made, partition, 600)  # 300 posts of each: the first 1,200
+        delete_before(made, partition, 600)  # 300 posts of each: the first 1,200
     report = report_of(made)
     assert report.balanced, report.lines
     assert report.topic.old_documents in (0, 1)
     assert 1 <= report.topic.partial < 25
     assert report.numbers[0].first == 1_305
     without(made.documents, 99, "post 2082")
-    assert "post 2082" in faults(report_of(made))
+    assert "post 2082" in mismatches(report_of(made))
 
 
 def test_retention_of_the_rejections_leaves_out_the_numbers_before_them() -> None:
     made = History()
     for number in [*range(101, 120), *range(121, 150), *range(151, 160)]:
         made.post(number, number - 101)
-    made.beat(159, 120)
+    made.heartbeat(159, 120)
     made.aggregate(100)
-    made.refuse("empty after cleaning", "", f"{FEED}/150")
+    made.reject_frame("empty after cleaning", "", f"{FEED}/150")
     report = report_of(made)
     assert (report.balanced, report.numbers[0].missing_samples) == (False, ((120, 120),))
     made.begins[REJECTED] = {0: 0}
@@ -549,14 +589,14 @@ def test_retention_of_the_rejections_leaves_out_the_numbers_before_them() -> Non
     assert (report.balanced, report.numbers[0].first, report.numbers[0].earlier) == (True, 150, 48)
 
 
-def test_numbers_that_a_shortened_partition_does_not_know_are_not_judged() -> None:
+def test_numbers_that_retention_may_have_deleted_are_not_checked() -> None:
     made = history()
-    made.lose(201, None, None)
+    made.report_gap(201, None, None)
     made.post(5, 105, numbering="ffff0000")
     made.documents.clear()
     made.aggregate(110)
     partition = loaded(made.topic[-1])["id"] and made.topic[-1].partition
-    cut(made, partition, made.topic[-1].offset)
+    delete_before(made, partition, made.topic[-1].offset)
     report = report_of(made)
     assert [each.numbering for each in report.numbers] == []
     assert f"simulator {FEED}: 75 posts, 0 emptied, 0 rejected besides those that retention deleted" in report.lines[0]
@@ -567,10 +607,10 @@ def test_a_rejection_in_a_new_partition() -> None:
     made = history()
 
     def grow() -> None:
-        late = made.put({"id": "x", "text": "late", "timestamp": START + 1_000, "source": "other"}, 4)
+        late = made.append({"id": "x", "text": "late", "timestamp": START + 1_000, "source": "other"}, 4)
         made.reject(late)
 
-    report = report_of(Changing(made, f"spans {REJECTED}", [grow]))
+    report = report_of(Changing(made, f"offset_ranges {REJECTED}", [grow]))
     assert report.balanced, report.lines
     assert report.topic.rejected == 1
 
@@ -583,15 +623,15 @@ class Changing:
         self._what = what
         self._changes = list(changes)
 
-    def _before(self, what: str) -> Snapshot:
+    def _before(self, what: str) -> InMemoryReader:
         if what == self._what and self._changes and (change := self._changes.pop(0)):
             change()
-        return self._made.snapshot()
+        return self._made.reader()
 
-    def spans(self, topic: str) -> Mapping[int, Span]:
-        return self._before(f"spans {topic}").spans(topic)
+    def offset_ranges(self, topic: str) -> Mapping[int, OffsetRange]:
+        return self._before(f"offset_ranges {topic}").offset_ranges(topic)
 
-    def records(self, topic: str, ranges: Sequence[Range]) -> Iterable[Record]:
+    def records(self, topic: str, ranges: Sequence[PartitionRange]) -> Iterable[Record]:
         return self._before(f"records {topic}").records(topic, ranges)
 
     def keys(self, after: str) -> Iterable[tuple[str, str]]:
@@ -613,7 +653,7 @@ def test_a_late_post_that_comes_between_the_readings() -> None:
 
 def test_documents_and_rejections_that_come_later_are_awaited() -> None:
     made = history()
-    late, broken = made.post(201, 30), made.put(b"x")
+    late, broken = made.post(201, 30), made.append(b"x")
     whole, made.documents = made.documents, made.documents[:-1]
     lines: list[str] = []
     clock = Clock()
@@ -623,8 +663,8 @@ def test_documents_and_rejections_that_come_later_are_awaited() -> None:
         made.reject(late)
         made.reject(broken)
 
-    reader = Changing(made, f"spans {TOPIC}", [None, None, None, complete])
-    report = audit(reader, terms(), clock=clock, sleep=clock.sleep, notify=lines.append)
+    reader = Changing(made, f"offset_ranges {TOPIC}", [None, None, None, complete])
+    report = audit(reader, audit_settings(), clock=clock, sleep=clock.sleep, notify=lines.append)
     assert report.balanced
     assert lines[0].startswith(
         "reading again: 2 windows lack posts, the first ends at 2026-01-01T00:00:40Z; 1 records are not rejected yet"
@@ -632,11 +672,11 @@ def test_documents_and_rejections_that_come_later_are_awaited() -> None:
     assert clock.now < 10
 
 
-def test_waiting_has_a_limit() -> None:
+def test_the_audit_waits_for_a_limited_time() -> None:
     made = history()
     del made.documents[1]
     clock = Clock()
-    report = audit(made.snapshot(), terms(wait_seconds=30), clock=clock, sleep=clock.sleep)
+    report = audit(made.reader(), audit_settings(wait_seconds=30), clock=clock, sleep=clock.sleep)
     assert not report.balanced
     assert 30 <= clock.now < 35
 
@@ -648,18 +688,18 @@ def test_documents_of_a_new_length_that_come_between_the_readings() -> None:
     assert report_of(Changing(made, "documents", [lambda: made.documents.extend(later)])).balanced
 
 
-def test_of_many_unbalanced_windows_the_first_are_explained() -> None:
+def test_of_many_unbalanced_windows_only_the_texts_of_the_first_are_compared() -> None:
     made = history(20 * 60)
     made.documents.clear()
     report = report_of(made, wait_seconds=0)
-    assert len(report.topic.faults) == 60
-    assert [each.missing for each in report.topic.faults] == [20] * 50 + [None] * 10
+    assert len(report.topic.mismatches) == 60
+    assert [each.missing for each in report.topic.mismatches] == [20] * 50 + [None] * 10
 
 
 TEXTS = st.sampled_from(["a", "b", "c", "é", "same"])
 STEPS = st.lists(
     st.tuples(
-        st.sampled_from(["post", "post", "post", "emptied", "refused", "lost", "late", "other", "broken", "beat"]),
+        st.sampled_from(["post", "post", "post", "emptied", "refused", "lost", "late", "other", "broken", "heartbeat"]),
         st.integers(0, 15),
         TEXTS,
     ),
@@ -671,28 +711,28 @@ STEPS = st.lists(
 def random_history(steps: Sequence[tuple[str, int, str]], chunk: int) -> History:
     made, number, seconds = History(), 100, 0
     made.post(number, seconds, "first")
-    made.beat(number, seconds)
+    made.heartbeat(number, seconds)
     for what, size, text in steps:
         seconds += size
         if what == "lost":
-            made.lose(number + 1, number + 1 + size, 1 + size)
+            made.report_gap(number + 1, number + 1 + size, 1 + size)
             number += 1 + size
         elif what == "other":
             value = {"id": "x", "text": text, "timestamp": START + seconds * 1000, "source": "other"}
-            made.put(value, size % PARTITIONS)
+            made.append(value, size % PARTITIONS)
         elif what == "broken":
-            made.reject(made.put(b"{" + text.encode(), size % PARTITIONS), "not a JSON object")
-        elif what == "beat":
-            made.beat(number, seconds)
+            made.reject(made.append(b"{" + text.encode(), size % PARTITIONS), "not a JSON object")
+        elif what == "heartbeat":
+            made.heartbeat(number, seconds)
         else:
             number += 1
             if what in ("emptied", "refused"):
-                made.refuse("empty after cleaning" if what == "emptied" else "broken", text, f"{FEED}/{number}")
+                made.reject_frame("empty after cleaning" if what == "emptied" else "broken", text, f"{FEED}/{number}")
             elif what == "late":
                 made.reject(made.post(number, max(0, seconds - 30), text))
             else:
                 made.post(number, seconds, text)
-    made.beat(number, seconds + 60)
+    made.heartbeat(number, seconds + 60)
     made.aggregate(seconds + 50, chunk)
     return made
 
@@ -708,18 +748,18 @@ def test_random_histories_balance(steps: Sequence[tuple[str, int, str]], chunk: 
         assert numbers.numbers == numbers.posts + numbers.emptied + numbers.rejected + numbers.lost
 
 
-def copies(made: History) -> Iterator[History]:
-    """The history with one thing less, or with one of its things twice."""
+def variants(made: History) -> Iterator[History]:
+    """The history with one item less, or with one of its items twice."""
     for name in ("topic", "rejected", "documents"):
-        things: list[Any] = getattr(made, name)
-        for index, thing in enumerate(things):
-            if name == "topic" and loaded(thing).get("text", "") is None:
+        items: list[Any] = getattr(made, name)
+        for index, item in enumerate(items):
+            if name == "topic" and loaded(item).get("text", "") is None:
                 continue  # a heartbeat: nothing is lost with it
-            yield changed(made, name, [*things[:index], *things[index + 1 :]])
-            if name == "rejected" and thing.key.startswith(b"tweets/"):
+            yield changed(made, name, [*items[:index], *items[index + 1 :]])
+            if name == "rejected" and item.key.startswith(b"tweets/"):
                 continue  # a rejection of the aggregator's may come twice
-            twice = thing._replace(offset=1_000_001) if isinstance(thing, Record) else thing
-            yield changed(made, name, [*things, twice])
+            twice = item._replace(offset=1_000_001) if isinstance(item, Record) else item
+            yield changed(made, name, [*items, twice])
     for index, each in enumerate(made.documents):
         for text in set(each.content):
             fewer = list(each.content)
@@ -729,15 +769,15 @@ def copies(made: History) -> Iterator[History]:
                 yield changed(made, "documents", [*made.documents[:index], other, *made.documents[index + 1 :]])
 
 
-def changed(made: History, name: str, things: list[Any]) -> History:
-    changes: dict[str, Any] = {name: things}
+def changed(made: History, name: str, items: list[Any]) -> History:
+    changes: dict[str, Any] = {name: items}
     return dataclasses.replace(made, **changes)
 
 
 @settings(deadline=None, max_examples=40)
 @given(STEPS, st.integers(1, 5))
-def test_one_thing_less_or_twice_never_balances(steps: Sequence[tuple[str, int, str]], chunk: int) -> None:
-    for other in copies(random_history(steps, chunk)):
+def test_one_item_less_or_twice_never_balances(steps: Sequence[tuple[str, int, str]], chunk: int) -> None:
+    for other in variants(random_history(steps, chunk)):
         assert not report_of(other, wait_seconds=0).balanced
 
 
@@ -754,11 +794,11 @@ def test_numbers_are_a_set(wanted: set[int], first: int, last: int) -> None:
     assert numbers.last == max(wanted, default=None)
 
 
-def test_of_a_huge_leap_only_what_is_there_takes_memory() -> None:
+def test_a_very_large_gap_takes_no_memory() -> None:
     made = history()
-    made.lose(201, 10**17 - 1, 10**17 - 201)
+    made.report_gap(201, 10**17 - 1, 10**17 - 201)
     made.post(10**17, 101)
-    made.beat(10**17, 160)
+    made.heartbeat(10**17, 160)
     made.documents.clear()
     made.aggregate()
     assert report_of(made).balanced
@@ -783,11 +823,11 @@ class Broker:
         return self
 
     def _records(self, partition: Any) -> list[Record]:
-        topics = self.made.snapshot().topics[partition.topic]
+        topics = self.made.reader().topics[partition.topic]
         return sorted(record for record in topics if record.partition == partition.partition)
 
     def partitions_for_topic(self, topic: str) -> set[int] | None:
-        return {record.partition for record in self.made.snapshot().topics.get(topic, ())} or None
+        return {record.partition for record in self.made.reader().topics.get(topic, ())} or None
 
     def beginning_offsets(self, partitions: Sequence[Any]) -> dict[Any, int]:
         return dict.fromkeys(partitions, 0)
@@ -796,8 +836,7 @@ class Broker:
         return {partition: self._records(partition)[-1].offset + 2 for partition in partitions}
 
     def assign(self, partitions: Sequence[Any]) -> None:
-        self._positions = dict.fromkeys(partitions, 0)
-        self._paused = set()
+        self._positions = dict.fromkeys(partitions, 0)  # a paused partition stays paused
 
     def seek(self, partition: Any, offset: int) -> None:
         self._positions[partition] = offset
@@ -808,6 +847,9 @@ class Broker:
     def pause(self, *partitions: Any) -> None:
         self._paused.update(partitions)
 
+    def resume(self, *partitions: Any) -> None:
+        self._paused.difference_update(partitions)
+
     def poll(self, timeout_ms: int, max_records: int) -> dict[Any, list[SimpleNamespace]]:
         assert timeout_ms < 5_000 < 3 * max_records
         polled = {}
@@ -816,7 +858,7 @@ class Broker:
             end = self.end_offsets([partition])[partition]
             self._positions[partition] = found[-1].offset + 1 if len(found) == 3 else end
             polled[partition] = [
-                SimpleNamespace(**(record._asdict() | {"timestamp": record.appended})) for record in found
+                SimpleNamespace(**(record._asdict() | {"timestamp": record.timestamp})) for record in found
             ]
         return polled
 
@@ -868,7 +910,7 @@ ENVIRONMENT = {"MONGODB_URI": URI, "AUDIT_WAIT_SECONDS": "0"}
 def serve(
     monkeypatch: pytest.MonkeyPatch, made: History, *, stalls: bool = False, error: Exception | None = None
 ) -> Broker:
-    made.refuse("not JSON")
+    made.reject_frame("not JSON")
     broker = Broker(made, stalls)
     monkeypatch.setattr(run_audit, "KafkaConsumer", broker)
     monkeypatch.setattr(run_audit, "MongoClient", Store(made, error))
@@ -894,9 +936,9 @@ def test_ranges_are_read_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     serve(monkeypatch, made)
     lines: list[str] = []
     monkeypatch.setattr(run_audit, "PROGRESS_SECONDS", 0)
-    ranges = [Range(1, 10, 14), Range(0, 4, 9), Range(1, 0, 3)]
-    with run_audit.opened(read_aggregator_settings(ENVIRONMENT), lines.append) as source:
-        found = sorted((each.partition, each.offset) for each in source.records(TOPIC, ranges))
+    ranges = [PartitionRange(1, 10, 14), PartitionRange(0, 4, 9), PartitionRange(1, 0, 3)]
+    with run_audit.open_reader(read_aggregator_settings(ENVIRONMENT), lines.append) as reader:
+        found = sorted((each.partition, each.offset) for each in reader.records(TOPIC, ranges))
     assert found == [(0, 4), (0, 6), (0, 8), (1, 0), (1, 2), (1, 10), (1, 12)]
     assert lines[-1] == "reading topic tweets, records: 7 of at most 12"
 
@@ -946,7 +988,7 @@ def test_a_topic_that_may_not_be_read() -> None:
 def test_windows_whose_documents_are_deleted_for_their_age_are_not_missing() -> None:
     made = history()
     del made.documents[0]
-    now = START + DAY_MS + 20_000 - LONGEST_AUDIT_MS
+    now = START + DAY_MS + 20_000 - MAX_AUDIT_MS
     assert not report_of(made, now_ms=now).balanced
     kept = report_of(made, now_ms=now, retention_days=1)
     assert kept.balanced, kept.lines
@@ -959,14 +1001,14 @@ def test_windows_whose_documents_are_deleted_for_their_age_are_not_missing() -> 
 def test_a_window_that_has_not_expired_is_still_missing() -> None:
     made = history()
     del made.documents[1]
-    report = report_of(made, now_ms=START + DAY_MS + 20_000 - LONGEST_AUDIT_MS, retention_days=1)
-    assert faults(report).startswith("2026-01-01T00:00:40Z: no document")
+    report = report_of(made, now_ms=START + DAY_MS + 20_000 - MAX_AUDIT_MS, retention_days=1)
+    assert mismatches(report).startswith("2026-01-01T00:00:40Z: no document")
 
 
 def test_chunks_of_an_expired_window_may_go_one_by_one() -> None:
     made = history(chunk=7)
     del made.documents[1]
-    report = report_of(made, now_ms=START + DAY_MS + 20_000 - LONGEST_AUDIT_MS, retention_days=1)
+    report = report_of(made, now_ms=START + DAY_MS + 20_000 - MAX_AUDIT_MS, retention_days=1)
     assert (report.balanced, report.topic.expired) == (True, 1)
 
 

@@ -1,4 +1,4 @@
-"""The soak's faults: the same for a seed, at their distances, never to a part that is away."""
+"""The soak's faults: the same for a seed, at the set intervals, never in a part that is down."""
 
 from itertools import pairwise
 
@@ -14,14 +14,14 @@ from tests.soak.faults import (
     TASKMANAGER,
     WORKERS,
     Fault,
-    free_parts,
+    available_parts,
     schedule,
 )
 
 HALF_AN_HOUR = 1800.0
 SEEDS = range(1, 21)
 EACH_SEED = pytest.mark.parametrize("seed", SEEDS)
-LONGEST_LIMIT = 120.0
+LONGEST_TIMEOUT = 120.0
 
 
 def test_a_seed_repeats_its_faults_and_another_gives_others() -> None:
@@ -38,12 +38,12 @@ def test_faults_come_every_20_to_40_seconds_until_the_end(seed: int) -> None:
 
 
 @EACH_SEED
-def test_every_part_is_back_at_the_end(seed: int) -> None:
+def test_every_part_runs_at_the_end(seed: int) -> None:
     assert all(fault.at + fault.seconds <= HALF_AN_HOUR for fault in schedule(seed, HALF_AN_HOUR))
 
 
 @EACH_SEED
-def test_a_part_that_is_away_is_left_alone_until_it_has_settled(seed: int) -> None:
+def test_a_part_has_no_other_fault_until_it_has_settled(seed: int) -> None:
     faults = schedule(seed, HALF_AN_HOUR)
     for number, fault in enumerate(faults):
         for earlier in faults[:number]:
@@ -51,10 +51,10 @@ def test_a_part_that_is_away_is_left_alone_until_it_has_settled(seed: int) -> No
             assert not same or earlier.at + earlier.seconds + SETTLE_SECONDS <= fault.at
 
 
-def test_every_part_is_killed_and_is_away_for_longer_than_every_limit() -> None:
+def test_every_part_is_killed_and_is_down_for_longer_than_every_timeout() -> None:
     faults = [fault for seed in SEEDS for fault in schedule(seed, HALF_AN_HOUR)]
     assert {fault.part for fault in faults if not fault.seconds} == set(PARTS)
-    assert {fault.part for fault in faults if fault.seconds > LONGEST_LIMIT} == set(PARTS)
+    assert {fault.part for fault in faults if fault.seconds > LONGEST_TIMEOUT} == set(PARTS)
     assert {fault.part for fault in faults if fault.action == STOPPED} == set(PARTS) - {"collector"}
     assert max(fault.seconds for fault in faults) <= LONG_SECONDS[1]
 
@@ -63,12 +63,12 @@ def test_a_run_shorter_than_the_first_gap_has_no_fault() -> None:
     assert schedule(1, GAP_SECONDS[0]) == []
 
 
-def test_workers_are_not_free_while_their_taskmanager_is_away() -> None:
-    away = [Fault(100, TASKMANAGER, STOPPED, 30)]
-    assert set(PARTS) - set(free_parts(away, 120)) == {TASKMANAGER, WORKERS}
-    assert free_parts(away, 130 + SETTLE_SECONDS) == list(PARTS)
+def test_workers_have_no_fault_while_their_taskmanager_is_down() -> None:
+    down = [Fault(100, TASKMANAGER, STOPPED, 30)]
+    assert set(PARTS) - set(available_parts(down, 120)) == {TASKMANAGER, WORKERS}
+    assert available_parts(down, 130 + SETTLE_SECONDS) == list(PARTS)
 
 
-def test_what_a_fault_is_can_be_read() -> None:
+def test_a_fault_describes_itself() -> None:
     assert str(Fault(1, "broker", STOPPED, 31.7)) == "broker stopped, down for 32 s"
     assert str(Fault(1, "collector", CANCELLED, 0)) == "collector cancelled without state, restarted at once"

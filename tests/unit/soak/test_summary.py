@@ -7,22 +7,22 @@ from typing import Any
 import pytest
 
 from jobs.audit.numbers import NumberSum
-from jobs.audit.report import Fault, Report, TopicSum
+from jobs.audit.report import Mismatch, Report, TopicSum
 from tests.soak.memory import Growth
 from tests.soak.settings import SoakSettings
 from tests.soak.summary import (
     FLAT_MIB_PER_HOUR,
-    JUDGED_SECONDS,
+    MIN_SLOPE_SECONDS,
     Accumulated,
     Posts,
     Result,
     count_posts,
     lines,
-    verdict,
+    slope_result,
 )
 
-FLAT = Growth("broker", slope=3.0, seconds=JUDGED_SECONDS, processes=2, peak=512.0)
-EXACT = Posts(posts=1_800_000, lost=0, twice=0, late=0, other=0, balanced=True)
+FLAT = Growth("broker", slope=3.0, seconds=MIN_SLOPE_SECONDS, processes=2, peak=512.0)
+EXACT = Posts(posts=1_800_000, lost=0, duplicates=0, late=0, other=0, balanced=True)
 GOOD = Result(
     settings=SoakSettings(minutes=30, seed=7, rate=1000),
     faults={"broker killed": 3, "simulator stopped": 2},
@@ -32,7 +32,7 @@ GOOD = Result(
     posts=EXACT,
     dropped=0,
     restarts_in_place=12,
-    left_behind=1,
+    orphaned_workers=1,
     memory=[FLAT],
     stubs=[],
     kafka_mib=[10.0, 400.0, 350.0],
@@ -52,8 +52,8 @@ def number_sum(**changed: Any) -> NumberSum:
         lost=0,
         missing=0,
         missing_samples=(),
-        doubled=0,
-        doubled_samples=(),
+        duplicates=0,
+        duplicate_samples=(),
         gaps=(),
         earlier=0,
         later=0,
@@ -61,7 +61,7 @@ def number_sum(**changed: Any) -> NumberSum:
     return replace(usual, **changed)
 
 
-def report(numbers: Sequence[NumberSum], faults: Sequence[Fault] = ()) -> Report:
+def report(numbers: Sequence[NumberSum], faults: Sequence[Mismatch] = ()) -> Report:
     topic = TopicSum(
         topic="tweets",
         windows=1,
@@ -74,18 +74,18 @@ def report(numbers: Sequence[NumberSum], faults: Sequence[Fault] = ()) -> Report
         partial=0,
         old_documents=0,
         expired=0,
-        unrejected=0,
-        unrejected_samples=(),
-        stray=0,
-        stray_samples=(),
+        missing_rejections=0,
+        missing_rejection_samples=(),
+        orphaned_rejections=0,
+        orphaned_rejection_samples=(),
         empty_partitions=(),
-        faults=tuple(faults),
+        mismatches=tuple(faults),
     )
     return Report(tuple(numbers), (), topic)
 
 
-def window(missing: int | None, extra: int | None) -> Fault:
-    return Fault("2026-11-24T08:00:05Z", 100, 100, 0, missing, extra, ("differs",))
+def window(missing: int | None, extra: int | None) -> Mismatch:
+    return Mismatch("2026-11-24T08:00:05Z", 100, 100, 0, missing, extra, ("differs",))
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def window(missing: int | None, extra: int | None) -> Fault:
         (report([number_sum()]), [], Posts(100, 0, 0, 0, 0, balanced=True)),
         (report([number_sum(lost=4)]), [], Posts(100, 4, 0, 0, 0, balanced=True)),
         (report([number_sum(missing=3)]), [], Posts(100, 3, 0, 0, 0, balanced=False)),
-        (report([number_sum(doubled=2)]), [], Posts(100, 0, 2, 0, 0, balanced=False)),
+        (report([number_sum(duplicates=2)]), [], Posts(100, 0, 2, 0, 0, balanced=False)),
         (report([number_sum()], [window(5, 6)]), [], Posts(100, 5, 6, 0, 0, balanced=False)),
         (report([number_sum()], [window(None, None)]), [], Posts(100, 0, 0, 0, 0, balanced=False)),
         (report([number_sum()]), ["late", "no id", "late"], Posts(100, 0, 0, 2, 1, balanced=True)),
@@ -102,14 +102,14 @@ def window(missing: int | None, extra: int | None) -> Fault:
     ],
     ids=["exact", "reported", "missing", "doubled", "window", "window not compared", "rejected", "two numberings"],
 )
-def test_what_is_lost_twice_and_late_is_counted(found: Report, reasons: list[str], expected: Posts) -> None:
+def test_lost_duplicate_and_late_posts_are_counted(found: Report, reasons: list[str], expected: Posts) -> None:
     assert count_posts(found, reasons) == expected
 
 
-def test_a_counter_that_begins_anew_is_added_up() -> None:
+def test_a_counter_that_restarts_is_added_up() -> None:
     counter = Accumulated()
     for value in (0, 2, 5, 0, 1, 4, 3):
-        counter.see(value)
+        counter.add(value)
     assert counter.total == 5 + 4 + 3
 
 
@@ -119,15 +119,15 @@ def test_a_counter_that_begins_anew_is_added_up() -> None:
         (FLAT, "flat"),
         (replace(FLAT, slope=-500.0), "flat"),
         (replace(FLAT, slope=FLAT_MIB_PER_HOUR), "grows"),
-        (replace(FLAT, seconds=JUDGED_SECONDS - 1), "not judged, which needs 300 s"),
+        (replace(FLAT, seconds=MIN_SLOPE_SECONDS - 1), "not judged, which needs 300 s"),
         (replace(FLAT, slope=None, seconds=0), "not judged, which needs 300 s"),
     ],
 )
-def test_flat_is_below_the_limit_and_seen_for_long_enough(growth: Growth, expected: str) -> None:
-    assert verdict(growth) == expected
+def test_flat_needs_a_slope_below_the_limit_over_enough_time(growth: Growth, expected: str) -> None:
+    assert slope_result(growth) == expected
 
 
-def test_a_soak_passes_when_all_of_it_holds() -> None:
+def test_a_soak_without_failures_passes() -> None:
     assert GOOD.failures == []
     assert list(lines(GOOD))[-1] == "PASSED"
 
@@ -136,7 +136,7 @@ def test_a_soak_passes_when_all_of_it_holds() -> None:
     ("changed", "failure"),
     [
         ({"posts": replace(EXACT, lost=1)}, "lost 1"),
-        ({"posts": replace(EXACT, twice=1_000)}, "twice 1,000"),
+        ({"posts": replace(EXACT, duplicates=1_000)}, "twice 1,000"),
         ({"posts": replace(EXACT, late=2)}, "late 2"),
         ({"posts": replace(EXACT, other=2)}, "rejected 2"),
         ({"posts": replace(EXACT, balanced=False)}, "the audit does not balance"),
@@ -146,7 +146,7 @@ def test_a_soak_passes_when_all_of_it_holds() -> None:
         ({"memory": [FLAT, replace(FLAT, group="store", slope=1e4)]}, "memory of store grows"),
     ],
 )
-def test_a_soak_fails_when_one_thing_does_not_hold(changed: dict[str, Any], failure: str) -> None:
+def test_each_failure_fails_the_soak(changed: dict[str, Any], failure: str) -> None:
     result = replace(GOOD, **changed)
     assert result.failures == [failure]
     assert list(lines(result))[-1] == f"FAILED: {failure}"
@@ -168,8 +168,8 @@ def test_the_summary_can_be_pasted_into_a_note() -> None:
     )
 
 
-def test_the_memory_of_a_stub_is_shown_and_not_judged() -> None:
-    grows = Growth("document store", slope=5_000.0, seconds=JUDGED_SECONDS, processes=1, peak=2_500.0)
+def test_the_memory_of_a_stub_is_shown_and_does_not_count() -> None:
+    grows = Growth("document store", slope=5_000.0, seconds=MIN_SLOPE_SECONDS, processes=1, peak=2_500.0)
     assert replace(GOOD, memory=[FLAT, grows]).failures == ["memory of document store grows"]
     result = replace(GOOD, memory=[FLAT, grows], stubs=["document store"])
     assert result.failures == []
