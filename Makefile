@@ -43,7 +43,7 @@ format: $(VENV)/ready ## rewrite the Python files in the project's style
 	@$(VENV)/bin/ruff check --fix --quiet
 	@$(VENV)/bin/ruff format --quiet
 
-bench: $(VENV)/ready ## measure both jobs against plain Python loops and print the ratios
+bench: $(VENV)/ready ## measure both jobs against plain Python loops, and the parsers (CASES=parser: only those)
 	@$(RUN) benchmarks
 
 soak: $(VENV)/ready ## run both jobs while parts are killed and stopped at random, then the audit (MINUTES=30, SEED, RATE)

@@ -39,6 +39,7 @@ from jobs.settings import CollectorSettings, EnvReader, SettingError, read_colle
 from jobs.shard_worker import protocol_of
 from jobs.websocket_reader import Connected, Disconnected, Event, Reader, ResumeRejected, Subscribed, TooLarge
 
+DEFAULT = "simulator"
 SAMPLES = 5
 POLL_SECONDS = 0.05
 MAX_FRAMES = 1_000_000
@@ -114,7 +115,13 @@ class Session:
             protocol=protocol_of(check.feed),
         )
 
+    @property
+    def connected(self) -> bool:
+        """Whether a handshake succeeded."""
+        return self._connected_at is not None
+
     def run(self) -> None:
+        """Read until the end, and show each step. Raises RuntimeError if the reader's thread dies."""
         tally, end = self._check.examination.tally, time.monotonic() + self._limits.seconds
         self.reader.start()
         try:
@@ -197,9 +204,11 @@ def run(environment: Mapping[str, str], show: Show) -> int:
 
 
 def check_live(environment: Mapping[str, str], limits: Limits, show: Show) -> int:
+    if not (read_definition(environment).connect.get("urls") or is_given(environment, "WEBSOCKET_URL")):
+        raise SettingError(f"FEED={environment.get('FEED')!r}: connect.urls is missing, and WEBSOCKET_URL too")
     settings = read_collector_settings({name: environment[name] for name in SHARED if name in environment})
     definition, urls = settings.feed, settings.websocket_url.read()
-    private = urls if any(environment.get(name) for name in ("WEBSOCKET_URL", "WEBSOCKET_URL_FILE")) else ()
+    private = urls if is_given(environment, "WEBSOCKET_URL") else ()
     files = files_in(vars(definition))
     hide = Hider(secrets_in(definition, files, private, lambda path: read_secret_file("${file:...}", path)))
     with new_file("RECORD", environment.get("RECORD") or "") as record:
@@ -212,14 +221,11 @@ def check_live(environment: Mapping[str, str], limits: Limits, show: Show) -> in
             session.run()
         finally:
             check.summarize(urls)
-    return finish(check, refused=session.reader.refused)
+    return finish(check, connected=session.connected, refused=session.reader.refused)
 
 
 def check_capture(environment: Mapping[str, str], path: Path, limits: Limits, show: Show) -> int:
-    try:
-        definition = load(environment.get("FEED") or "simulator")
-    except FeedError as error:
-        raise SettingError(f"FEED={environment.get('FEED')!r}: {error}") from error
+    definition = read_definition(environment)
     largest = EnvReader(environment).integer("MAX_FRAME_BYTES", 262_144, 1_024, 524_288)
     check = Check(make(definition), Hider(()), show)
     now_ms, end = int(time.time() * 1000), time.monotonic() + limits.seconds
@@ -237,21 +243,37 @@ def check_capture(environment: Mapping[str, str], path: Path, limits: Limits, sh
                 if time.monotonic() > end:
                     break
     except OSError as error:
-        raise SettingError(f"CAPTURE={str(path)!r}: a file that can be read is allowed: {error.strerror}") from error
+        raise SettingError(f"CAPTURE={str(path)!r}: a readable file is allowed: {error.strerror}") from error
     check.summarize((), timed=timed)
-    return finish(check, refused=False)
+    return finish(check, connected=True, refused=False)
+
+
+def read_definition(environment: Mapping[str, str]) -> Definition:
+    """The definition of the feed. The files that it names are not read. Raises SettingError."""
+    feed = environment.get("FEED") or DEFAULT
+    try:
+        return load(feed)
+    except FeedError as error:
+        raise SettingError(f"FEED={feed!r}: {error}") from error
+
+
+def is_given(environment: Mapping[str, str], name: str) -> bool:
+    """Whether the environment has this setting, or a file for it."""
+    return any(environment.get(each) for each in (name, f"{name}_FILE"))
 
 
 def introduce(definition: Definition, environment: Mapping[str, str], show: Show) -> None:
-    show(line("definition", f"{environment.get('FEED') or 'simulator'}: the feed {definition.name}"))
+    show(line("definition", f"{environment.get('FEED') or DEFAULT}: the feed {definition.name}"))
     show(line("guarantee", explain(definition)))
 
 
-def finish(check: Check, *, refused: bool) -> int:
+def finish(check: Check, *, connected: bool, refused: bool) -> int:
     """Show the result, and return the exit status."""
     tally = check.examination.tally
     if refused:
         check.show(line("result", "the server refuses: the collector would make no further request"))
+    elif not connected:
+        check.show(line("result", "no server could be reached"))
     elif not tally.frames:
         check.show(line("result", "no frame came: the server may wait for an opening message (open.send)"))
     elif not tally.posts:
@@ -266,7 +288,7 @@ def make(definition: Definition) -> Feed:
 
 
 def with_absolute_feed(environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment with an absolute path in FEED: the collector, which has another folder, allows no relative one."""
+    """The environment with an absolute path in FEED. The collector runs elsewhere, so it allows no relative one."""
     feed = environment.get("FEED") or ""
     path = Path(feed).expanduser()
     if not feed or feed in PRESETS or path.is_absolute():
