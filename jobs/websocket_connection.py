@@ -26,13 +26,22 @@ MAX_WAIT = 300.0  # seconds; a server may ask for a day by mistake
 class FrameConnection(ClientConnection):
     """A connection that passes each data frame to `receive`, together with its transport.
 
+    opened: is called when the handshake has succeeded, before the frames that came together with its answer.
+
     `recv()` costs an asyncio future and a queue for each message and closes the connection at invalid UTF-8. Without
     decoding, it returns text and binary frames as the same type.
     """
 
-    def __init__(self, *args: Any, receive: Callable[[WireFrame, asyncio.Transport], None], **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        receive: Callable[[WireFrame, asyncio.Transport], None],
+        opened: Callable[[], None] = lambda: None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
         self.receive = receive
+        self._opened = opened
 
     def process_event(self, event: Any) -> None:
         if isinstance(event, WireFrame):
@@ -41,6 +50,8 @@ class FrameConnection(ClientConnection):
                 self.receive(event, self.transport)
                 return
         super().process_event(event)
+        if isinstance(event, Response) and self.protocol.handshake_exc is None:
+            self._opened()
 
 
 class Step(Enum):

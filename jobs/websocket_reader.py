@@ -35,6 +35,7 @@ REFUSED_SECONDS = 60.0
 MAX_FRAGMENTS = 4_096
 # Memory of a buffered event, or of a fragment, in addition to its data: the Python objects.
 OVERHEAD_BYTES = 256
+Receive = Callable[[WireFrame, asyncio.Transport], None]
 FIRST: dict[str, Any] = {"return_when": asyncio.FIRST_COMPLETED}
 
 
@@ -392,10 +393,13 @@ class Reader:
                 self._append(Subscribed(resumed))
             proxy = request.proxy or websocket_proxy(request.url)
             through = f" (through the proxy {redact_url(proxy)})" if proxy else ""
-            async with self._connect(request, proxy, _ignore if probe else self._receive) as connection:
-                if probe:
+            if probe:
+                async with self._connect(request, proxy, _ignore):
                     return Ending("the server serves the request without the position", served=True)
-                return await self._exchange(connection, request, through)
+            answered, receive = self._watch_for_answer()
+            opened = functools.partial(self._opened, redact_url(request.url), through)
+            async with self._connect(request, proxy, receive, opened) as connection:
+                return await self._exchange(connection, request, answered)
         except InvalidStatus as error:
             return refusal(error.response, resumed, self._clock(), self._protocol.too_old)
         except Exception as error:  # noqa: BLE001 - whatever it is, the next attempt may work
@@ -405,14 +409,16 @@ class Reader:
             self._paused = None
             self._drop_parts()
 
-    async def _exchange(self, connection: ClientConnection, request: Request, through: str) -> Ending:
-        """Open the subscription, and read until the connection ends."""
-        shown = redact_url(request.url)
+    def _opened(self, server: str, through: str) -> None:
         self.connected_at = time.monotonic()
         self.connected = True
-        self._append(Connected(shown, int(self._clock() * 1000)))
-        log.info("feed %s: connected%s", shown, through)
-        answered = self._watch_for_answer(cast(FrameConnection, connection))
+        self._append(Connected(server, int(self._clock() * 1000)))
+        log.info("feed %s: connected%s", server, through)
+
+    async def _exchange(
+        self, connection: ClientConnection, request: Request, answered: asyncio.Future[None] | None
+    ) -> Ending:
+        """Open the subscription, and read until the connection ends."""
         for message in request.messages:
             await connection.send(message)
         if answered is not None:
@@ -421,26 +427,28 @@ class Reader:
                     await asyncio.wait({asyncio.ensure_future(connection.wait_closed()), answered}, **FIRST)
             except TimeoutError:
                 return Ending(f"the expected answer did not come within {self._protocol.within:g} s", served=True)
+            cast(FrameConnection, connection).receive = self._receive
         return await self._keepalive(connection, request)
 
-    def _watch_for_answer(self, connection: FrameConnection) -> asyncio.Future[None] | None:
-        """A future that is done with the frame of `open.expect`. Every frame is appended as always."""
+    def _watch_for_answer(self) -> tuple[asyncio.Future[None] | None, Receive]:
+        """A future that is done with the frame of `open.expect`, and what receives the frames until then.
+
+        The answer may come together with that to the handshake. Every frame is appended as always.
+        """
         expect = self._protocol.expect
         if expect is None:
-            return None
+            return None, self._receive
         answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         def receive(frame: WireFrame, transport: asyncio.Transport) -> None:
             self._receive(frame, transport)
             if not answered.done() and expect(bytes(frame.data)):
                 answered.set_result(None)
-                connection.receive = self._receive
 
-        connection.receive = receive
-        return answered
+        return answered, receive
 
     def _connect(
-        self, request: Request, proxy: str | None, receive: Callable[[WireFrame, asyncio.Transport], None]
+        self, request: Request, proxy: str | None, receive: Receive, opened: Callable[[], None] = lambda: None
     ) -> connect:
         # For wss:// without an SSL context, websockets makes one with the system trust store.
         certificate = self._protocol.client_certificate
@@ -453,7 +461,7 @@ class Reader:
             additional_headers=request.headers or None,
             subprotocols=cast(Any, request.subprotocols) or None,
             proxy=proxy,
-            create_connection=cast(Any, functools.partial(FrameConnection, receive=receive)),
+            create_connection=cast(Any, functools.partial(FrameConnection, receive=receive, opened=opened)),
             compression=None,
             max_size=self._max_frame,
             open_timeout=OPEN_SECONDS,
