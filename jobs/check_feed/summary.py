@@ -35,7 +35,7 @@ def summary_lines(feed: Definition, examination: Examination, hide: Hider, *, ti
     tally = examination.tally
     frames, posts = (rate(each, tally) if timed else "" for each in (tally.frames, tally.posts))
     yield line("frames", f"{tally.frames:,}{frames}")
-    yield line("  kept", f"{tally.kept:,} with {tally.posts:,} posts{posts}")
+    yield line("  kept", f"{tally.kept:,} with {plural(tally.posts, 'post')}{posts}")
     kinds = {
         "ignored": tally.ignored,
         "control": tally.control,
@@ -87,10 +87,14 @@ def ages(feed: Definition, tally: Tally, *, timed: bool) -> str:
 def collected(examination: Examination) -> str:
     """What the collector would have written."""
     counts = examination.counts
-    parts = [f"{counts.posts:,} posts", f"{counts.rejected + counts.emptied:,} rejections"]
+    parts = [plural(counts.posts, "post"), plural(counts.rejected + counts.emptied, "rejection")]
     parts += [f"{counts.overlap:,} that came twice are dropped"] if counts.overlap else []
-    parts += [f"{counts.gaps:,} gaps, {counts.lost:,} lost"] if counts.gaps else []
+    parts += [f"{plural(counts.gaps, 'gap')}, {counts.lost:,} lost"] if counts.gaps else []
     return "it would write " + ", ".join(parts)
+
+
+def plural(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def iso_ms(timestamp: int) -> str:
