@@ -3,7 +3,7 @@
 import html
 import re
 from base64 import b64encode
-from urllib.parse import parse_qsl, quote, unquote, unquote_plus, urlsplit
+from urllib.parse import SplitResult, parse_qsl, quote, unquote, unquote_plus, urlsplit
 
 # The query parameters of the supported feeds. The value of any other parameter may be a token.
 LOGGABLE_QUERY_PARAMS = {"format", "since", "feed", "shard", "cursor", "wantedCollections"}
@@ -37,7 +37,7 @@ def redact_text(text: str, url: str) -> str:
     is likely to return them, and each URL in the text is passed through `redact_url`.
     """
     try:
-        secrets = secrets_of(url)
+        secrets = _secrets(urlsplit(url))
     except ValueError:  # no address
         return HIDDEN
     line = " ".join(URL.sub(lambda found: redact_url(found[0]), text).split())
@@ -47,9 +47,8 @@ def redact_text(text: str, url: str) -> str:
     return line if len(line) <= MAX_LOGGED else line[:MAX_LOGGED] + "..."
 
 
-def secrets_of(url: str) -> set[str]:
-    """The secrets of a URL: as they are written there, and in other encodings. Raises ValueError for no address."""
-    parts = urlsplit(url)
+def _secrets(parts: SplitResult) -> set[str]:
+    """The secrets of a URL: as they are written there, and in other encodings."""
     login = parts.netloc.rpartition("@")[0]
     plain = unquote(login)
     basic = b64encode((plain if ":" in plain else f"{plain}:").encode()).decode()

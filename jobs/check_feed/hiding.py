@@ -2,13 +2,13 @@
 
 import json
 from collections.abc import Callable, Iterable
-from urllib.parse import parse_qsl, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 
 from jobs.feeds.definition import Definition
 from jobs.feeds.model import Position, Shard
 from jobs.feeds.request import Asked, build_request, position_values, unused, with_query
 from jobs.feeds.templates import fill, placeholders
-from jobs.redaction import HIDDEN, LOGGABLE_QUERY_PARAMS, SHORTEST_SECRET, redact_url, secrets_of
+from jobs.redaction import HIDDEN, LOGGABLE_PATH_PARTS, LOGGABLE_QUERY_PARAMS, SHORTEST_SECRET, redact_url
 
 MAX_SHOWN = 400  # characters of a frame or a text
 
@@ -39,6 +39,14 @@ def secrets_in(feed: Definition, files: Iterable[str], urls: Iterable[str], read
         value = fill(text, {}, read)
         found |= {value, value.rpartition(" ")[2]}  # without the scheme of an Authorization header
     return found
+
+
+def secrets_of(url: str) -> set[str]:
+    """User, password, and what `redact_url` leaves out of path and query."""
+    parts = urlsplit(url)
+    found = {part for part in parts.path.split("/") if part not in LOGGABLE_PATH_PARTS}
+    found |= {value for name, value in parse_qsl(parts.query) if name not in LOGGABLE_QUERY_PARAMS}
+    return found | {unquote(each) for each in (parts.username, parts.password) if each}
 
 
 def resume_request(feed: Definition, base: str, position: Position) -> list[str]:

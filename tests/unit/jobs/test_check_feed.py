@@ -189,7 +189,7 @@ def test_a_frame_that_is_too_large_is_counted(tmp_path: Path) -> None:
 
 def test_a_capture_that_was_recorded_gives_the_same(tmp_path: Path) -> None:
     record = tmp_path / "capture"
-    items = ['{"kind": "hello"}', frame(1), b"\xff\x00", frame(2), "oops"]
+    items: list[str | bytes] = ['{"kind": "hello"}', frame(1), b"\xff\x00", frame(2), "oops"]
     environment = {"FRAMES": "5", "RECORD": str(record)}
     _, live = check(sending(*items), tmp_path, environment=environment)
     lines: list[str] = []
