@@ -35,7 +35,6 @@ REFUSED_SECONDS = 60.0
 MAX_FRAGMENTS = 4_096
 # Memory of a buffered event, or of a fragment, in addition to its data: the Python objects.
 OVERHEAD_BYTES = 256
-FIRST: dict[str, Any] = {"return_when": asyncio.FIRST_COMPLETED}
 
 
 @dataclass(frozen=True)
@@ -412,32 +411,21 @@ class Reader:
         self.connected = True
         self._append(Connected(shown, int(self._clock() * 1000)))
         log.info("feed %s: connected%s", shown, through)
-        answered = self._watch_for_answer(cast(FrameConnection, connection))
         for message in request.messages:
             await connection.send(message)
-        if answered is not None:
-            try:
-                async with asyncio.timeout(self._protocol.within):
-                    await asyncio.wait({asyncio.ensure_future(connection.wait_closed()), answered}, **FIRST)
-            except TimeoutError:
-                return Ending(f"the expected answer did not come within {self._protocol.within:g} s", served=True)
-        return await self._keepalive(connection, request)
+        return await self._await_answer(connection) or await self._keepalive(connection, request)
 
-    def _watch_for_answer(self, connection: FrameConnection) -> asyncio.Future[None] | None:
-        """A future that is done with the frame of `open.expect`. Every frame is appended as always."""
-        expect = self._protocol.expect
-        if expect is None:
-            return None
-        answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-        def receive(frame: WireFrame, transport: asyncio.Transport) -> None:
-            self._receive(frame, transport)
-            if not answered.done() and expect(bytes(frame.data)):
-                answered.set_result(None)
-                connection.receive = self._receive
-
-        connection.receive = receive
-        return answered
+    async def _await_answer(self, connection: ClientConnection) -> Ending | None:
+        """Wait for the frame of `open.expect`. Returns why the connection must end, if it must."""
+        answered, within = cast(FrameConnection, connection).answered, self._protocol.within
+        end = time.monotonic() + within
+        while answered is not None and not answered.done() and connection.close_code is None:
+            if self._verdict is not None:
+                return self._verdict
+            if time.monotonic() >= end:
+                return Ending(f"the expected answer did not come within {within:g} s", served=True)
+            await asyncio.wait({answered}, timeout=0.1)
+        return None
 
     def _connect(
         self, request: Request, proxy: str | None, receive: Callable[[WireFrame, asyncio.Transport], None]
@@ -453,7 +441,9 @@ class Reader:
             additional_headers=request.headers or None,
             subprotocols=cast(Any, request.subprotocols) or None,
             proxy=proxy,
-            create_connection=cast(Any, functools.partial(FrameConnection, receive=receive)),
+            create_connection=cast(
+                Any, functools.partial(FrameConnection, receive=receive, expect=self._protocol.expect)
+            ),
             compression=None,
             max_size=self._max_frame,
             open_timeout=OPEN_SECONDS,
