@@ -462,6 +462,10 @@ class Reader:
                     return ending
                 await self._sleep(PING_SECONDS)
         except ConnectionClosed as error:
+            self.connected = False
+            # The server may have closed behind a frame with an error, which the consumer reports with `fail`.
+            while self.has_unacked() and not self._stopping.is_set():
+                await asyncio.sleep(0.01)
             if self._verdict is not None:
                 return self._verdict
             if error.sent is not None and error.sent.code == CloseCode.MESSAGE_TOO_BIG and not error.rcvd_then_sent:
