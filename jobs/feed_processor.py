@@ -144,6 +144,7 @@ class FeedProcessor:
                     self._process_event(event, frame, batch)
             elif isinstance(outcome, Control):
                 self.counts.control += 1
+                self._now = received
                 if outcome.replayed and (gap := order.on_replayed()) is not None:
                     self._record_gap(gap, self.feed.name, batch)
             elif isinstance(outcome, Failure):
@@ -200,6 +201,7 @@ class FeedProcessor:
 
     def _place(self, event: Post | Ignored, frame: Frame, batch: Batch) -> None:
         """Process a frame that is not the next one of its numbering."""
+        self._now = frame.received
         for step in self._order.place(event, frame, self._newest):
             if isinstance(step, Accepted):
                 self._accept(step, batch)

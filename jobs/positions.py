@@ -234,7 +234,7 @@ class TimestampOrder:
     per_second: units of the position in a second. overlap: in units of the position.
     newest_first: the answer begins with the stored posts, newest first. Until the feed has sent all, the position stays
         where it was: a connection that ends before asks for all of them again. The oldest one shows whether there is a
-        gap: the server sends the post at `position` again, unless it has no more or sends no more than a number of them.
+        gap: the server sends the post at `position` again, if it still has it and does not cut the answer before it.
     """
 
     next = NO_NUMBER
