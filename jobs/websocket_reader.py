@@ -489,6 +489,8 @@ class Reader:
                 return Ending(f"no answer to a ping within {PONG_TIMEOUT_SECONDS:g} s", served=True)
             # Frames arrive in order: everything that the server sent before the pong is in the buffer.
             self.caught_up_at = now
+        elif connection.close_code is not None:  # nothing else would notice it before the next message
+            raise connection.protocol.close_exc
         if request.ping is not None and now - liveness.pinged_at >= protocol.every:
             await connection.send(request.ping)
             liveness.pinged_at = now

@@ -1,6 +1,6 @@
 """A stand-in for Binance's combined streams of trades.
 
-Source: https://developers.binance.com/docs/binance-spot-api-docs/, the pages web-socket-streams (general information and
+Source: https://developers.binance.com/docs/binance-spot-api-docs/, pages web-socket-streams (general information and
 limits) and websocket-api/connection-events (serverShutdown).
 """
 
