@@ -96,7 +96,7 @@ def test_another_numbering_of_the_simulator_is_a_gap() -> None:
         server.log.clear()
         server.feed = "b2"
         server.cut()
-        collector.until(lambda: server.asked[-1] == "/?format=json" and server.subscribed, "a live request", 20)
+        collector.until(lambda: len(collector.named("connected")) == 2 and server.subscribed, "a live request")
         ids = [server.post(), server.post()]
         collector.until_posts(3)
         assert collector.ids == ["simulator-a1-1", *ids]
