@@ -26,28 +26,46 @@ MAX_WAIT = 300.0  # seconds; a server may ask for a day by mistake
 class FrameConnection(ClientConnection):
     """A connection that passes each data frame to `receive`, together with its transport.
 
-    opened: is called when the handshake has succeeded, before the frames that came together with its answer.
-
     `recv()` costs an asyncio future and a queue for each message and closes the connection at invalid UTF-8. Without
     decoding, it returns text and binary frames as the same type.
+
+    answered: is done when a frame arrived that `expect` recognizes; None without `expect`.
+    opened: is called when the handshake has succeeded, before the frames that came together with its answer.
     """
+
+    answered: asyncio.Future[None] | None = None
 
     def __init__(
         self,
         *args: Any,
         receive: Callable[[WireFrame, asyncio.Transport], None],
+        expect: Callable[[bytes], bool] | None = None,
         opened: Callable[[], None] = lambda: None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        self.receive = receive
         self._opened = opened
+        self._receive = receive if expect is None else self._watch(receive, expect)
+
+    def _watch(
+        self, receive: Callable[[WireFrame, asyncio.Transport], None], expect: Callable[[bytes], bool]
+    ) -> Callable[[WireFrame, asyncio.Transport], None]:
+        """`receive`, which completes `answered` with the expected frame, and then is replaced by the plain one."""
+        answered = self.answered = asyncio.get_running_loop().create_future()
+
+        def watching(frame: WireFrame, transport: asyncio.Transport) -> None:
+            receive(frame, transport)
+            if not answered.done() and expect(bytes(frame.data)):
+                answered.set_result(None)
+                self._receive = receive
+
+        return watching
 
     def process_event(self, event: Any) -> None:
         if isinstance(event, WireFrame):
             opcode = event.opcode
             if opcode is TEXT or opcode is BINARY or opcode is CONTINUATION:
-                self.receive(event, self.transport)
+                self._receive(event, self.transport)
                 return
         super().process_event(event)
         if isinstance(event, Response) and self.protocol.handshake_exc is None:

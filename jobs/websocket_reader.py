@@ -35,8 +35,6 @@ REFUSED_SECONDS = 60.0
 MAX_FRAGMENTS = 4_096
 # Memory of a buffered event, or of a fragment, in addition to its data: the Python objects.
 OVERHEAD_BYTES = 256
-Receive = Callable[[WireFrame, asyncio.Transport], None]
-FIRST: dict[str, Any] = {"return_when": asyncio.FIRST_COMPLETED}
 
 
 @dataclass(frozen=True)
@@ -396,10 +394,9 @@ class Reader:
             if probe:
                 async with self._connect(request, proxy, _ignore):
                     return Ending("the server serves the request without the position", served=True)
-            answered, receive = self._watch_for_answer()
-            opened = functools.partial(self._opened, redact_url(request.url), through)
-            async with self._connect(request, proxy, receive, opened) as connection:
-                return await self._exchange(connection, request, answered)
+            opened = functools.partial(self._opened, request, through)
+            async with self._connect(request, proxy, self._receive, opened) as connection:
+                return await self._exchange(connection, request)
         except InvalidStatus as error:
             return refusal(error.response, resumed, self._clock(), self._protocol.too_old)
         except Exception as error:  # noqa: BLE001 - whatever it is, the next attempt may work
@@ -409,46 +406,37 @@ class Reader:
             self._paused = None
             self._drop_parts()
 
-    def _opened(self, server: str, through: str) -> None:
+    def _opened(self, request: Request, through: str) -> None:
+        shown = redact_url(request.url)
         self.connected_at = time.monotonic()
         self.connected = True
-        self._append(Connected(server, int(self._clock() * 1000)))
-        log.info("feed %s: connected%s", server, through)
+        self._append(Connected(shown, int(self._clock() * 1000)))
+        log.info("feed %s: connected%s", shown, through)
 
-    async def _exchange(
-        self, connection: ClientConnection, request: Request, answered: asyncio.Future[None] | None
-    ) -> Ending:
+    async def _exchange(self, connection: ClientConnection, request: Request) -> Ending:
         """Open the subscription, and read until the connection ends."""
         for message in request.messages:
             await connection.send(message)
-        if answered is not None:
-            try:
-                async with asyncio.timeout(self._protocol.within):
-                    await asyncio.wait({asyncio.ensure_future(connection.wait_closed()), answered}, **FIRST)
-            except TimeoutError:
-                return Ending(f"the expected answer did not come within {self._protocol.within:g} s", served=True)
-            cast(FrameConnection, connection).receive = self._receive
-        return await self._keepalive(connection, request)
+        return await self._await_answer(connection) or await self._keepalive(connection, request)
 
-    def _watch_for_answer(self) -> tuple[asyncio.Future[None] | None, Receive]:
-        """A future that is done with the frame of `open.expect`, and what receives the frames until then.
-
-        The answer may come together with that to the handshake. Every frame is appended as always.
-        """
-        expect = self._protocol.expect
-        if expect is None:
-            return None, self._receive
-        answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-        def receive(frame: WireFrame, transport: asyncio.Transport) -> None:
-            self._receive(frame, transport)
-            if not answered.done() and expect(bytes(frame.data)):
-                answered.set_result(None)
-
-        return answered, receive
+    async def _await_answer(self, connection: ClientConnection) -> Ending | None:
+        """Wait for the frame of `open.expect`. Returns why the connection must end, if it must."""
+        answered, within = cast(FrameConnection, connection).answered, self._protocol.within
+        end = time.monotonic() + within
+        while answered is not None and not answered.done() and connection.close_code is None:
+            if self._verdict is not None:
+                return self._verdict
+            if time.monotonic() >= end:
+                return Ending(f"the expected answer did not come within {within:g} s", served=True)
+            await asyncio.wait({answered}, timeout=0.1)
+        return None
 
     def _connect(
-        self, request: Request, proxy: str | None, receive: Receive, opened: Callable[[], None] = lambda: None
+        self,
+        request: Request,
+        proxy: str | None,
+        receive: Callable[[WireFrame, asyncio.Transport], None],
+        opened: Callable[[], None] = lambda: None,
     ) -> connect:
         # For wss:// without an SSL context, websockets makes one with the system trust store.
         certificate = self._protocol.client_certificate
@@ -461,7 +449,9 @@ class Reader:
             additional_headers=request.headers or None,
             subprotocols=cast(Any, request.subprotocols) or None,
             proxy=proxy,
-            create_connection=cast(Any, functools.partial(FrameConnection, receive=receive, opened=opened)),
+            create_connection=cast(
+                Any, functools.partial(FrameConnection, receive=receive, expect=self._protocol.expect, opened=opened)
+            ),
             compression=None,
             max_size=self._max_frame,
             open_timeout=OPEN_SECONDS,
@@ -480,6 +470,10 @@ class Reader:
                     return ending
                 await self._sleep(PING_SECONDS)
         except ConnectionClosed as error:
+            self.connected = False
+            # The server may have closed behind a frame with an error, which the consumer reports with `fail`.
+            while self.has_unacked() and not self._stopping.is_set():
+                await asyncio.sleep(0.01)
             if self._verdict is not None:
                 return self._verdict
             if error.sent is not None and error.sent.code == CloseCode.MESSAGE_TOO_BIG and not error.rcvd_then_sent:
@@ -503,6 +497,8 @@ class Reader:
                 return Ending(f"no answer to a ping within {PONG_TIMEOUT_SECONDS:g} s", served=True)
             # Frames arrive in order: everything that the server sent before the pong is in the buffer.
             self.caught_up_at = now
+        elif connection.close_code is not None:  # nothing else would notice it before the next message
+            raise connection.protocol.close_exc
         if request.ping is not None and now - liveness.pinged_at >= protocol.every:
             await connection.send(request.ping)
             liveness.pinged_at = now

@@ -25,7 +25,7 @@ from pymongo.collection import Collection
 from pymongo.errors import OperationFailure, PyMongoError
 
 from jobs.audit.reader import Document, OffsetRange, PartitionRange, Record
-from jobs.audit.reconciliation import NUMBERED, AuditSettings, audit
+from jobs.audit.reconciliation import CONTIGUOUS_SOURCES, AuditSettings, audit
 from jobs.audit.report import Report
 from jobs.kafka_security import client_options, read_files
 from jobs.kafka_topic import RECONNECT_BACKOFF_MS, retried_errors, root_cause
@@ -216,7 +216,7 @@ def run(environment: Mapping[str, str], notify: Notify = lambda _: None) -> Repo
         idle_ms=aggregator.idle_seconds * 1000,
         now_ms=int(time.time() * 1000),
         retention_days=read.integer("MONGODB_RETENTION_DAYS", 0, 0, 36_500),
-        numbered=NUMBERED | ({feed.name} if feed.dense else frozenset()),
+        contiguous_sources=CONTIGUOUS_SOURCES | ({feed.name} if feed.dense else frozenset()),
         wait_seconds=read.integer("AUDIT_WAIT_SECONDS", 60, 0, 86_400),
     )
     with open_reader(aggregator, notify) as reader:

@@ -49,9 +49,10 @@ from jobs.audit.windows import (
 )
 from jobs.documents import iso, unix
 from jobs.event_time import MAX_AHEAD_MS
+from jobs.feeds.definition import PRESETS, load
 
 # Their positions are numbers without gaps.
-CONTIGUOUS_SOURCES = frozenset(kind for kind in FEEDS if make_feed(kind, str).contiguous)
+CONTIGUOUS_SOURCES = frozenset(feed.name for feed in map(load, PRESETS) if feed.dense)
 
 WRITE_GRACE_MS = 2_000  # a closed window is written within this time
 DEFAULT_WAIT_SECONDS = 60.0

@@ -150,15 +150,18 @@ def element_parser(
 ) -> Callable[[Any, int], Post | Ignored]:
     """A function that makes the event of an element of a frame, or raises Malformed."""
     rules = feed.post.get("keep", ()) if "each" in feed.frames else feed.frames.get("keep", ())
-    keep = kept_by(rules)
+    keep, dense, unnumbered = kept_by(rules), feed.dense, Ignored(None)
     position_of, numbering_of = position_field(feed, cell), numbering_field(feed, cell)
     id_of, text_of = id_field(feed, cell, new_id), text_field(feed, cell)
     time_of, extra_of = time_field(feed, cell), extra_field(feed, cell)
 
     def parse_element(value: Any, received: int) -> Post | Ignored:
+        # Dense numbers belong to posts only.
+        if dense and keep is not None and not keep(value):
+            return unnumbered
         position = position_of(value) if position_of is not None else None
         numbering = numbering_of(value) if numbering_of is not None else ""
-        if keep is not None and not keep(value):
+        if not dense and keep is not None and not keep(value):
             return Ignored(position, numbering)
         timestamp = time_of(value) if time_of is not None else received
         text = text_of(value)
