@@ -73,7 +73,7 @@ docker_down: $(VENV)/ready ## uninstall everything; the test cluster is stopped,
 docker_clean: $(VENV)/ready ## docker_down, and delete the images and dist/
 	@$(RUN) deploy.release clean
 
-manifests: $(VENV)/ready ## render k8s/*.yaml from the chart
+manifests: $(VENV)/ready ## write what the chart knows of feeds, and render k8s/*.yaml from the chart
 	@$(RUN) deploy.manifests
 
 chart-docs: ## write the chart's README from its template and values (needs helm-docs, which dev/cluster/build.sh tools builds)

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 
 from ruamel.yaml import YAML
 
@@ -27,6 +28,7 @@ POD = "audit"
 MEMORY = "1Gi"
 CODE = "/opt/flink/usrlib"
 AGGREGATOR = f"{RELEASE}-aggregator"
+FEED_FILE = "/etc/feed-client/feed.yaml"
 TEMPLATE = "templates/aggregator/flinkdeployment.yaml"
 MAIN_CONTAINER = "flink-main-container"
 # Only these volumes of the job are mounted: the volume with its state may be one that only a single node can mount.
@@ -57,8 +59,10 @@ def on_cluster(cluster: Cluster, environment: Mapping[str, str]) -> int:
     deployment = aggregator(cluster)
     flink = image(REPOSITORY / "images" / "flink")
     passed_on = {name: environment[name] for name in PASSED_ON if environment.get(name)}
-    passed_on["MONGODB_RETENTION_DAYS"] = str(retention_days(cluster))
+    values = release_values(cluster)
+    passed_on["MONGODB_RETENTION_DAYS"] = str(retention_days(values))
     pod = audit_pod(deployment, build_and_load_images(cluster, [flink])[flink.name], passed_on)
+    add_feed(pod, values["collector"])
     remove(cluster)
     cluster.apply([pod], NAMESPACE)
     try:
@@ -84,12 +88,27 @@ def aggregator(cluster: Cluster) -> Object:
     return rendered(cluster)
 
 
-def retention_days(cluster: Cluster) -> int:
-    """After how many days the release deletes documents; 0 means never. Raises ClusterError."""
+def release_values(cluster: Cluster) -> Object:
+    """The release's values with its chart's defaults, so an earlier chart's lack some. Raises ClusterError."""
     where = ("--kube-context", cluster.target.context, "--namespace", NAMESPACE)
-    values = cluster.program("helm", "get", "values", RELEASE, "--all", "--output", "json", *where)
-    # A release of an earlier chart does not have the value.
-    return int(json.loads(values)["mongodb"].get("retentionDays", 0))
+    return dict(json.loads(cluster.program("helm", "get", "values", RELEASE, "--all", "--output", "json", *where)))
+
+
+def retention_days(values: Object) -> int:
+    """After how many days the release deletes documents; 0 means never."""
+    return int(values["mongodb"].get("retentionDays", 0))
+
+
+def add_feed(pod: Object, collector: Object) -> None:
+    """Tell the audit which feed the collector reads. collector: of the release's values."""
+    feed = collector.get("feed") or collector["settings"].get("FEED", "simulator")
+    container = pod["spec"]["containers"][0]
+    if not isinstance(feed, str):
+        config_map = {"name": "feed", "configMap": {"name": f"{RELEASE}-collector"}}
+        pod["spec"]["volumes"].append(config_map)
+        container["volumeMounts"].append({"name": "feed", "mountPath": str(Path(FEED_FILE).parent), "readOnly": True})
+        feed = FEED_FILE
+    container["env"].append({"name": "FEED", "value": feed})
 
 
 def rendered(cluster: Cluster) -> Object:

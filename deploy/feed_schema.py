@@ -61,7 +61,11 @@ def closed(rule: Schema, more: Schema, shared: Mapping[str, Schema]) -> Schema:
     """A mapping that may have the keys of the rule and those in `more`, and no others."""
     converted = draft_7(rule, shared)
     properties = converted["properties"] | more
-    return {"description": converted["description"]} | converted | {"properties": properties, "additionalProperties": False}
+    return (
+        {"description": converted["description"]}
+        | converted
+        | {"properties": properties, "additionalProperties": False}
+    )
 
 
 def presets() -> str:
