@@ -44,12 +44,15 @@ def definitions() -> Schema:
 
 
 def draft_7(rule: Any, shared: Mapping[str, Schema]) -> Any:
+    """A part of the schema in draft 7. shared: the parts that a `$ref` may name."""
     if isinstance(rule, list):
         return [draft_7(each, shared) for each in rule]
     if not isinstance(rule, dict):
         return rule
     if "$ref" not in rule:
         return {key: draft_7(value, shared) for key, value in rule.items()}
+    if not rule.keys() <= {"$ref", "description", "properties", "unevaluatedProperties"}:
+        raise ValueError(f"beside a $ref, draft 7 has no place for {', '.join(rule)}")
     name = rule["$ref"].rpartition("/")[2]
     if "properties" in rule:
         return closed(shared[name], rule["properties"], shared)
@@ -59,13 +62,9 @@ def draft_7(rule: Any, shared: Mapping[str, Schema]) -> Any:
 
 def closed(rule: Schema, more: Schema, shared: Mapping[str, Schema]) -> Schema:
     """A mapping that may have the keys of the rule and those in `more`, and no others."""
-    converted = draft_7(rule, shared)
-    properties = converted["properties"] | more
-    return (
-        {"description": converted["description"]}
-        | converted
-        | {"properties": properties, "additionalProperties": False}
-    )
+    converted: Schema = draft_7(rule, shared)
+    properties = converted["properties"] | draft_7(more, shared)
+    return converted | {"properties": properties, "additionalProperties": False}
 
 
 def presets() -> str:
