@@ -132,9 +132,7 @@ def classifier(feed: Definition) -> Callable[[Any], Control | Failure | None] | 
     return classify
 
 
-def element_parser(
-    feed: Definition, cell: FrameCell, new_id: Callable[[], str]
-) -> Callable[..., Post | Ignored]:
+def element_parser(feed: Definition, cell: FrameCell, new_id: Callable[[], str]) -> Callable[..., Post | Ignored]:
     """A function that makes the event of an element of a frame, or raises Malformed.
 
     Its arguments are the element, the time of arrival in ms, and the element's index if the frame is an array of them.
