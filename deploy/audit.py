@@ -17,7 +17,7 @@ from deploy.chart import copy_without_dependencies
 from deploy.cluster import Cluster, ClusterError, Object, build_and_load_images, connect
 from deploy.release import NAMESPACE, RELEASE, Release, labels
 from images.build import REPOSITORY, BuildError, image
-from jobs.audit import __main__ as run_audit
+from jobs.command import interruptible
 from jobs.settings import SettingError
 from local.audit import on_demo
 from local.flink import Flink
@@ -36,7 +36,7 @@ PASSED_ON = ("AUDIT_WAIT_SECONDS",)  # settings of the user that the pod gets
 
 
 def main() -> int:
-    run_audit.interruptible()
+    interruptible()
     try:
         settings = read_settings()
         if Flink(settings).get("/overview"):
