@@ -57,8 +57,8 @@ def overview(groups: Iterable[Group], done: Done, *, topic: str, rejected_topic:
         yield from group_lines(group, topic, feed)
     if groups:
         yield ""
-        yield f"one of them completely: make rejected SHOW={groups[0].sample.place}"
-        yield f"done with without a replay: make rejected DISCARD={shlex.quote(groups[0].sample.code)}"
+        yield f"to see one completely: make rejected SHOW={groups[0].sample.place}"
+        yield f"to discard a group: make rejected DISCARD={shlex.quote(groups[0].sample.code)}"
 
 
 def group_lines(group: Group, topic: str, feed: str) -> Iterator[str]:
