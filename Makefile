@@ -11,7 +11,7 @@ export no_proxy := $(addsuffix $(comma),$(or $(no_proxy),$(NO_PROXY)))localhost,
 export NO_PROXY := $(no_proxy)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo sql_client audit test test-unit format bench soak docker_build docker_up clean package deploy remote_collection_stream remote_aggregation_stream docker_down docker_clean manifests chart-docs cluster-up cluster-down cluster-clean test-cluster lint lock
+.PHONY: help demo sql_client audit rejected test test-unit format bench soak docker_build docker_up clean package deploy remote_collection_stream remote_aggregation_stream docker_down docker_clean manifests chart-docs cluster-up cluster-down cluster-clean test-cluster lint lock
 
 help: ## list the targets
 	@sed -n 's/^\([a-z_-]*\):.*## /\1: /p' $(MAKEFILE_LIST) | awk -F': ' '{ printf "  make %-26s %s\n", $$1, $$2 }'
@@ -24,6 +24,9 @@ sql_client: $(VENV)/ready ## open Flink's SQL client on the running demo, else o
 
 audit: $(VENV)/ready ## check that each post is in the topic and in a document, on the running demo, else on the cluster
 	@$(RUN) deploy.audit
+
+rejected: $(VENV)/ready ## list what the feed's mapping rejected, on the demo, else on the cluster (SHOW=0/123, REPLAY=code, DISCARD=code)
+	@$(RUN) deploy.rejected
 
 test: $(VENV)/ready lint ## run lint and all tests that need no cluster (TESTS="tests/unit/jobs -k cleaning" runs only these)
 ifdef TESTS

@@ -40,6 +40,7 @@ LITERAL, PREFIXED = ACLResourcePatternType.LITERAL, ACLResourcePatternType.PREFI
 ACCESS = [
     ("collector", ResourceType.TOPIC, TWEETS_TOPIC, LITERAL, ACLOperation.READ),
     ("collector", ResourceType.TOPIC, TWEETS_TOPIC, LITERAL, ACLOperation.WRITE),
+    ("collector", ResourceType.TOPIC, REJECTED_TOPIC, LITERAL, ACLOperation.READ),
     ("collector", ResourceType.TOPIC, REJECTED_TOPIC, LITERAL, ACLOperation.WRITE),
     ("collector", ResourceType.TOPIC, EVENTS_TOPIC, LITERAL, ACLOperation.WRITE),
     ("collector", ResourceType.TRANSACTIONAL_ID, "data-collection/collector-", PREFIXED, ACLOperation.WRITE),

@@ -37,7 +37,9 @@ VOLUMES = ("tmp", "state", "kafka", "mongodb")
 
 
 def test_the_pod_has_the_aggregators_settings_and_files() -> None:
-    pod = audit.audit_pod(deployment(), "registry/flink:1", {"AUDIT_WAIT_SECONDS": "5", "KAFKA_TOPIC": "other"})
+    pod = audit.job_pod(
+        "audit", deployment(), "registry/flink:1", {"AUDIT_WAIT_SECONDS": "5", "KAFKA_TOPIC": "other"}, audit.VOLUMES
+    )
     (container,) = pod["spec"]["containers"]
     assert [each["name"] for each in pod["spec"]["volumes"]] == ["tmp", "kafka", "mongodb"]
     assert [each["name"] for each in container["volumeMounts"]] == ["tmp", "kafka", "mongodb"]
@@ -106,7 +108,7 @@ DEFINITION = {"name": "mine", "post": {"text": "text"}}
     ],
 )
 def test_the_feed_is_the_collectors(collector: Object, feed: str) -> None:
-    pod = audit.audit_pod(deployment(), "registry/flink:1", {})
+    pod = audit.job_pod("audit", deployment(), "registry/flink:1", {}, audit.VOLUMES)
     audit.add_feed(pod, collector)
     (container,) = pod["spec"]["containers"]
     assert {"name": "FEED", "value": feed} in container["env"]
