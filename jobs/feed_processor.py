@@ -214,7 +214,8 @@ class FeedProcessor:
                     self._promise(min(self._newest + 1, frame.received))
                     self._marker_due = True
             else:
-                self._reject(Rejection("wrong_number", step.reason), step.frame, None, batch)
+                for post in (*step.post.before, step.post):
+                    self._reject(Rejection("wrong_number", step.reason, post.item), step.frame, None, batch)
 
     def _accept(self, step: Accepted, batch: Batch) -> None:
         event, frame = step
@@ -240,7 +241,7 @@ class FeedProcessor:
         text = self._clean(post.text)
         if not text:
             self.counts.emptied += 1
-            empty = Rejection("empty", "empty after cleaning")
+            empty = Rejection("empty", "empty after cleaning", post.item)
             self._append_rejection(empty, frame, token(post.position, post.numbering), batch)
             return
         if stamp >= self._heartbeat_at and not self._order.replaying:
@@ -256,7 +257,7 @@ class FeedProcessor:
         # A character has at most four bytes, so only a long record is encoded to measure it.
         if len(value) * 4 > MAX_RECORD_BYTES and len(value.encode()) > MAX_RECORD_BYTES:
             reason = f"the cleaned post is larger than {MAX_RECORD_BYTES} bytes"
-            self._reject(Rejection("too_large", reason), frame, token(post.position, post.numbering), batch)
+            self._reject(Rejection("too_large", reason, post.item), frame, token(post.position, post.numbering), batch)
             return
         self.counts.posts += 1
         batch.posts.append(Record(post.id if self._next_key is None else next(self._next_key), value))

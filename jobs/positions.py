@@ -34,8 +34,9 @@ class Duplicate(NamedTuple):
 
 
 class Invalid(NamedTuple):
-    """A frame whose number is wrong."""
+    """A post whose number is wrong."""
 
+    post: Post
     frame: Frame
     reason: str
 

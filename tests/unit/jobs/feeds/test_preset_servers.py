@@ -45,7 +45,7 @@ def with_token(folder: Path, token: str) -> Definition:
     """The preset mastodon with its token in a file of the test."""
     file = folder / "token"
     file.write_text(f"{token}\n")
-    assert load("mastodon").connect["headers"] == {"Authorization": "Bearer ${file:/etc/feed-client/token}"}
+    assert load("mastodon").connect["headers"] == {"Authorization": "Bearer ${file:/etc/feed-secrets/mastodon/token}"}
     return changed("mastodon", connect={"headers": {"Authorization": f"Bearer ${{file:{file}}}"}})
 
 
