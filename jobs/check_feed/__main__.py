@@ -105,7 +105,8 @@ class Session:
         self._attempts = len(self._urls)
         self._connected_at: float | None = None
         self._unsent = 0
-        self._awaited = "expected answer" if check.feed.expect is not None else "first frame"
+        expects = check.feed.expect is not None
+        self._awaited: tuple[str, str] | None = ("answer", "the expected one") if expects else ("first frame", "it")
         self.reader = Reader(
             self._urls,
             self._request,
@@ -183,9 +184,10 @@ class Session:
         self._show_sent()
         expect = self._check.feed.expect
         if self._awaited and self._connected_at is not None and (expect is None or expect(frame.data)):
+            label, what = self._awaited
             seconds = max(0.0, frame.received / 1000 - self._connected_at)
-            self._check.show(line("answer", f"the {self._awaited} came after {seconds:.1f} s"))
-            self._awaited = ""
+            self._check.show(line(label, f"{what} came after {seconds:.1f} s"))
+            self._awaited = None
 
 
 def run(environment: Mapping[str, str], show: Show) -> int:

@@ -10,10 +10,12 @@ from typing import NamedTuple
 from jobs.cleaning import clean
 from jobs.feed_processor import BINARY, FeedProcessor
 from jobs.feeds.feed import Feed
+from jobs.feeds.json_values import decode
 from jobs.feeds.model import Control, Failure, Ignored, Outcome, Position, Post, Rejection, Shard
 from jobs.feeds.rules import Rules
 from jobs.records import Batch, Counts, FeedState, Frame
 
+MAX_SHAPES = 3
 NUMBER = re.compile("[0-9]+")
 
 
@@ -29,12 +31,18 @@ class Sample(NamedTuple):
 class Kind:
     """Frames, or parts of frames, about which the same rule or code decided.
 
-    name: the rule, or the code and the reason. frame: one of the frames.
+    name: the rule, or the code and the reason.
+    samples: frames by their shape, at most MAX_SHAPES.
     """
 
     name: str
-    frame: bytes
     count: int = 0
+    samples: dict[object, bytes] = field(default_factory=dict)
+
+    def add(self, data: bytes) -> None:
+        self.count += 1
+        if data and len(self.samples) < MAX_SHAPES:
+            self.samples.setdefault(shape_of(decode(data)), data)
 
 
 class Failed(NamedTuple):
@@ -153,7 +161,7 @@ class Examination:
             code, reason = value["code"], value["reason"]
             name = f"{code}: {reason.removeprefix(f'{code}: ')}"
             # Reasons that differ only in their numbers are one kind.
-            self.tally.rejected.setdefault(NUMBER.sub("0", name), Kind(name, data)).count += 1
+            self.tally.rejected.setdefault(NUMBER.sub("0", name), Kind(name)).add(data)
 
 
 def posts_of(outcome: Outcome | Sequence[Outcome]) -> list[Post]:
@@ -163,4 +171,14 @@ def posts_of(outcome: Outcome | Sequence[Outcome]) -> list[Post]:
 
 
 def count(kinds: dict[str, Kind], name: str, data: bytes) -> None:
-    kinds.setdefault(name, Kind(name, data)).count += 1
+    kinds.setdefault(name, Kind(name)).add(data)
+
+
+def shape_of(value: object, depth: int = 2) -> object:
+    """What frames of the same kind have in common: the names in objects, and the first text of an array."""
+    if depth and isinstance(value, dict):
+        return frozenset((name, shape_of(each, depth - 1)) for name, each in value.items())
+    if depth and isinstance(value, list):
+        first = value[0] if value and isinstance(value[0], str) else ""
+        return (first, *(shape_of(each, depth - 1) for each in value[:4]))
+    return type(value)

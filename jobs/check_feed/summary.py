@@ -55,8 +55,8 @@ def summary_lines(feed: Definition, examination: Examination, hide: Hider, *, ti
 def kind_lines(kinds: Mapping[str, Kind], hide: Hider) -> Iterator[str]:
     for kind in sorted(kinds.values(), key=lambda each: -each.count):
         yield line("", f"{kind.count:,} by {hide(kind.name)}")
-        if kind.frame:
-            yield line("", f"  e.g. {hide(kind.frame.decode(errors='backslashreplace'))}")
+        for frame in kind.samples.values():
+            yield line("", f"  e.g. {hide(frame.decode(errors='backslashreplace'))}")
 
 
 def rate(number: int, tally: Tally) -> str:

@@ -89,7 +89,8 @@ def parse(text: str) -> Definition:
     try:
         mapping = YAML(typ="safe", pure=True).load(io.StringIO(text))
     except (YAMLError, ValueError, RecursionError) as error:
-        raise FeedError(f"not YAML: {' '.join(str(error).split())[:300]}") from error
+        reason = " ".join(str(error).split()).replace(' in "<file>"', "")[:300]
+        raise FeedError(f"not YAML, where a text that begins with [ or {{ stands in quotes: {reason}") from error
     return check(mapping)
 
 
@@ -145,7 +146,10 @@ def problem_of(error: ValidationError) -> str:
             return f"one of the keys {' or '.join(each['required'][0] for each in allowed)} is missing"
         case "type":
             names = [allowed] if isinstance(allowed, str) else allowed
-            return f"{kind_of(value)} stands there; {' or '.join(names)} is allowed"
+            hint = (
+                " (in quotes, if it begins with [ or {)" if "string" in names and isinstance(value, list | dict) else ""
+            )
+            return f"{kind_of(value)} stands there; {' or '.join(names)}{hint} is allowed"
         case "enum":
             return f"{value!r} stands there; {', '.join(map(str, allowed))} are allowed"
     rule = {"minimum": "at least", "maximum": "at most", "pattern": "a text that matches"}.get(str(error.validator))

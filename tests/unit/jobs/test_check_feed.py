@@ -50,7 +50,7 @@ def test_each_step_is_shown(tmp_path: Path) -> None:
     status, shown = check(script, tmp_path, environment={"FRAMES": "10"})
     assert status == 0
     steps = [line.split()[0] for line in shown.splitlines() if line.strip()]
-    order = ["definition", "guarantee", "servers", "connected", "answer", "post", "frames", "resume", "result"]
+    order = ["definition", "guarantee", "servers", "connected", "first", "post", "frames", "resume", "result"]
     assert [steps.index(step) for step in order] == sorted(steps.index(step) for step in order)
     assert "guarantee    exactly once: the client resumes from a number" in shown
     assert shown.count("  cleaned    Hi & hello") == 5
@@ -80,7 +80,7 @@ post: {text: text}
     status, shown = check(script, tmp_path, opening, {"FRAMES": "2"})
     assert status == 0
     assert "sent         2 opening messages" in shown
-    assert "the expected answer came after 0.2 s" in shown
+    assert "answer       the expected one came after 0.2 s" in shown
     assert '1 by open.expect {"path":"type","equals":"subscribed"}' in shown
     assert "sesame-1" not in shown
     assert "second-2" not in shown

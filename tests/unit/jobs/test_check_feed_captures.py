@@ -148,6 +148,13 @@ resume:
     ]
 
 
+def test_frames_of_different_shapes_are_shown(tmp_path: Path) -> None:
+    lines = ['["welcome", {"v": 1}]', '["batch", [1]]', '["batch", [2]]', '{"a": {"b": 1}}', '{"a": {"c": 1}}', "{}"]
+    shown = check(tmp_path, "name: x\npost: {text: t}\n", *lines)[1]
+    assert "6 by bad_text" in shown
+    assert [line.split("e.g. ")[1] for line in shown.splitlines() if "e.g. " in line] == [lines[0], lines[1], lines[3]]
+
+
 def test_rules_of_a_text_feed() -> None:
     rules = Rules(parse("name: x\nframes: {format: text, control: [{frame: hi}]}\npost: {}\n"))
     assert rules.of_frame(b"hi") == 'frames.control[0] {"frame":"hi"}'
