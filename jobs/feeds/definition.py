@@ -258,11 +258,6 @@ def contradictions(feed: Definition) -> Iterator[tuple[str, str]]:
     rules = [
         ("post", "the key 'text' is missing", "text" not in post),
         ("post.keep", "without frames.each, use frames.keep", "keep" in post and "each" not in frames),
-        *(
-            (where, "only conditions on a path are allowed", "path" not in condition)
-            for where, condition in conditions_in(feed)
-            if ".keep[" in where
-        ),
         ("position.dense", "a position that is a time has gaps", feed.dense and feed.timed),
         ("position.per", "the numbers of a key are dense: add dense: true", per and not feed.dense),
         ("position.per", "it goes neither with numbering nor with resume", per and ("numbering" in position or resume)),

@@ -1,6 +1,6 @@
 """Compiles a feed's definition into a function that parses frames. No I/O."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from jobs.feeds.conditions import Test, raw_test_of, test_of
@@ -96,29 +96,14 @@ def merged(events: list[Event]) -> list[Event]:
 
 
 def with_raw_rules(feed: Definition, parse: Parse) -> Parse:
-    """`parse`, behind the conditions on complete frames. The first condition on a frame holds."""
-    found: dict[bytes, Control | Failure] = {}
-
-    def add(condition: Mapping[str, Any], outcome: Control | Failure) -> None:
-        if "frame" in condition:
-            found.setdefault(condition["frame"].encode(), outcome)
-
-    for rule in feed.frames.get("error", ()):
-        add(rule, Failure(rule.get("means", "reconnect"), rule.get("frame", "")[:MAX_SHOWN]))
-    add(feed.frames.get("replayed", {}), Control(replayed=True))
-    for condition in controls(feed):
-        add(condition, Control())
-    if not found:
+    """`parse`, behind the conditions on complete frames."""
+    frames = [condition for condition in feed.frames.get("control", ()) if "frame" in condition]
+    if "frame" in (reply := feed.keepalive.get("reply", {})):
+        frames.append(reply)
+    if not frames:
         return parse
-    return lambda data, received: found[data] if data in found else parse(data, received)
-
-
-def controls(feed: Definition) -> list[Mapping[str, Any]]:
-    """The conditions on control frames, in the order in which they are tested."""
-    return [
-        *feed.frames.get("control", ()),
-        *(each for each in (feed.keepalive.get("reply"), feed.open.get("expect")) if each),
-    ]
+    texts, control = {condition["frame"].encode() for condition in frames}, Control()
+    return lambda data, received: control if data in texts else parse(data, received)
 
 
 def classifier(feed: Definition) -> Callable[[Any], Control | Failure | None] | None:
@@ -126,7 +111,9 @@ def classifier(feed: Definition) -> Callable[[Any], Control | Failure | None] | 
     errors: list[tuple[Test, str]] = [
         (test_of(rule), rule.get("means", "reconnect")) for rule in feed.frames.get("error", ()) if "path" in rule
     ]
-    tests = [test_of(rule) for rule in controls(feed) if "path" in rule]
+    controls = [*feed.frames.get("control", ())]
+    controls += [each for each in (feed.keepalive.get("reply"), feed.open.get("expect")) if each]
+    tests = [test_of(rule) for rule in controls if "path" in rule]
     replayed = test_of(feed.frames["replayed"]) if "path" in feed.frames.get("replayed", {}) else None
     if not (errors or tests or replayed):
         return None
