@@ -30,7 +30,6 @@ class FrameConnection(ClientConnection):
     decoding, it returns text and binary frames as the same type.
 
     answered: is done when a frame arrived that `expect` recognizes; None without `expect`.
-    opened: is called when the handshake has succeeded, before the frames that came together with its answer.
     """
 
     answered: asyncio.Future[None] | None = None
@@ -40,11 +39,9 @@ class FrameConnection(ClientConnection):
         *args: Any,
         receive: Callable[[WireFrame, asyncio.Transport], None],
         expect: Callable[[bytes], bool] | None = None,
-        opened: Callable[[], None] = lambda: None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        self._opened = opened
         self._receive = receive if expect is None else self._watch(receive, expect)
 
     def _watch(
@@ -68,8 +65,6 @@ class FrameConnection(ClientConnection):
                 self._receive(event, self.transport)
                 return
         super().process_event(event)
-        if isinstance(event, Response) and self.protocol.handshake_exc is None:
-            self._opened()
 
 
 class Step(Enum):

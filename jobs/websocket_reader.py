@@ -391,12 +391,10 @@ class Reader:
                 self._append(Subscribed(resumed))
             proxy = request.proxy or websocket_proxy(request.url)
             through = f" (through the proxy {redact_url(proxy)})" if proxy else ""
-            if probe:
-                async with self._connect(request, proxy, _ignore):
+            async with self._connect(request, proxy, _ignore if probe else self._receive) as connection:
+                if probe:
                     return Ending("the server serves the request without the position", served=True)
-            opened = functools.partial(self._opened, request, through)
-            async with self._connect(request, proxy, self._receive, opened) as connection:
-                return await self._exchange(connection, request)
+                return await self._exchange(connection, request, through)
         except InvalidStatus as error:
             return refusal(error.response, resumed, self._clock(), self._protocol.too_old)
         except Exception as error:  # noqa: BLE001 - whatever it is, the next attempt may work
@@ -406,15 +404,13 @@ class Reader:
             self._paused = None
             self._drop_parts()
 
-    def _opened(self, request: Request, through: str) -> None:
+    async def _exchange(self, connection: ClientConnection, request: Request, through: str) -> Ending:
+        """Open the subscription, and read until the connection ends."""
         shown = redact_url(request.url)
         self.connected_at = time.monotonic()
         self.connected = True
         self._append(Connected(shown, int(self._clock() * 1000)))
         log.info("feed %s: connected%s", shown, through)
-
-    async def _exchange(self, connection: ClientConnection, request: Request) -> Ending:
-        """Open the subscription, and read until the connection ends."""
         for message in request.messages:
             await connection.send(message)
         return await self._await_answer(connection) or await self._keepalive(connection, request)
@@ -432,11 +428,7 @@ class Reader:
         return None
 
     def _connect(
-        self,
-        request: Request,
-        proxy: str | None,
-        receive: Callable[[WireFrame, asyncio.Transport], None],
-        opened: Callable[[], None] = lambda: None,
+        self, request: Request, proxy: str | None, receive: Callable[[WireFrame, asyncio.Transport], None]
     ) -> connect:
         # For wss:// without an SSL context, websockets makes one with the system trust store.
         certificate = self._protocol.client_certificate
@@ -450,7 +442,7 @@ class Reader:
             subprotocols=cast(Any, request.subprotocols) or None,
             proxy=proxy,
             create_connection=cast(
-                Any, functools.partial(FrameConnection, receive=receive, expect=self._protocol.expect, opened=opened)
+                Any, functools.partial(FrameConnection, receive=receive, expect=self._protocol.expect)
             ),
             compression=None,
             max_size=self._max_frame,
