@@ -89,8 +89,7 @@ def parse(text: str) -> Definition:
     try:
         mapping = YAML(typ="safe", pure=True).load(io.StringIO(text))
     except (YAMLError, ValueError, RecursionError) as error:
-        reason = " ".join(str(error).split()).replace(' in "<file>"', "")[:300]
-        raise FeedError(f"not YAML, where a text that begins with [ or {{ stands in quotes: {reason}") from error
+        raise FeedError(f"not YAML: {' '.join(str(error).split())[:300]}") from error
     return check(mapping)
 
 
