@@ -42,6 +42,7 @@ from jobs.websocket_reader import Connected, Disconnected, Event, Reader, Resume
 DEFAULT = "simulator"
 SAMPLES = 5
 POLL_SECONDS = 0.05
+POLLS_IN_VAIN = 6  # after an attempt has ended, so that the reader has said why
 MAX_FRAMES = 1_000_000
 # The collector's settings that this command has, too.
 SHARED = ("FEED", "WEBSOCKET_URL", "WEBSOCKET_URL_FILE", "WEBSOCKET_CA_FILE", "MAX_FRAME_BYTES", "MAX_SILENCE_SECONDS")
@@ -103,6 +104,7 @@ class Session:
         self._limits = limits
         self._urls = settings.websocket_url.read()
         self._attempts = len(self._urls)
+        self._polls_in_vain = 0
         self._connected_at: float | None = None
         self._unsent = 0
         expects = check.feed.expect is not None
@@ -138,15 +140,13 @@ class Session:
                     time.sleep(POLL_SECONDS)
         finally:
             self.reader.stop()
-        if not tally.posts:  # why the last attempt ended
-            for event in self.reader.dequeue(self._limits.frames, 1_048_576):
-                self._apply(event)
 
     def _is_over(self) -> bool:
         if not self.reader.alive():
             raise RuntimeError("the reader's thread died; see the error that it logged")
         in_vain = not self._check.examination.tally.posts and self.reader.connects >= self._attempts
-        return self.reader.refused or (in_vain and not self.reader.has_unacked())
+        self._polls_in_vain = self._polls_in_vain + 1 if in_vain else 0
+        return self.reader.refused or self._polls_in_vain > POLLS_IN_VAIN
 
     def _request(self, base: str, resume: bool) -> Request:
         position = self._check.examination.position if resume else None

@@ -145,9 +145,7 @@ def problem_of(error: ValidationError) -> str:
             return f"one of the keys {' or '.join(each['required'][0] for each in allowed)} is missing"
         case "type":
             names = [allowed] if isinstance(allowed, str) else allowed
-            hint = (
-                " (in quotes, if it begins with [ or {)" if "string" in names and isinstance(value, list | dict) else ""
-            )
+            hint = " (in quotes, if it begins with [)" if "string" in names and isinstance(value, list) else ""
             return f"{kind_of(value)} stands there; {' or '.join(names)}{hint} is allowed"
         case "enum":
             return f"{value!r} stands there; {', '.join(map(str, allowed))} are allowed"
