@@ -38,9 +38,10 @@ A path names a value in a frame: names joined by dots, and indexes in brackets.
 | `langs[0]` | the first language |
 | `[2].content` | the content of the third element, where the frame is an array |
 | `"user name".id` | a name with other characters than letters, digits, `_`, `-` and `$` stands in double quotes |
-| `$.channel` | with `frames.each`: a value of the frame, not of the element |
+| `$.channel` | with `frames.each`: a value of the frame, not of the element; `$.[1]` where the frame is an array |
 
-Where a text is wanted, a template can stand: `{side} {qty} at {price}`. Each path in braces is replaced.
+In YAML, a path that begins with a bracket or a quote stands in quotes. Where a text is wanted, a template can stand:
+`{side} {qty} at {price}`. Each path in braces is replaced.
 """
 
 GUARANTEES = {

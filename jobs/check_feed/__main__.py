@@ -42,7 +42,7 @@ from jobs.websocket_reader import Connected, Disconnected, Event, Reader, Resume
 DEFAULT = "simulator"
 SAMPLES = 5
 POLL_SECONDS = 0.05
-POLLS_IN_VAIN = 6  # after an attempt has ended, so that the reader has said why
+POLLS_IN_VAIN = 6  # the reader needs a moment to say why an attempt ended, and says the same reason only once a minute
 MAX_FRAMES = 1_000_000
 # The collector's settings that this command has, too.
 SHARED = ("FEED", "WEBSOCKET_URL", "WEBSOCKET_URL_FILE", "WEBSOCKET_CA_FILE", "MAX_FRAME_BYTES", "MAX_SILENCE_SECONDS")
@@ -105,10 +105,12 @@ class Session:
         self._urls = settings.websocket_url.read()
         self._attempts = len(self._urls)
         self._polls_in_vain = 0
+        self._ended = False
         self._connected_at: float | None = None
         self._unsent = 0
+        self._resumed = ""
         expects = check.feed.expect is not None
-        self._awaited: tuple[str, str] | None = ("answer", "the expected one") if expects else ("first frame", "it")
+        self._awaited: tuple[str, str] | None = ("answer", "the expected one ") if expects else ("first frame", "")
         self.reader = Reader(
             self._urls,
             self._request,
@@ -146,7 +148,7 @@ class Session:
             raise RuntimeError("the reader's thread died; see the error that it logged")
         in_vain = not self._check.examination.tally.posts and self.reader.connects >= self._attempts
         self._polls_in_vain = self._polls_in_vain + 1 if in_vain else 0
-        return self.reader.refused or self._polls_in_vain > POLLS_IN_VAIN
+        return self.reader.refused or (in_vain and self._ended) or self._polls_in_vain > POLLS_IN_VAIN
 
     def _request(self, base: str, resume: bool) -> Request:
         position = self._check.examination.position if resume else None
@@ -160,14 +162,16 @@ class Session:
             if failed is not None:
                 self.reader.fail(failed[0], f"the server reports an error: {failed[1]}")
         elif isinstance(event, Connected):
-            self._connected_at = event.at / 1000
-            check.show(line("connected", event.server))
+            self._connected_at, self._ended = event.at / 1000, False
+            check.show(line("connected", f"{event.server}{self._resumed}"))
             self._unsent = len(self._request(self._urls[0], examination.position is not None).messages)
         elif isinstance(event, Disconnected):
-            self._unsent = 0
+            self._unsent, self._ended = 0, True
             check.show(line(event.what, f"{event.server}: {check.hide(event.reason)}"))
         elif isinstance(event, Subscribed):
             examination.on_subscribed(event.resumed)
+            position = examination.position if event.resumed else None
+            self._resumed = f", resuming from {position.number}" if position is not None else ""
         elif isinstance(event, ResumeRejected):
             examination.on_resume_rejected()
         elif isinstance(event, TooLarge):
@@ -186,7 +190,7 @@ class Session:
         if self._awaited and self._connected_at is not None and (expect is None or expect(frame.data)):
             label, what = self._awaited
             seconds = max(0.0, frame.received / 1000 - self._connected_at)
-            self._check.show(line(label, f"{what} came after {seconds:.1f} s"))
+            self._check.show(line(label, f"{what}came after {seconds:.1f} s"))
             self._awaited = None
 
 

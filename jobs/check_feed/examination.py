@@ -10,7 +10,7 @@ from typing import NamedTuple
 from jobs.cleaning import clean
 from jobs.feed_processor import BINARY, FeedProcessor
 from jobs.feeds.feed import Feed
-from jobs.feeds.json_values import decode
+from jobs.feeds.json_values import decode, render
 from jobs.feeds.model import Control, Failure, Ignored, Outcome, Position, Post, Rejection, Shard
 from jobs.feeds.rules import Rules
 from jobs.records import Batch, Counts, FeedState, Frame
@@ -32,7 +32,7 @@ class Kind:
     """Frames, or parts of frames, about which the same rule or code decided.
 
     name: the rule, or the code and the reason.
-    samples: frames by their shape, at most MAX_SHAPES.
+    samples: frames, or elements of frames, by their shape, at most MAX_SHAPES.
     """
 
     name: str
@@ -151,9 +151,10 @@ class Examination:
     def _count_ignored_elements(self, outcome: Sequence[Outcome], data: bytes) -> None:
         if any(isinstance(event, Ignored) for event in outcome):
             rejected = {event.item for event in outcome if isinstance(event, Rejection)}
+            elements = self._rules.elements(data)
             for number, rule in enumerate(self._rules.of_elements(data)):
                 if rule is not None and number not in rejected:
-                    count(self.tally.ignored, rule, data)
+                    count(self.tally.ignored, rule, render(elements[number]).encode())
 
     def _count_rejected(self, batch: Batch, data: bytes) -> None:
         for record in batch.rejected:
@@ -161,7 +162,8 @@ class Examination:
             code, reason = value["code"], value["reason"]
             name = f"{code}: {reason.removeprefix(f'{code}: ')}"
             # Reasons that differ only in their numbers are one kind.
-            self.tally.rejected.setdefault(NUMBER.sub("0", name), Kind(name)).add(data)
+            part = render(self._rules.elements(data)[value["item"]]).encode() if "item" in value else data
+            self.tally.rejected.setdefault(NUMBER.sub("0", name), Kind(name)).add(part)
 
 
 def posts_of(outcome: Outcome | Sequence[Outcome]) -> list[Post]:

@@ -140,7 +140,6 @@ def element_parser(feed: Definition, cell: FrameCell, new_id: Callable[[], str])
     rules = feed.post.get("keep", ()) if "each" in feed.frames else feed.frames.get("keep", ())
     keep, dense, unnumbered = kept_by(rules), feed.dense, Ignored(None)
     position_of, numbering_of = position_field(feed, cell), numbering_field(feed, cell)
-    place = cell.field(feed.position["path"]) if feed.position else None
     id_of, text_of = id_field(feed, cell, new_id), text_field(feed, cell)
     time_of, extra_of = time_field(feed, cell), extra_field(feed, cell)
 
@@ -152,7 +151,7 @@ def element_parser(feed: Definition, cell: FrameCell, new_id: Callable[[], str])
             position = position_of(value) if position_of is not None else None
         except Malformed:
             # A frame that is dropped needs no position.
-            if keep is not None and place is not None and place(value) is None and not keep(value):
+            if keep is not None and not keep(value):
                 return unnumbered
             raise
         numbering = numbering_of(value) if numbering_of is not None else ""

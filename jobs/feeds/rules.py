@@ -45,8 +45,12 @@ class Rules:
 
     def of_elements(self, data: bytes) -> list[str | None]:
         """For each element of `frames.each` the rule of `post.keep` that it does not meet; None if it meets all."""
+        return [unmet(self._element_keep, element) for element in self.elements(data)]
+
+    def elements(self, data: bytes) -> list[Any]:
+        """The elements of `frames.each`, or the frame as the only one."""
         elements = self._elements(self._decoded(data))
-        return [unmet(self._element_keep, element) for element in elements] if isinstance(elements, list) else []
+        return elements if isinstance(elements, list) else []
 
     def _decoded(self, data: bytes) -> Any:
         frame = decode(data)

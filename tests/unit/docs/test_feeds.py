@@ -48,7 +48,7 @@ def test_the_example_is_short_and_reads_its_frame() -> None:
     assert all(len(example.splitlines()) <= 12 for example in EXAMPLES)
     (frame,) = re.findall(r"^```json\n(.*?)\n```", HOW_TO.read_text(), re.MULTILINE | re.DOTALL)
     first, last = (Feed(check(read(example)), str).parse(frame.encode(), 5) for example in EXAMPLES)
-    assert first[0] == "bad_text"  # type: ignore[index]
+    assert first[0] == "bad_text"
     assert last == Post("harbour-1207", "RT: the #ferry is late https://h.example/4", 1_767_225_600_250, 1207)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from jobs.check_feed import __main__ as check_feed
 from jobs.settings import SettingError
-from tests.unit.jobs.hostile_server import HostileServer, Peer, Script, closing, quiet, refusing, sending
+from tests.unit.jobs.hostile_server import HostileServer, Peer, Script, quiet, refusing
 
 DEFINITION = """
 name: chat
@@ -24,6 +24,17 @@ resume: {query: {after: "${position}"}}
 
 def frame(number: int, text: str = "Hi &amp; #hello") -> str:
     return json.dumps({"kind": "message", "data": {"number": number, "body": text, "at": int(time.time() * 1000)}})
+
+
+def sending(*items: str | bytes) -> Script:
+    """Send these frames a moment after the handshake."""
+
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        await asyncio.sleep(0.05)
+        await peer.send(*items)
+
+    return script
 
 
 @pytest.fixture(autouse=True)
@@ -107,7 +118,11 @@ def test_a_refusal_ends_the_check(tmp_path: Path, status: int) -> None:
 
 
 def test_a_server_that_closes_before_any_post_is_tried_once(tmp_path: Path) -> None:
-    status, shown = check(closing(1008, '{"kind": "hello"}'), tmp_path, environment={"SECONDS": "30"})
+    async def script(peer: Peer) -> None:
+        await sending('{"kind": "hello"}')(peer)
+        await peer.close(1008)
+
+    status, shown = check(script, tmp_path, environment={"SECONDS": "30"})
     assert status == 1
     assert "1008" in shown
     assert shown.count("\nconnected ") == 1
