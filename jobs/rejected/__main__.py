@@ -93,6 +93,9 @@ def work(settings: Settings, notify: Notify) -> Iterator[str]:
             result = task.discard(settings.discard)
         else:
             result = task.replay(settings.replay, Mapper(settings.feed, clean))
+        with contextlib.suppress(UnreachableError):  # all is committed: only readers would still have to wait
+            for topic in (settings.topic, settings.rejected_topic):
+                broker.settled(topic)
     return result.lines
 
 
