@@ -16,7 +16,7 @@ export NO_PROXY := $(no_proxy)
 help: ## list the targets
 	@sed -n 's/^\([a-z_-]*\):.*## /\1: /p' $(MAKEFILE_LIST) | awk -F': ' '{ printf "  make %-26s %s\n", $$1, $$2 }'
 
-demo: $(VENV)/ready ## run the pipeline on this machine; Ctrl-C stops it (DOCUMENTS=3 ends it after three, FEED=jetstream reads Bluesky)
+demo: $(VENV)/ready ## run the pipeline on this machine; Ctrl-C stops it (DOCUMENTS=3 ends it after three, FEED=jetstream reads Bluesky, FEED=path a feed of yours)
 	@$(RUN) local.demo
 
 sql_client: $(VENV)/ready ## open Flink's SQL client on the running demo, else on the cluster (SQL="SELECT ..." prints one result)
@@ -76,7 +76,7 @@ docker_down: $(VENV)/ready ## uninstall everything; the test cluster is stopped,
 docker_clean: $(VENV)/ready ## docker_down, and delete the images and dist/
 	@$(RUN) deploy.release clean
 
-manifests: $(VENV)/ready ## render k8s/*.yaml from the chart
+manifests: $(VENV)/ready ## write what the chart knows of feeds, and render k8s/*.yaml from the chart
 	@$(RUN) deploy.manifests
 
 chart-docs: ## write the chart's README from its template and values (needs helm-docs, which dev/cluster/build.sh tools builds)

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Collection, Mapping
+from pathlib import Path
 
 from ruamel.yaml import YAML
 
@@ -26,6 +27,7 @@ from local.settings import read_settings
 POD = "audit"
 MEMORY = "1Gi"
 CODE = "/opt/flink/usrlib"
+FEED_FILE = "/etc/feed-client/feed.yaml"
 MAIN_CONTAINER = "flink-main-container"
 # Only these volumes of the job are mounted: the volume with its state may be one that only a single node can mount.
 VOLUMES = ("kafka", "mongodb")
@@ -55,9 +57,12 @@ def on_cluster(cluster: Cluster, environment: Mapping[str, str]) -> int:
     deployment = deployment_of(cluster, "aggregator")
     flink = image(REPOSITORY / "images" / "flink")
     passed_on = {name: environment[name] for name in PASSED_ON if environment.get(name)}
-    passed_on["MONGODB_RETENTION_DAYS"] = str(retention_days(cluster))
+    values = release_values(cluster)
+    passed_on["MONGODB_RETENTION_DAYS"] = str(retention_days(values))
     reference = build_and_load_images(cluster, [flink])[flink.name]
-    return run_in(cluster, job_pod(POD, deployment, reference, passed_on, VOLUMES), "jobs.audit")
+    pod = job_pod(POD, deployment, reference, passed_on, VOLUMES)
+    add_feed(pod, values["collector"])
+    return run_in(cluster, pod, "jobs.audit")
 
 
 def run_in(cluster: Cluster, pod: Object, module: str) -> int:
@@ -88,12 +93,27 @@ def deployment_of(cluster: Cluster, job: str) -> Object:
     return rendered(cluster, job)
 
 
-def retention_days(cluster: Cluster) -> int:
-    """After how many days the release deletes documents; 0 means never. Raises ClusterError."""
+def release_values(cluster: Cluster) -> Object:
+    """The release's values with its chart's defaults, so an earlier chart's lack some. Raises ClusterError."""
     where = ("--kube-context", cluster.target.context, "--namespace", NAMESPACE)
-    values = cluster.program("helm", "get", "values", RELEASE, "--all", "--output", "json", *where)
-    # A release of an earlier chart does not have the value.
-    return int(json.loads(values)["mongodb"].get("retentionDays", 0))
+    return dict(json.loads(cluster.program("helm", "get", "values", RELEASE, "--all", "--output", "json", *where)))
+
+
+def retention_days(values: Object) -> int:
+    """After how many days the release deletes documents; 0 means never."""
+    return int(values["mongodb"].get("retentionDays", 0))
+
+
+def add_feed(pod: Object, collector: Object) -> None:
+    """Tell the audit which feed the collector reads. collector: of the release's values."""
+    feed = collector.get("feed") or collector["settings"].get("FEED", "simulator")
+    container = pod["spec"]["containers"][0]
+    if not isinstance(feed, str):
+        config_map = {"name": "feed", "configMap": {"name": f"{RELEASE}-collector"}}
+        pod["spec"]["volumes"].append(config_map)
+        container["volumeMounts"].append({"name": "feed", "mountPath": str(Path(FEED_FILE).parent), "readOnly": True})
+        feed = FEED_FILE
+    container["env"].append({"name": "FEED", "value": feed})
 
 
 def rendered(cluster: Cluster, job: str) -> Object:

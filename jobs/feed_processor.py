@@ -144,8 +144,9 @@ class FeedProcessor:
                     self._process_event(event, frame, batch)
             elif isinstance(outcome, Control):
                 self.counts.control += 1
-                if outcome.replayed:
-                    order.on_replayed()
+                self._now = received
+                if outcome.replayed and (gap := order.on_replayed()) is not None:
+                    self._record_gap(gap, self.feed.name, batch)
             elif isinstance(outcome, Failure):
                 batch.failures.append((outcome.means, outcome.reason))
             else:
@@ -200,6 +201,7 @@ class FeedProcessor:
 
     def _place(self, event: Post | Ignored, frame: Frame, batch: Batch) -> None:
         """Process a frame that is not the next one of its numbering."""
+        self._now = frame.received
         for step in self._order.place(event, frame, self._newest):
             if isinstance(step, Accepted):
                 self._accept(step, batch)
@@ -306,6 +308,8 @@ class FeedProcessor:
             return
         # A feed without positions is away from the end of one connection to the first frame of the next.
         since = self._seen_before if isinstance(self._order, NoOrder) else self._newest
+        if self.feed.newest_first and gap.first is not None:  # newer posts than the gap were there before it
+            since = min(since, gap.first * 1_000 // self.feed.per_second)
         seconds = max(1, -((since - gap.until) // 1000)) if since else 1
         self.counts.gaps += 1
         self.counts.lost += gap.lost or 0

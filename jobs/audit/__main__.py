@@ -4,6 +4,7 @@ Exit status: 0 if everything balances, 1 if it does not, 2 if Kafka or MongoDB c
 after Ctrl-C.
 
 AUDIT_WAIT_SECONDS (60): for how long the audit waits for posts that are still on their way.
+FEED (simulator): the collector's feed. If its numbers are dense, they are counted. Its secrets are not read.
 MONGODB_RETENTION_DAYS (0: never): older documents are deleted, so windows of that age are not checked.
 """
 
@@ -97,7 +98,7 @@ def run(environment: Mapping[str, str], notify: Notify = lambda _: None) -> Repo
     Raises SettingError, and UnreachableError if Kafka or MongoDB cannot be read.
     """
     aggregator, read = read_aggregator_settings(environment), EnvReader(environment)
-    feed = read.feed("FEED", "simulator")
+    feed = read.definition("FEED", "simulator")
     settings = AuditSettings(
         topic=aggregator.topic,
         rejected_topic=aggregator.rejected_topic,
