@@ -36,7 +36,7 @@ ifdef TESTS
 	@$(RUN) pytest $(TESTS)
 else
 	@$(RUN) pytest --numprocesses logical --dist loadfile tests/unit
-	@$(RUN) pytest tests/integration
+	@$(RUN) pytest --numprocesses 2 --dist loadfile tests/integration
 endif
 
 test-unit: $(VENV)/ready ## run the tests that start no part of the pipeline

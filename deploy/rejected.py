@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 
 from deploy.audit import deployment_of, fail, job_pod, run_in
-from deploy.cluster import Cluster, ClusterError, Object, build_and_load_images, connect
+from deploy.cluster import Cluster, ClusterError, build_and_load_images, connect
 from deploy.release import Release
 from images.build import REPOSITORY, BuildError, image
 from jobs.command import interruptible
@@ -18,9 +18,8 @@ from local.rejected import on_demo
 from local.settings import read_settings
 
 POD = "rejected"
-# The pod has a folder for temporary files itself. The volume with the state may be one that only a single node can
-# mount, and the login of a bucket is of no use.
-NOT_MOUNTED = ("tmp", "state", "s3")
+# The collector's volumes with the feed's definition, and with its login to Kafka.
+VOLUMES = ("kafka", "feed")
 PASSED_ON = ("SHOW", "REPLAY", "DISCARD")  # settings of the user that the pod gets
 
 
@@ -47,13 +46,7 @@ def on_cluster(cluster: Cluster, environment: Mapping[str, str]) -> int:
     flink = image(REPOSITORY / "images" / "flink")
     reference = build_and_load_images(cluster, [flink])[flink.name]
     passed_on = {name: environment[name] for name in PASSED_ON if environment.get(name)}
-    return run_in(cluster, job_pod(POD, deployment, reference, passed_on, volumes(deployment)), "jobs.rejected")
-
-
-def volumes(deployment: Object) -> list[str]:
-    """The collector's volumes with its settings: the feed's definition, and how to connect to Kafka."""
-    names = [each["name"] for each in deployment["spec"]["podTemplate"]["spec"].get("volumes", [])]
-    return [name for name in names if name not in NOT_MOUNTED]
+    return run_in(cluster, job_pod(POD, deployment, reference, passed_on, VOLUMES), "jobs.rejected")
 
 
 if __name__ == "__main__":

@@ -68,7 +68,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         security=read.security(),
         topic=topic,
         rejected_topic=rejected_topic,
-        feed=read.feed("FEED", "simulator"),
+        feed=read.definition("FEED", "simulator"),
         id_prefix=read.text("KAFKA_ID_PREFIX", "data-collection", NAME, NAME_ALLOWED),
         show=place_of(read.text("SHOW", "", f"({PLACE})?", "the partition and the offset of a rejection, like 0/123,")),
         replay=read.text("REPLAY", "", f"({CODE})?", CODE_ALLOWED),
@@ -93,6 +93,9 @@ def work(settings: Settings, notify: Notify) -> Iterator[str]:
             result = task.discard(settings.discard)
         else:
             result = task.replay(settings.replay, Mapper(settings.feed, clean))
+        with contextlib.suppress(UnreachableError):  # all is committed: only readers would still have to wait
+            for topic in (settings.topic, settings.rejected_topic):
+                broker.settled(topic)
     return result.lines
 
 

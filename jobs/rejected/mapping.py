@@ -7,7 +7,7 @@ from typing import NamedTuple
 from jobs.feed_processor import BINARY, MAX_RECORD_BYTES
 from jobs.feeds.definition import Definition
 from jobs.feeds.feed import Feed
-from jobs.feeds.model import Event, Outcome, Post, Rejection
+from jobs.feeds.model import Event, Ignored, Outcome, Post, Rejection
 from jobs.rejected.entries import Entry, Place
 
 
@@ -101,11 +101,14 @@ def flat(outcome: Outcome | list[Event]) -> list[Event] | Rejection:
 
 
 def part_of(events: list[Event], item: int) -> list[Event]:
-    """The event of one part of the frame.
+    """The event of one part of the frame; none if it is no post.
 
     The mapping of today may divide the frame otherwise, or not at all. Then the other parts cannot be told from the one
     that was rejected.
     """
-    if item < len(events) and all(not isinstance(each, Post) or each.item == at for at, each in enumerate(events)):
-        return events[item : item + 1]
+    parts = {each.item: each for each in events if not isinstance(each, Ignored)}
+    if item in parts:
+        return [parts[item]]
+    if item < len(events) and None not in parts:
+        return []
     return [Rejection("bad_structure", f"today's mapping finds no part {item} in the frame", item)]

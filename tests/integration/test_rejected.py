@@ -1,5 +1,6 @@
 """`make rejected` on a broker: each post once, also when a run is killed, or when two run at the same time."""
 
+import asyncio
 import contextlib
 import json
 import os
@@ -9,24 +10,31 @@ import sys
 import time
 from base64 import b64encode
 from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from confluent_kafka import Producer
 from kafka import KafkaProducer
 
 from jobs.audit.kafka_reader import UnreachableError
-from jobs.defaults import TWEETS_PARTITIONS
+from jobs.defaults import DATABASE, TWEETS_PARTITIONS
 from jobs.partitioning import partition_of
 from jobs.records import is_marker
 from jobs.rejected import __main__ as command
 from jobs.rejected import kafka_broker, work
 from local.settings import REPOSITORY
-from local.stack import Stack
+from local.stack import JOBS, Stack
+from tests.support.stored import documents
 from tests.support.topics import Topic, topic
 from tests.support.waiting import await_value
+from tests.unit.jobs.hostile_server import HostileServer, Peer
 
 COUNT = 40
+RATE = 50
 SECONDS = 30
+STARTED_MS = int(time.time() * 1000)
+EXPECTED = sorted(f"post {number}" for number in range(COUNT))
 
 
 @pytest.fixture
@@ -44,15 +52,8 @@ def published(stack: Stack, request: pytest.FixtureRequest) -> Iterator[Topic]:
 
 
 def heartbeat(partition: int) -> bytes:
-    value = {"id": f"heartbeat-{partition}", "text": None, "timestamp": started_ms() - 10_000 - partition}
+    value = {"id": f"heartbeat-{partition}", "text": None, "timestamp": STARTED_MS - 10_000 - partition}
     return json.dumps({**value, "source": "simulator", "position": "f/900", "shard": "0/1"}).encode()
-
-
-def started_ms() -> int:
-    return STARTED_MS
-
-
-STARTED_MS = int(time.time() * 1000)
 
 
 def rejection(number: int, code: str = "bad_text") -> bytes:
@@ -86,9 +87,6 @@ def start(published: Topic, **asked: str) -> "subprocess.Popen[str]":
 
 def texts(published: Topic) -> list[str]:
     return sorted(each["text"] for each in published.posts())
-
-
-EXPECTED = sorted(f"post {number}" for number in range(COUNT))
 
 
 def test_a_replay_writes_each_post_once(published: Topic, capsys: pytest.CaptureFixture[str]) -> None:
@@ -228,3 +226,97 @@ def test_ctrl_c_ends_the_transaction(published: Topic, monkeypatch: pytest.Monke
     published.publish([rejection_as_post(1_000)])
     assert texts(published) == ["post 1000"]
     assert all(not is_marker(each) for each in published.rejections())
+
+
+class Feed:
+    """Sends numbered posts, RATE a second. The text of every tenth one is malformed for the preset `simulator`."""
+
+    def __init__(self) -> None:
+        self.ended = False
+        self.frames: list[str] = []
+        self._began = time.time()
+
+    def create_due_posts(self) -> None:
+        while not self.ended and len(self.frames) < (time.time() - self._began) * RATE:
+            number = len(self.frames) + 1
+            text: object = 7 if number % 10 == 0 else f"post {number}"
+            frame = {"feed": "f", "seq": number, "timestamp": int(time.time() * 1000), "text": text}
+            self.frames.append(json.dumps({**frame, "body": f"post {number}"}))
+
+    async def serve(self, peer: Peer) -> None:
+        sent = int(parse_qs(urlsplit(peer.path).query).get("since", ["0"])[0])
+        await peer.accept()
+        while True:
+            self.create_due_posts()
+            while sent < len(self.frames):
+                await peer.send(self.frames[sent])
+                sent += 1
+            await asyncio.sleep(0.02)
+
+
+def test_the_audit_balances_before_between_and_after_replays(stack: Stack, tmp_path: Path) -> None:
+    kafka, name, corrected = stack.settings.kafka, "rejected-pipeline", tmp_path / "feed.yaml"
+    preset = (REPOSITORY / "jobs" / "feeds" / "presets" / "simulator.yaml").read_text()
+    corrected.write_text(preset.replace("text: text", "text: body"))
+    feed = Feed()
+    with HostileServer(feed.serve) as server, topic(kafka, name) as published, topic(kafka, f"{name}-events") as events:
+        settings = {
+            **environment(published),
+            "WEBSOCKET_URL": server.url,
+            "KAFKA_EVENTS_TOPIC": events.name,
+            "MONGODB_COLLECTION": name,
+        }
+
+        def audited() -> str:
+            """The output of the audit, which must balance."""
+            result = subprocess.run(
+                [sys.executable, "-m", "jobs.audit"],
+                cwd=REPOSITORY,
+                env={**os.environ, **stack.job_environment(), **settings},
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=180,
+            )
+            assert result.returncode == 0, result.stdout + result.stderr
+            return result.stdout
+
+        def rejected() -> list[str]:
+            return [each["code"] for each in published.rejections()]
+
+        for job in JOBS:
+            stack.submit(job, settings)
+        try:
+            await_value(lambda: rejected().count("bad_text") >= 20, "rejections", 90)
+            assert "discarded" not in audited()
+            run(published, REPLAY="all", FEED=str(corrected))
+            assert "replayed as" in audited()
+            replayed = [each for each in published.posts() if "replayed" in each]
+            assert len(replayed) >= 20
+            # A collector without state resumes behind the replayed posts as if they were not there.
+            identity = stack.jobs["collector_stream"]
+            stack.flink.cancel(identity)
+            await_value(lambda: stack.flink.state(identity) == "CANCELED", "the collector to be cancelled", 60)
+            before = len(feed.frames)
+            stack.submit("collector_stream", {**settings, "FEED": str(corrected)})
+            await_value(lambda: len(published.posts()) > before, "posts of the corrected mapping", 60)
+            feed.ended = True
+            expected = sorted(f"post {number}" for number in range(1, len(feed.frames) + 1))
+            still_open = rejected().count("bad_text") - len(replayed)
+            await_value(lambda: len(published.posts()) >= len(expected) - still_open, "the last posts", 60)
+            run(published, REPLAY="all", FEED=str(corrected))
+            assert texts(published) == expected
+            run(published, DISCARD="all", FEED=str(corrected))
+            await_value(lambda: stored(stack, name) == expected, "each post in a document", 90)
+            output = audited()
+            assert "LOST" not in output
+            assert f"{rejected().count('bad_text')} rejected + 0 lost" in output
+            assert run(published)[0].split(": ")[1].startswith("0 rejections")
+        finally:
+            for job in JOBS:
+                stack.flink.cancel(stack.jobs[job])
+
+
+def stored(stack: Stack, collection: str) -> list[str]:
+    found = documents(stack.settings.store_uri, DATABASE, collection)
+    return sorted(text for chunks in found.values() for chunk in chunks for text in chunk["content"])

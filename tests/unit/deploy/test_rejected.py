@@ -16,7 +16,7 @@ def test_it_runs_with_the_collectors_settings(monkeypatch: pytest.MonkeyPatch) -
     def run(command: list[str], **_: object) -> SimpleNamespace:
         (pod,) = kubectl.pods
         assert command[-3:] == ["python", "-m", "jobs.rejected"]
-        assert [each["name"] for each in pod["spec"]["volumes"]] == ["tmp", "kafka", "mongodb"]
+        assert [each["name"] for each in pod["spec"]["volumes"]] == ["tmp", "kafka"]
         # The chart's NetworkPolicies know this label.
         assert pod["metadata"]["labels"]["app.kubernetes.io/component"] == "audit"
         environment = {each["name"]: each["value"] for each in pod["spec"]["containers"][0]["env"]}

@@ -74,6 +74,14 @@ def test_an_emptied_post_of_a_frame_is_replayed_alone() -> None:
     assert kafka.texts() == ["a", "b", "x"]
 
 
+def test_a_part_that_is_no_post_any_more_is_done() -> None:
+    kafka = Kafka()
+    kafka.collect(WRONG, [frame(1, 2)])
+    kept = {"keep": [{"path": "id", "equals": 2}]}
+    result = kafka.replay(replace(MANY, post={**MANY.post, **kept}))
+    assert (result.replayed, kafka.texts(), kafka.open()) == (2, ["post 2"], [])
+
+
 def test_a_mapping_that_divides_the_frame_otherwise_cannot_replay_a_part() -> None:
     kafka = Kafka()
     kafka.collect(WRONG, [frame(1, 2)])
