@@ -11,13 +11,16 @@ export no_proxy := $(addsuffix $(comma),$(or $(no_proxy),$(NO_PROXY)))localhost,
 export NO_PROXY := $(no_proxy)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo sql_client audit rejected test test-unit format bench soak docker_build docker_up clean package deploy remote_collection_stream remote_aggregation_stream docker_down docker_clean manifests chart-docs cluster-up cluster-down cluster-clean test-cluster lint lock
+.PHONY: help demo check_feed sql_client audit rejected test test-unit format bench soak docker_build docker_up clean package deploy remote_collection_stream remote_aggregation_stream docker_down docker_clean manifests chart-docs feed-docs cluster-up cluster-down cluster-clean test-cluster lint lock
 
 help: ## list the targets
 	@sed -n 's/^\([a-z_-]*\):.*## /\1: /p' $(MAKEFILE_LIST) | awk -F': ' '{ printf "  make %-26s %s\n", $$1, $$2 }'
 
 demo: $(VENV)/ready ## run the pipeline on this machine; Ctrl-C stops it (DOCUMENTS=3 ends it after three, FEED=jetstream reads Bluesky, FEED=path a feed of yours)
 	@$(RUN) local.demo
+
+check_feed: $(VENV)/ready ## read a feed for up to 30 s and show what becomes of it (FEED=my.yaml or a preset, CAPTURE=file, RECORD=file)
+	@$(RUN) jobs.check_feed
 
 sql_client: $(VENV)/ready ## open Flink's SQL client on the running demo, else on the cluster (SQL="SELECT ..." prints one result)
 	@$(RUN) deploy.sql_client
@@ -43,7 +46,7 @@ format: $(VENV)/ready ## rewrite the Python files in the project's style
 	@$(VENV)/bin/ruff check --fix --quiet
 	@$(VENV)/bin/ruff format --quiet
 
-bench: $(VENV)/ready ## measure both jobs against plain Python loops and print the ratios
+bench: $(VENV)/ready ## measure both jobs against plain Python loops, and the parsers (CASES=parser: only those)
 	@$(RUN) benchmarks
 
 soak: $(VENV)/ready ## run both jobs while parts are killed and stopped at random, then the audit (MINUTES=30, SEED, RATE)
@@ -81,6 +84,9 @@ manifests: $(VENV)/ready ## write what the chart knows of feeds, and render k8s/
 
 chart-docs: ## write the chart's README from its template and values (needs helm-docs, which dev/cluster/build.sh tools builds)
 	@helm-docs --chart-search-root helm --sort-values-order file --log-level warning
+
+feed-docs: $(VENV)/ready ## write docs/reference/feed-definition.md from the schema and the presets
+	@$(RUN) docs.reference.make_feed_definition
 
 cluster-up: ## start the test cluster, a Kubernetes on this machine without Docker (needs root; CLUSTER_HOME is its folder)
 	@dev/cluster/up.sh

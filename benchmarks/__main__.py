@@ -1,6 +1,7 @@
-"""Runs both benchmarks and prints the rates of both sides, their ratio and the durations of the checkpoints.
+"""Runs the benchmarks and prints the rates of both sides, their ratio and the durations of the checkpoints.
 
-Settings: BENCH_COLLECTOR_POSTS, BENCH_AGGREGATOR_POSTS, BENCH_ROUNDS. Exit status: 0, or 1 with a reason.
+Settings: CASES (some of parser,collector,aggregator), BENCH_COLLECTOR_POSTS, BENCH_AGGREGATOR_POSTS, BENCH_ROUNDS.
+Exit status: 0, or 1 with a reason.
 """
 
 import os
@@ -14,6 +15,7 @@ from json.encoder import encode_basestring
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, Producer, TopicPartition
 from kafka.admin import NewTopic
 
+from benchmarks import parser
 from benchmarks.loops import WINDOW_MS
 from jobs.defaults import DATABASE, TWEETS_PARTITIONS
 from jobs.documents import document_key, iso
@@ -25,6 +27,9 @@ from local.stack import Stack
 from local.store import client
 from simulator.posts import post_text
 
+CASES = ("parser", "collector", "aggregator")
+CASES_PATTERN = f"(?:{'|'.join(CASES)})(?:,(?:{'|'.join(CASES)}))*"
+PARSER_ROUNDS = 9
 LIMIT_SECONDS = 600
 WINDOWS = 100
 FIRST_WINDOW = 1_700_000_000_000 // WINDOW_MS
@@ -36,12 +41,20 @@ def main() -> int:
         collected = read.integer("BENCH_COLLECTOR_POSTS", 500_000, 10_000, 10_000_000)
         aggregated = read.integer("BENCH_AGGREGATOR_POSTS", 2_000_000, 10_000, 20_000_000)
         rounds = read.integer("BENCH_ROUNDS", 3, 1, 20)
+        wanted = read.text("CASES", ",".join(CASES), CASES_PATTERN, f"some of {', '.join(CASES)} with commas between")
+        cases = wanted.split(",")
+        if "parser" in cases:
+            parser.run(say, PARSER_ROUNDS)
+        if cases == ["parser"]:
+            return 0
         with Stack(read_settings()) as stack:
             stack.simulator.environment = {**stack.simulator.environment, "SIMULATOR_STOP_AFTER": str(collected)}
-            say("starting Kafka, Flink, the store and the simulator ...")
+            say("\nstarting Kafka, Flink, the store and the simulator ...")
             stack.start(jobs=())
-            bench_collector(stack, collected, rounds)
-            bench_aggregator(stack, aggregated, rounds)
+            if "collector" in cases:
+                bench_collector(stack, collected, rounds)
+            if "aggregator" in cases:
+                bench_aggregator(stack, aggregated, rounds)
     except (StackError, SettingError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 1

@@ -1,10 +1,12 @@
-"""The feed types: how each frame is parsed, and the URL with which a feed resumes from a position. No I/O."""
+"""The reference side of the parsers' benchmark: three feeds with a class each, as they were before feeds were YAML.
+
+Nothing else uses them. What a compiled parser makes of a valid frame is the same: tests/unit/test_parser_benchmark.py.
+"""
 
 import json
 import re
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from typing import NamedTuple
 
 decode = json.JSONDecoder().raw_decode
 # The end of the year 9999: an ISO 8601 year has four digits.
@@ -13,13 +15,6 @@ NUMBERING = re.compile("[A-Za-z0-9]{1,32}")
 # Printable ASCII without space. A tab would end the key when records are passed to Flink.
 SAFE_ID = re.compile("[!-~]+")
 ABSENT = object()
-
-
-class Position(NamedTuple):
-    """The position of a feed after a frame. A number is valid only in its numbering, "" if the feed has only one."""
-
-    number: int
-    numbering: str = ""
 
 
 class Post(NamedTuple):
@@ -49,34 +44,6 @@ class Rejection(NamedTuple):
     reason: str
 
 
-class Shard(NamedTuple):
-    """The part of a feed that one connection reads: the posts whose number modulo `of` is `number`."""
-
-    number: int = 0
-    of: int = 1
-
-
-class Feed(Protocol):
-    """A feed type.
-
-    name: the `source` of its posts.
-    resumable: whether its posts have positions, so that it can resume from one.
-    contiguous: whether the positions are numbers without gaps, so that a missing number means a lost post.
-    replay_overlap: how far before the last position the feed resumes, in units of the position.
-    """
-
-    name: str
-    resumable: bool
-    contiguous: bool
-    replay_overlap: int
-
-    def url(self, base: str, position: Position | None, shard: Shard) -> str:
-        """The URL with which the feed resumes from `position`; None: live from now on."""
-
-    def parse(self, text: str, received: int) -> Post | Ignored | Rejection:
-        """Parse one text frame. received: the time of arrival, ms since 1970 UTC. Never raises."""
-
-
 class SimulatorFeed:
     """The simulator's JSON frames, numbered without gaps.
 
@@ -86,27 +53,12 @@ class SimulatorFeed:
     feed: name of the numbering; may be absent.
     """
 
-    name = "simulator"
-    resumable = True
-    contiguous = True
-    replay_overlap = 0
-
     def __init__(self) -> None:
         self._feed: object = ABSENT
         self._numbering = ""
         self._prefix = "simulator-"
 
-    def url(self, base: str, position: Position | None, shard: Shard) -> str:
-        query = {"format": "json"}
-        if shard.of > 1:
-            query["shard"] = f"{shard.number}/{shard.of}"
-        if position is not None:
-            query["since"] = str(position.number)
-            if position.numbering:
-                query["feed"] = position.numbering
-        return with_query(base, query)
-
-    def parse(self, text: str, received: int) -> Post | Ignored | Rejection:
+    def parse(self, text: str, _received: int) -> Post | Ignored | Rejection:
         frame = read_object(text)
         if isinstance(frame, Rejection):
             return frame
@@ -135,16 +87,8 @@ class SimulatorFeed:
 class TextFeed:
     """Plain text frames, one post each, without positions: posts sent while the collector is disconnected are lost."""
 
-    name = "text"
-    resumable = False
-    contiguous = False
-    replay_overlap = 0
-
     def __init__(self, new_id: Callable[[], str]) -> None:
         self._new_id = new_id
-
-    def url(self, base: str, position: Position | None, shard: Shard) -> str:
-        return base
 
     def parse(self, text: str, received: int) -> Post | Ignored | Rejection:
         return Post(f"text-{self._new_id()}", text, received, None)
@@ -153,25 +97,13 @@ class TextFeed:
 class JetstreamFeed:
     """Bluesky's Jetstream: one event per frame. Only events that create a post become posts.
 
-    The position is `time_us`: microseconds since 1970 UTC at which the server saw the event. Each server has its own
-    clock. So the feed resumes five seconds before the position (`cursor`), and duplicates are dropped by id.
+    The position is `time_us`: microseconds since 1970 UTC at which the server saw the event.
     Source: https://github.com/bluesky-social/jetstream
     """
 
-    name = "jetstream"
-    resumable = True
-    contiguous = False
-    replay_overlap = 5_000_000
     collection = "app.bsky.feed.post"
 
-    def url(self, base: str, position: Position | None, shard: Shard) -> str:
-        return (
-            base
-            if position is None
-            else with_query(base, {"cursor": str(max(0, position.number - self.replay_overlap))})
-        )
-
-    def parse(self, text: str, received: int) -> Post | Ignored | Rejection:
+    def parse(self, text: str, _received: int) -> Post | Ignored | Rejection:  # noqa: PLR0911 - as it was
         event = read_object(text)
         if isinstance(event, Rejection):
             return event
@@ -193,19 +125,6 @@ class JetstreamFeed:
         return Post(f"at://{did}/{self.collection}/{rkey}", record["text"], time_us // 1000, time_us)
 
 
-FEEDS = ("simulator", "text", "jetstream")
-
-
-def make_feed(kind: str, new_id: Callable[[], str]) -> Feed:
-    """A new feed. kind: one of FEEDS. new_id: returns a new ASCII string at each call, for posts without an id."""
-    feeds: dict[str, Feed] = {
-        "simulator": SimulatorFeed(),
-        "text": TextFeed(new_id),
-        "jetstream": JetstreamFeed(),
-    }
-    return feeds[kind]
-
-
 def read_object(text: str) -> dict[str, object] | Rejection:
     """The JSON object in `text`."""
     try:
@@ -218,11 +137,3 @@ def read_object(text: str) -> dict[str, object] | Rejection:
     except ValueError as error:
         return Rejection(f"not JSON: {error}")
     return value if isinstance(value, dict) else Rejection(f"a JSON object is expected, not {type(value).__name__}")
-
-
-def with_query(url: str, query: dict[str, str]) -> str:
-    """`url` with these query parameters; they replace parameters of the same name."""
-    parts = urlsplit(url)
-    kept = [(name, value) for name, value in parse_qsl(parts.query, keep_blank_values=True) if name not in query]
-    # The slash of a shard is not escaped: it is allowed in a query, and people read these URLs in logs.
-    return urlunsplit(parts._replace(path=parts.path or "/", query=urlencode([*kept, *query.items()], safe="/")))

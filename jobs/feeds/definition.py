@@ -14,9 +14,11 @@ from jsonschema.exceptions import best_match
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from jobs.addresses import URL_ALLOWED, websocket_addresses
 from jobs.feeds.paths import ROOT, PathError, steps_of
-from jobs.feeds.templates import FILE, is_template, parts_of, placeholders
+from jobs.feeds.templates import FILE, PLACEHOLDER, is_template, parts_of, placeholders
 
+ADDRESS_ALLOWED = f"an address that starts with ws:// or wss://, {URL_ALLOWED}, with a comma as %2C,"
 MAX_FILE_BYTES = 262_144
 PRESETS = tuple(
     sorted(
@@ -143,7 +145,8 @@ def problem_of(error: ValidationError) -> str:
             return f"one of the keys {' or '.join(each['required'][0] for each in allowed)} is missing"
         case "type":
             names = [allowed] if isinstance(allowed, str) else allowed
-            return f"{kind_of(value)} stands there; {' or '.join(names)} is allowed"
+            hint = " (in quotes, if it begins with [)" if "string" in names and isinstance(value, list) else ""
+            return f"{kind_of(value)} stands there; {' or '.join(names)}{hint} is allowed"
         case "enum":
             return f"{value!r} stands there; {', '.join(map(str, allowed))} are allowed"
     rule = {"minimum": "at least", "maximum": "at most", "pattern": "a text that matches"}.get(str(error.validator))
@@ -152,9 +155,17 @@ def problem_of(error: ValidationError) -> str:
 
 def problems(feed: Definition) -> Iterator[tuple[str, str]]:
     """(key, problem) of each rule that the definition breaks."""
+    yield from wrong_addresses(feed)
     yield from wrong_paths(feed)
     yield from wrong_placeholders(feed)
     yield from contradictions(feed)
+
+
+def wrong_addresses(feed: Definition) -> Iterator[tuple[str, str]]:
+    for number, url in enumerate(feed.connect.get("urls", ())):
+        if len(websocket_addresses(PLACEHOLDER.sub("file", url)) or ()) != 1:
+            # The address may hold a secret.
+            yield f"connect.urls[{number}]", f"(not shown) {ADDRESS_ALLOWED} is allowed"
 
 
 def wrong_paths(feed: Definition) -> Iterator[tuple[str, str]]:

@@ -147,7 +147,13 @@ def element_parser(feed: Definition, cell: FrameCell, new_id: Callable[[], str])
         # Dense numbers belong to posts only.
         if dense and keep is not None and not keep(value):
             return unnumbered
-        position = position_of(value) if position_of is not None else None
+        try:
+            position = position_of(value) if position_of is not None else None
+        except Malformed:
+            # A frame that is dropped needs no position.
+            if keep is not None and not keep(value):
+                return unnumbered
+            raise
         numbering = numbering_of(value) if numbering_of is not None else ""
         if not dense and keep is not None and not keep(value):
             return Ignored(position, numbering)

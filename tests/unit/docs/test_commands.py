@@ -99,4 +99,4 @@ def test_a_block_of_values_is_the_charts(page: Any, block: str) -> None:
 def test_a_fenced_block_is_data_or_a_drawing(page: Any) -> None:
     """Commands are indented, where the tests above look for them."""
     for block in pages.FENCE.findall(page.read_text()):
-        assert re.match(r"```(json|sql)\n", block) or "─" in block
+        assert re.match(r"```(json|sql|yaml)\n", block) or "─" in block

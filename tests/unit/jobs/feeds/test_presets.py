@@ -88,9 +88,9 @@ EXPECTED = {
             (note(1), "the oldest", NOON, "/1772366400"),
             (note(4), "live: bonjour à tous", NOON + 21_000, "/1772366421"),
         ],
-        ignored=1,
+        ignored=2,
         control=4,  # AUTH, EOSE, NOTICE, OK
-        rejected=("bad_position", "bad_position", "bad_text", *["bad_position"] * 3, "not_json"),
+        rejected=("bad_position", "bad_position", "bad_text", "bad_structure", "bad_structure", "not_json"),
         failures=("reconnect", "reconnect", "fatal", "fatal", "fatal"),
     ),
     "mastodon": Expected(
