@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from jobs.feeds import Shard
+from jobs.feeds.model import Shard
 from jobs.kafka_topic import Partitions
 from jobs.records import Batch, FeedState, Record
 from jobs.settings import read_collector_settings
