@@ -12,7 +12,7 @@ import pytest
 from local.package import package_jobs
 
 JOBS = Path(__file__).parents[3] / "jobs"
-SOURCES = sorted(path for suffix in ("py", "sql") for path in JOBS.rglob(f"*.{suffix}"))
+SOURCES = sorted(path for suffix in ("py", "sql", "json", "yaml") for path in JOBS.rglob(f"*.{suffix}"))
 
 
 @pytest.fixture
