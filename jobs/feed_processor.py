@@ -72,7 +72,7 @@ class FeedProcessor:
         known = progress.position is not None or progress.timestamp > 0
         self._foreign = progress if known and progress.source not in ("", feed.name) else None
         self._order = make_order(feed, shard, progress if self._foreign is None else FeedState())
-        self._newest = progress.timestamp
+        self._newest = self._newest_before = progress.timestamp
         self._seen = self._seen_before = progress.seen
         self._clamped_before, self._clamped_at = 0, 0
         self._promised = 0
@@ -110,7 +110,7 @@ class FeedProcessor:
         """A request was sent. The next frames are its answer. resumed: the request had the position."""
         self._order.on_subscribed(resumed)
         self._resume_rejected = False
-        self._seen_before = self._seen
+        self._seen_before, self._newest_before = self._seen, self._newest
 
     def on_resume_rejected(self) -> None:
         """The server cannot resume from the position. The next request is live, and its answer shows the gap."""
@@ -144,8 +144,9 @@ class FeedProcessor:
                     self._process_event(event, frame, batch)
             elif isinstance(outcome, Control):
                 self.counts.control += 1
-                if outcome.replayed:
-                    order.on_replayed()
+                self._now = received
+                if outcome.replayed and (gap := order.on_replayed(received)) is not None:
+                    self._record_gap(gap, self.feed.name, batch)
             elif isinstance(outcome, Failure):
                 batch.failures.append((outcome.means, outcome.reason))
             else:
@@ -200,6 +201,7 @@ class FeedProcessor:
 
     def _place(self, event: Post | Ignored, frame: Frame, batch: Batch) -> None:
         """Process a frame that is not the next one of its numbering."""
+        self._now = frame.received
         for step in self._order.place(event, frame, self._newest):
             if isinstance(step, Accepted):
                 self._accept(step, batch)
@@ -207,7 +209,7 @@ class FeedProcessor:
                 self.counts.overlap += 1
             elif isinstance(step, Gap):
                 self._record_gap(step, self.feed.name, batch)
-                if step.numbering != self._order.numbering:
+                if step.numbering != self._order.numbering and not self.feed.per_key:
                     # The record with the newest event time must have the new numbering, see resume.py.
                     self._promise(min(self._newest + 1, frame.received))
                     self._marker_due = True
@@ -303,8 +305,11 @@ class FeedProcessor:
         batch.rejected.append(gap_rejection(code, reason, source, what, self.server, self._now))
         if gap.lost == 0:
             return
-        # A feed without positions is away from the end of one connection to the first frame of the next.
-        since = self._seen_before if isinstance(self._order, NoOrder) else self._newest
+        since = self._newest
+        if isinstance(self._order, NoOrder):  # it is away from the end of one connection to the first frame of the next
+            since = self._seen_before
+        elif self.feed.newest_first:  # the gap is behind the newest post of the last connection
+            since = self._newest_before
         seconds = max(1, -((since - gap.until) // 1000)) if since else 1
         self.counts.gaps += 1
         self.counts.lost += gap.lost or 0

@@ -106,8 +106,11 @@ class Order(Protocol):
     def skip(self, why: str) -> int | Gap | None:
         """Skip the next frame, which cannot be received. Returns its number, or the gap behind it, or None."""
 
-    def on_replayed(self) -> None:
-        """The feed has sent all stored posts."""
+    def on_replayed(self, received: int) -> Gap | None:
+        """The feed has sent all stored posts. Returns the gap before the oldest one, if there is one.
+
+        received: the time of arrival in ms.
+        """
 
     def forget(self) -> None:
         """Drop the ids of posts that are too old to be sent twice. Called after each group of frames."""
@@ -145,8 +148,8 @@ class NoOrder:
     def skip(self, why: str) -> None:
         return None
 
-    def on_replayed(self) -> None:
-        pass
+    def on_replayed(self, received: int) -> None:
+        return None
 
     def forget(self) -> None:
         pass
@@ -182,7 +185,7 @@ class SequenceOrder:
             return [Accepted(event, frame)]
         at, last = Position(event.position, event.numbering), self.position
         behind = last is not None and at.numbering == self.numbering and at.number <= last
-        if behind and not self._advanced:
+        if behind and (at.number == last or not self._advanced):
             self._resumed &= at.number != last
             self._live &= at.number != last
             return [Duplicate(at.number)] if isinstance(event, Post) else []
@@ -217,8 +220,8 @@ class SequenceOrder:
         self.position += 1
         return Gap(self.numbering, self.position, self.position, 1, 0, why, 0)
 
-    def on_replayed(self) -> None:
-        pass
+    def on_replayed(self, received: int) -> None:
+        return None
 
     def forget(self) -> None:
         pass
@@ -232,7 +235,8 @@ class TimestampOrder:
 
     per_second: units of the position in a second. overlap: in units of the position.
     newest_first: the answer begins with the stored posts, newest first. Until the feed has sent all, the position stays
-        where it was: a connection that ends before asks for all of them again. Such an answer shows no gap.
+        where it was: a connection that ends before asks for all of them again. The oldest one shows whether there is a
+        gap.
     """
 
     next = NO_NUMBER
@@ -249,6 +253,8 @@ class TimestampOrder:
         self._overlap = overlap
         self._recent = {identity: position for position, identity in progress.recent}
         self._resumed = self._live = False
+        # The oldest timestamp of a replay.
+        self._oldest: int | None = None
         # The newest timestamp of a frame. After a skipped frame the position is ahead of it.
         self._seen = 0
         self.on_subscribed(True)
@@ -261,11 +267,20 @@ class TimestampOrder:
         self._resumed = resumed and self.position is not None
         self._live = not resumed and self.position is not None
         self.replaying = self._newest_first and self.position is not None
+        self._oldest = None
 
-    def on_replayed(self) -> None:
+    def on_replayed(self, received: int) -> Gap | None:
+        last, oldest, was_resumed = self.position, self._oldest, self._resumed and self.replaying
         self.replaying = self._resumed = False
         if self._seen:
             self.position = max(self.position or 0, self._seen)
+        # The server sends the post at the position again. If it does not, it no longer has it, or it has sent as many
+        # posts as it may.
+        if last is None or not was_resumed or (oldest is not None and oldest <= last + self._tolerance):
+            return None
+        if oldest is None:
+            return Gap("", last, None, None, 0, GAP_EXPIRED, received)
+        return Gap("", last, oldest, oldest - last, 0, GAP_EXPIRED, self._ms(oldest))
 
     def place(self, event: Post | Ignored, frame: Frame, newest: int) -> list[Step]:
         if event.position is None:
@@ -276,6 +291,7 @@ class TimestampOrder:
             return self._unless_known(event, frame, at)
         if self.replaying:
             self._seen = max(self._seen, min(at, self._units(frame.received)))
+            self._oldest = at if self._oldest is None else min(self._oldest, at)
             return self._unless_known(event, frame, at)
         if self._resumed and self.position is not None and at < self.position - self._overlap:
             return [Duplicate(at)] if isinstance(event, Post) else []

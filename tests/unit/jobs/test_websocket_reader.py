@@ -177,6 +177,10 @@ def test_an_address_is_asked_for_only_when_everything_is_in_effect(lab: Lab) -> 
     assert client.reader.has_unacked()
     client.position = 2
     client.reader.ack()
+    await_until(client.reader.has_unacked, 5, "the end of the connection is reported")
+    assert_stays(lambda: len(client.asked) == 1, 0.15, "the end is not in effect")
+    client.take()
+    client.reader.ack()
     await_until(lambda: len(client.asked) == 2, 5, "the next address")
     assert client.asked == [(server.url, 0), (server.url, 2)]
     client.until(lambda: client.reader.connected, "the next connection")
