@@ -4,8 +4,8 @@ import html
 import json
 import re
 from base64 import b64encode
-from collections.abc import Iterable
-from urllib.parse import SplitResult, parse_qsl, quote, unquote, unquote_plus, urlsplit
+from collections.abc import Callable, Iterable
+from urllib.parse import SplitResult, parse_qsl, quote, quote_plus, unquote, unquote_plus, urlsplit
 
 # The query parameters of the supported feeds. The value of any other parameter may be a token.
 LOGGABLE_QUERY_PARAMS = {"format", "since", "feed", "shard", "cursor", "wantedCollections"}
@@ -14,6 +14,15 @@ LOGGABLE_PATH_PARTS = {"", "api", "coronavirus", "feed", "stream", "subscribe", 
 HIDDEN = "***"
 SHORTEST_SECRET = 4  # characters; hiding shorter ones would make a text unreadable, and they protect nothing
 MAX_LOGGED = 300  # characters of a server's text
+# In which a server may return a text of a request.
+ENCODINGS: tuple[Callable[[str], str], ...] = (
+    html.escape,
+    lambda text: quote(text, safe=""),
+    lambda text: quote(text, safe="/"),
+    quote_plus,
+    lambda text: quote_plus(text, safe="/"),
+    lambda text: json.dumps(text, ensure_ascii=False)[1:-1],
+)
 URL = re.compile(r"(?:wss?|https?|socks\w*)://[^\s'\"<>]+", re.IGNORECASE)
 
 
@@ -66,12 +75,8 @@ def _secrets(parts: SplitResult) -> list[str]:
 def _hide(text: str, secrets: Iterable[str]) -> str:
     """The text without the secrets, in the encodings in which a server is likely to return them."""
     decoded = {form for secret in secrets for form in (secret, unquote(secret), unquote_plus(secret))}
-    encoded = {form for secret in decoded for form in (quote(secret, safe=""), html.escape(secret), json_form(secret))}
+    encoded = {encode(secret) for secret in decoded for encode in ENCODINGS}
     for form in sorted(decoded | encoded, key=len, reverse=True):
         if len(form) >= SHORTEST_SECRET:
             text = text.replace(form, HIDDEN)
     return text
-
-
-def json_form(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)[1:-1]

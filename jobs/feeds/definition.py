@@ -30,7 +30,10 @@ Section = dict[str, Any]
 
 
 class FeedError(ValueError):
-    """A feed's definition is wrong. The text names the key, its value and what is allowed."""
+    """A feed's definition is wrong. The text names the key, its value and what is allowed, in one line."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__("".join(character if character.isprintable() else "?" for character in text))
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ def steps_of(path: str) -> list[str | int]:
     at = 0
     while at < len(path):
         match = STEP.match(path, at)
-        if match is None:
+        if match is None or path.startswith("."):
             raise PathError(f"{path!r} is not a path: character {at + 1} is neither a name after a dot nor an [index]")
         plain, quoted, index = match.groups()
         steps.append(int(index) if index is not None else plain or quoted)
