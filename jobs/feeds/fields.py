@@ -229,11 +229,8 @@ def extra_field(feed: Definition, cell: FrameCell) -> Callable[[Any], str] | Non
         return None
 
     def extra(value: Any) -> str:
-        found = {}
-        for name, get in fields:
-            each = get(value)
-            if each is not None and len(render(each)) <= MAX_EXTRA_CHARACTERS:
-                found[name] = each
-        return render(found) if found else ""
+        texts = [(name, render(get(value))) for name, get in fields]
+        found = [f'"{name}":{text}' for name, text in texts if text != "null" and len(text) <= MAX_EXTRA_CHARACTERS]
+        return f"{{{','.join(found)}}}" if found else ""
 
     return extra
