@@ -72,7 +72,7 @@ class FeedProcessor:
         known = progress.position is not None or progress.timestamp > 0
         self._foreign = progress if known and progress.source not in ("", feed.name) else None
         self._order = make_order(feed, shard, progress if self._foreign is None else FeedState())
-        self._newest = self._newest_before = progress.timestamp
+        self._newest = progress.timestamp
         self._seen = self._seen_before = progress.seen
         self._clamped_before, self._clamped_at = 0, 0
         self._promised = 0
@@ -110,7 +110,7 @@ class FeedProcessor:
         """A request was sent. The next frames are its answer. resumed: the request had the position."""
         self._order.on_subscribed(resumed)
         self._resume_rejected = False
-        self._seen_before, self._newest_before = self._seen, self._newest
+        self._seen_before = self._seen
 
     def on_resume_rejected(self) -> None:
         """The server cannot resume from the position. The next request is live, and its answer shows the gap."""
@@ -145,7 +145,7 @@ class FeedProcessor:
             elif isinstance(outcome, Control):
                 self.counts.control += 1
                 self._now = received
-                if outcome.replayed and (gap := order.on_replayed(received)) is not None:
+                if outcome.replayed and (gap := order.on_replayed()) is not None:
                     self._record_gap(gap, self.feed.name, batch)
             elif isinstance(outcome, Failure):
                 batch.failures.append((outcome.means, outcome.reason))
@@ -214,7 +214,8 @@ class FeedProcessor:
                     self._promise(min(self._newest + 1, frame.received))
                     self._marker_due = True
             else:
-                self._reject(Rejection("wrong_number", step.reason), step.frame, None, batch)
+                for post in (*step.post.before, step.post):
+                    self._reject(Rejection("wrong_number", step.reason, post.item), step.frame, None, batch)
 
     def _accept(self, step: Accepted, batch: Batch) -> None:
         event, frame = step
@@ -240,7 +241,7 @@ class FeedProcessor:
         text = self._clean(post.text)
         if not text:
             self.counts.emptied += 1
-            empty = Rejection("empty", "empty after cleaning")
+            empty = Rejection("empty", "empty after cleaning", post.item)
             self._append_rejection(empty, frame, token(post.position, post.numbering), batch)
             return
         if stamp >= self._heartbeat_at and not self._order.replaying:
@@ -256,7 +257,7 @@ class FeedProcessor:
         # A character has at most four bytes, so only a long record is encoded to measure it.
         if len(value) * 4 > MAX_RECORD_BYTES and len(value.encode()) > MAX_RECORD_BYTES:
             reason = f"the cleaned post is larger than {MAX_RECORD_BYTES} bytes"
-            self._reject(Rejection("too_large", reason), frame, token(post.position, post.numbering), batch)
+            self._reject(Rejection("too_large", reason, post.item), frame, token(post.position, post.numbering), batch)
             return
         self.counts.posts += 1
         batch.posts.append(Record(post.id if self._next_key is None else next(self._next_key), value))
@@ -305,11 +306,10 @@ class FeedProcessor:
         batch.rejected.append(gap_rejection(code, reason, source, what, self.server, self._now))
         if gap.lost == 0:
             return
-        since = self._newest
-        if isinstance(self._order, NoOrder):  # it is away from the end of one connection to the first frame of the next
-            since = self._seen_before
-        elif self.feed.newest_first:  # the gap is behind the newest post of the last connection
-            since = self._newest_before
+        # A feed without positions is away from the end of one connection to the first frame of the next.
+        since = self._seen_before if isinstance(self._order, NoOrder) else self._newest
+        if self.feed.newest_first and gap.first is not None:  # newer posts than the gap were there before it
+            since = min(since, gap.first * 1_000 // self.feed.per_second)
         seconds = max(1, -((since - gap.until) // 1000)) if since else 1
         self.counts.gaps += 1
         self.counts.lost += gap.lost or 0

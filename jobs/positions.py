@@ -34,8 +34,9 @@ class Duplicate(NamedTuple):
 
 
 class Invalid(NamedTuple):
-    """A frame whose number is wrong."""
+    """A post whose number is wrong."""
 
+    post: Post
     frame: Frame
     reason: str
 
@@ -106,11 +107,8 @@ class Order(Protocol):
     def skip(self, why: str) -> int | Gap | None:
         """Skip the next frame, which cannot be received. Returns its number, or the gap behind it, or None."""
 
-    def on_replayed(self, received: int) -> Gap | None:
-        """The feed has sent all stored posts. Returns the gap before the oldest one, if there is one.
-
-        received: the time of arrival in ms.
-        """
+    def on_replayed(self) -> Gap | None:
+        """The feed has sent all stored posts. Returns the gap that this shows."""
 
     def forget(self) -> None:
         """Drop the ids of posts that are too old to be sent twice. Called after each group of frames."""
@@ -148,8 +146,8 @@ class NoOrder:
     def skip(self, why: str) -> None:
         return None
 
-    def on_replayed(self, received: int) -> None:
-        return None
+    def on_replayed(self) -> None:
+        pass
 
     def forget(self) -> None:
         pass
@@ -159,7 +157,7 @@ class SequenceOrder:
     """The order of a feed whose positions are numbers that only grow, with jumps between them.
 
     The first numbers of an answer may be known already. Later in the same answer a lower number is no duplicate: the
-    feed has begun again.
+    feed has begun again. In a live answer a newer stamp shows that, too.
     inclusive: the answer begins with the frame at the position. If it does not, the server no longer has it.
     """
 
@@ -185,7 +183,8 @@ class SequenceOrder:
             return [Accepted(event, frame)]
         at, last = Position(event.position, event.numbering), self.position
         behind = last is not None and at.numbering == self.numbering and at.number <= last
-        if behind and (at.number == last or not self._advanced):
+        renumbered = self._live and at.number != last and isinstance(event, Post) and newest < event.timestamp
+        if behind and (at.number == last or not self._advanced) and not renumbered:
             self._resumed &= at.number != last
             self._live &= at.number != last
             return [Duplicate(at.number)] if isinstance(event, Post) else []
@@ -220,8 +219,8 @@ class SequenceOrder:
         self.position += 1
         return Gap(self.numbering, self.position, self.position, 1, 0, why, 0)
 
-    def on_replayed(self, received: int) -> None:
-        return None
+    def on_replayed(self) -> None:
+        pass
 
     def forget(self) -> None:
         pass
@@ -236,7 +235,7 @@ class TimestampOrder:
     per_second: units of the position in a second. overlap: in units of the position.
     newest_first: the answer begins with the stored posts, newest first. Until the feed has sent all, the position stays
         where it was: a connection that ends before asks for all of them again. The oldest one shows whether there is a
-        gap.
+        gap: the server sends the post at `position` again, if it still has it and does not cut the answer before it.
     """
 
     next = NO_NUMBER
@@ -253,10 +252,10 @@ class TimestampOrder:
         self._overlap = overlap
         self._recent = {identity: position for position, identity in progress.recent}
         self._resumed = self._live = False
-        # The oldest timestamp of a replay.
-        self._oldest: int | None = None
         # The newest timestamp of a frame. After a skipped frame the position is ahead of it.
         self._seen = 0
+        # The oldest timestamp of the stored posts.
+        self._oldest: int | None = None
         self.on_subscribed(True)
 
     @property
@@ -269,18 +268,17 @@ class TimestampOrder:
         self.replaying = self._newest_first and self.position is not None
         self._oldest = None
 
-    def on_replayed(self, received: int) -> Gap | None:
-        last, oldest, was_resumed = self.position, self._oldest, self._resumed and self.replaying
+    def on_replayed(self) -> Gap | None:
+        last, oldest = self.position, self._oldest
+        gap = None
+        asked = self.replaying and self._resumed
+        if asked and last is not None and (oldest is None or oldest > last + self._tolerance):
+            lost = None if oldest is None else oldest - last
+            gap = Gap("", last, oldest, lost, 0, GAP_EXPIRED, self._ms(last if oldest is None else oldest))
         self.replaying = self._resumed = False
         if self._seen:
             self.position = max(self.position or 0, self._seen)
-        # The server sends the post at the position again. If it does not, it no longer has it, or it has sent as many
-        # posts as it may.
-        if last is None or not was_resumed or (oldest is not None and oldest <= last + self._tolerance):
-            return None
-        if oldest is None:
-            return Gap("", last, None, None, 0, GAP_EXPIRED, received)
-        return Gap("", last, oldest, oldest - last, 0, GAP_EXPIRED, self._ms(oldest))
+        return gap
 
     def place(self, event: Post | Ignored, frame: Frame, newest: int) -> list[Step]:
         if event.position is None:
@@ -290,8 +288,8 @@ class TimestampOrder:
             # The clock of the server or of this machine is wrong: no server could resume from this position.
             return self._unless_known(event, frame, at)
         if self.replaying:
-            self._seen = max(self._seen, min(at, self._units(frame.received)))
             self._oldest = at if self._oldest is None else min(self._oldest, at)
+            self._seen = max(self._seen, min(at, self._units(frame.received)))
             return self._unless_known(event, frame, at)
         if self._resumed and self.position is not None and at < self.position - self._overlap:
             return [Duplicate(at)] if isinstance(event, Post) else []

@@ -320,7 +320,7 @@ class Reader:
             # A connection that lasted resets the back-off.
             held = self.connected_at is not None and time.monotonic() - self.connected_at > self._back_off[1]
             # The last frames may report an error, and then `fail` says what the ending means.
-            while self.has_unacked() and not self._stopping.is_set():
+            while self.connected_at is not None and self.has_unacked() and not self._stopping.is_set():
                 await asyncio.sleep(0.01)
             if self._stopping.is_set():
                 return
@@ -501,6 +501,8 @@ class Reader:
                 return Ending(f"no answer to a ping within {PONG_TIMEOUT_SECONDS:g} s", served=True)
             # Frames arrive in order: everything that the server sent before the pong is in the buffer.
             self.caught_up_at = now
+        elif connection.close_code is not None:  # nothing else would notice it before the next message
+            raise connection.protocol.close_exc
         if request.ping is not None and now - liveness.pinged_at >= protocol.every:
             await connection.send(request.ping)
             liveness.pinged_at = now

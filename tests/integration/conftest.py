@@ -1,4 +1,7 @@
-"""One stack for all integration tests: Kafka, Flink, the document store, the simulator and the Worldometers stub."""
+"""One stack for the integration tests: Kafka, Flink, the document store, the simulator and the Worldometers stub.
+
+`make test` runs them in two processes, each with a stack of its own: most tests wait more than they compute.
+"""
 
 import os
 import socket
@@ -29,7 +32,8 @@ def free_ports() -> Ports:
 
 @pytest.fixture(scope="session")
 def stack() -> Iterator[Stack]:
-    state = Path(os.environ.get("STATE") or REPOSITORY / ".state") / "tests"
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+    state = Path(os.environ.get("STATE") or REPOSITORY / ".state") / f"tests{worker}"
     settings = Settings(state=state, ports=free_ports(), rate=RATE, window_seconds=WINDOW_SECONDS)
     with Stack(settings) as stack:
         stack.start(jobs=())

@@ -3,6 +3,7 @@
 import copy
 import itertools
 import json
+from enum import Enum
 from typing import Any
 
 from jobs.feeds.definition import check
@@ -10,7 +11,15 @@ from jobs.feeds.feed import Feed
 from jobs.feeds.model import Control, Failure, Ignored, Post, Rejection
 
 RECEIVED = 1_767_225_600_123
-ABSENT = object()
+
+
+class Absence(Enum):
+    """Stands for a key that is not there."""
+
+    ABSENT = "absent"
+
+
+ABSENT = Absence.ABSENT
 # Every key of the schema that fits together with the others.
 FULL: dict[str, Any] = {
     "name": "full",
@@ -44,6 +53,7 @@ FULL: dict[str, Any] = {
         "keep": [{"path": "lang", "contains": "en"}],
         "id": "{user}/{id}",
         "text": "{title}: {body}",
+        "html": True,
         "time": {"path": "time", "unit": "s"},
         "extra": {"lang": "lang"},
     },

@@ -31,7 +31,8 @@ def frame(*items: object, **fields: object) -> dict[str, object]:
 
 
 def post(number: int, position: int | None = 7, before: tuple[Post, ...] = ()) -> Post:
-    return Post(f"u/{number}", "t: b", 1_500, position, extra='{"lang":"en"}', before=before)
+    """The post of the item with that number, which is the n-th of its frame."""
+    return Post(f"u/{number}", "t: b", 1_500, position, extra='{"lang":"en"}', before=before, item=number - 1)
 
 
 def item(number: int, **fields: object) -> dict[str, object]:
@@ -65,7 +66,7 @@ def test_posts_with_the_same_time_stay_apart() -> None:
     """They are recognized by their ids, and another connection may cut the frames differently."""
     mapping = changed(TIMED, ("frames", {"each": "items"}), ("position/path", "$.at"))
     found = parse(mapping, {"at": 9, "items": [{"id": 1, "text": "a"}, {"id": 2, "text": "b"}]})
-    assert found == [Post("1", "a", RECEIVED, 9), Post("2", "b", RECEIVED, 9)]
+    assert found == [Post("1", "a", RECEIVED, 9, item=0), Post("2", "b", RECEIVED, 9, item=1)]
 
 
 @pytest.mark.parametrize(
