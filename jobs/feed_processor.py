@@ -209,7 +209,7 @@ class FeedProcessor:
                 self.counts.overlap += 1
             elif isinstance(step, Gap):
                 self._record_gap(step, self.feed.name, batch)
-                if step.numbering != self._order.numbering:
+                if step.numbering != self._order.numbering and not self.feed.per_key:
                     # The record with the newest event time must have the new numbering, see resume.py.
                     self._promise(min(self._newest + 1, frame.received))
                     self._marker_due = True

@@ -184,7 +184,7 @@ class SequenceOrder:
         at, last = Position(event.position, event.numbering), self.position
         behind = last is not None and at.numbering == self.numbering and at.number <= last
         renumbered = self._live and at.number != last and isinstance(event, Post) and newest < event.timestamp
-        if behind and not self._advanced and not renumbered:
+        if behind and (at.number == last or not self._advanced) and not renumbered:
             self._resumed &= at.number != last
             self._live &= at.number != last
             return [Duplicate(at.number)] if isinstance(event, Post) else []

@@ -1,9 +1,11 @@
 """Hides secrets before URLs and the texts of servers and client libraries are logged."""
 
 import html
+import json
 import re
 from base64 import b64encode
-from urllib.parse import SplitResult, parse_qsl, quote, unquote, unquote_plus, urlsplit
+from collections.abc import Callable, Iterable
+from urllib.parse import SplitResult, parse_qsl, quote, quote_plus, unquote, unquote_plus, urlsplit
 
 # The query parameters of the supported feeds. The value of any other parameter may be a token.
 LOGGABLE_QUERY_PARAMS = {"format", "since", "feed", "shard", "cursor", "wantedCollections", "kinds", "collections"}
@@ -12,13 +14,22 @@ LOGGABLE_PATH_PARTS = {"", "api", "coronavirus", "feed", "stream", "subscribe", 
 HIDDEN = "***"
 SHORTEST_SECRET = 4  # characters; hiding shorter ones would make a text unreadable, and they protect nothing
 MAX_LOGGED = 300  # characters of a server's text
+# In which a server may return a text of a request.
+ENCODINGS: tuple[Callable[[str], str], ...] = (
+    html.escape,
+    lambda text: quote(text, safe=""),
+    lambda text: quote(text, safe="/"),
+    quote_plus,
+    lambda text: quote_plus(text, safe="/"),
+    lambda text: json.dumps(text, ensure_ascii=False)[1:-1],
+)
 URL = re.compile(r"(?:wss?|https?|socks\w*)://[^\s'\"<>]+", re.IGNORECASE)
 
 
-def redact_url(url: str) -> str:
+def redact_url(url: str, secrets: Iterable[str] = ()) -> str:
     """The URL for the log: without user and password.
 
-    Only LOGGABLE_QUERY_PARAMS and LOGGABLE_PATH_PARTS stay.
+    Only LOGGABLE_QUERY_PARAMS and LOGGABLE_PATH_PARTS stay, and nothing of `secrets`.
     """
     try:
         parts = urlsplit(url)
@@ -27,28 +38,28 @@ def redact_url(url: str) -> str:
     host = parts.netloc.rpartition("@")[2]
     path = "/".join(part if part in LOGGABLE_PATH_PARTS else HIDDEN for part in parts.path.split("/"))
     shown = [f"{name}={value}" for name, value in parse_qsl(parts.query) if name in LOGGABLE_QUERY_PARAMS]
-    return f"{parts.scheme}://{host}{path}{'?' if shown else ''}{'&'.join(shown)}"
+    return _hide(f"{parts.scheme}://{host}{path}{'?' if shown else ''}{'&'.join(shown)}", secrets)
 
 
-def redact_text(text: str, url: str) -> str:
+def redact_text(text: str, url: str, secrets: Iterable[str] = ()) -> str:
     """A text that resulted from a request to `url`, for the log: one line, at most MAX_LOGGED characters.
 
-    Servers quote the request in their answers. So the secrets of `url` are replaced, in the encodings in which a server
-    is likely to return them, and each URL in the text is passed through `redact_url`.
+    Servers quote the request in their answers. So the secrets of `url` and the other `secrets` of the request are
+    replaced, in the encodings in which a server is likely to return them, and each URL in the text is passed through
+    `redact_url`.
     """
     try:
-        secrets = _secrets(urlsplit(url))
+        written = _secrets(urlsplit(url))
     except ValueError:  # no address
         return HIDDEN
     line = " ".join(URL.sub(lambda found: redact_url(found[0]), text).split())
-    for secret in sorted(secrets, key=len, reverse=True):
-        line = line.replace(secret, HIDDEN)
+    line = _hide(line, [*secrets, *written])
     line = "".join(character if character.isprintable() else "?" for character in line)
     return line if len(line) <= MAX_LOGGED else line[:MAX_LOGGED] + "..."
 
 
-def _secrets(parts: SplitResult) -> set[str]:
-    """The secrets of a URL: as they are written there, and in other encodings."""
+def _secrets(parts: SplitResult) -> list[str]:
+    """The secrets of a URL, as they are written there."""
     login = parts.netloc.rpartition("@")[0]
     plain = unquote(login)
     basic = b64encode((plain if ":" in plain else f"{plain}:").encode()).decode()
@@ -58,6 +69,14 @@ def _secrets(parts: SplitResult) -> set[str]:
         name, _, value = pair.partition("=")
         if unquote_plus(name) not in LOGGABLE_QUERY_PARAMS:
             written.append(value or name)
-    decoded = {form for text in written for form in (text, unquote(text), unquote_plus(text))}
-    encoded = {form for text in decoded for form in (quote(text, safe=""), html.escape(text))}
-    return {text for text in decoded | encoded if len(text) >= SHORTEST_SECRET}
+    return written
+
+
+def _hide(text: str, secrets: Iterable[str]) -> str:
+    """The text without the secrets, in the encodings in which a server is likely to return them."""
+    decoded = {form for secret in secrets for form in (secret, unquote(secret), unquote_plus(secret))}
+    encoded = {encode(secret) for secret in decoded for encode in ENCODINGS}
+    for form in sorted(decoded | encoded, key=len, reverse=True):
+        if len(form) >= SHORTEST_SECRET:
+            text = text.replace(form, HIDDEN)
+    return text

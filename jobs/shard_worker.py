@@ -17,7 +17,7 @@ from jobs.feeds.model import Shard
 from jobs.feeds.request import Request
 from jobs.kafka_topic import Partitions
 from jobs.partitioning import keys_by_partition
-from jobs.records import Record, token
+from jobs.records import Counts, Record, token
 from jobs.rejected_share import RejectedShare
 from jobs.settings import CollectorSettings, read_secret_file
 from jobs.websocket_connection import TooOld
@@ -216,12 +216,12 @@ class ShardWorker:
 
     def _process(self, frames: list[Frame]) -> Batch:
         counts = self.processor.counts
-        control, rejected = counts.control, counts.rejected
+        control, rejected, parts = counts.control, counts.rejected, parts_of(counts)
         batch = self.processor.process(frames)
         if counts.control - control < len(frames):  # frames of the protocol do not end the quiet of the feed
             self._newest_at = time.monotonic()
             self._answered = True
-        if self._share.is_above(len(frames), counts.rejected - rejected):
+        if self._share.is_above(parts_of(counts) - parts, counts.rejected - rejected):
             reason = "nearly all frames are rejected, see MAX_REJECTED_SHARE and the topic of rejections"
             batch.events.append(self._event("stopped", reason=reason))
             self.reader.stop_asking(reason)
@@ -288,6 +288,11 @@ class ShardWorker:
             return 0
         quiet = max(0.0, self.reader.caught_up_at - self._newest_at)
         return max(0, int(time.time() - newest / 1000 - quiet))
+
+
+def parts_of(counts: Counts) -> int:
+    """How many frames, or parts of frames with several posts, these counts are about."""
+    return counts.posts + counts.emptied + counts.ignored + counts.control + counts.rejected + counts.overlap
 
 
 def protocol_of(feed: Feed) -> Protocol:

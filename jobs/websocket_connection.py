@@ -29,6 +29,7 @@ class FrameConnection(ClientConnection):
     `recv()` costs an asyncio future and a queue for each message and closes the connection at invalid UTF-8. Without
     decoding, it returns text and binary frames as the same type.
 
+    opened: is called after the handshake, before the first frame.
     answered: is done when a frame arrived that `expect` recognizes; None without `expect`.
     """
 
@@ -38,10 +39,12 @@ class FrameConnection(ClientConnection):
         self,
         *args: Any,
         receive: Callable[[WireFrame, asyncio.Transport], None],
+        opened: Callable[[], None],
         expect: Callable[[bytes], bool] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
+        self._opened = opened
         self._receive = receive if expect is None else self._watch(receive, expect)
 
     def _watch(
@@ -65,6 +68,8 @@ class FrameConnection(ClientConnection):
                 self._receive(event, self.transport)
                 return
         super().process_event(event)
+        if isinstance(event, Response) and self.protocol.handshake_exc is None:
+            self._opened()
 
 
 class Step(Enum):

@@ -172,6 +172,8 @@ class Reader:
         self._verdict: Ending | None = None
         self._stopped_for: str | None = None
         self._shown: tuple[str, float] = ("", 0.0)
+        # The secrets of the latest request.
+        self._secrets: tuple[str, ...] = ()
         self._stopping = threading.Event()
         self._paused: asyncio.Transport | None = None
         self._pauses = 0
@@ -314,27 +316,31 @@ class Reader:
             self.connected_at = None
             self._verdict = None
             ending = await self._attempt(url)
-            if self._stopping.is_set():
-                return
-            self.connects += 1
+            self.connects += not self._stopping.is_set()
             # A connection that lasted resets the back-off.
             held = self.connected_at is not None and time.monotonic() - self.connected_at > self._back_off[1]
+            # The last frames may report an error, and then `fail` says what the ending means.
+            while self.connected_at is not None and self.has_unacked() and not self._stopping.is_set():
+                await asyncio.sleep(0.01)
+            if self._stopping.is_set():
+                return
+            ending = self._verdict or ending
             pause = self._back_off[0] if held else pause
             self._report(url, ending)
             self._plan(ending)
             if len(self._refused) == len(self._urls) or self._stopped_for is not None:
-                await self._stay_refused(ending)
+                await self._stay_refused(url, ending)
                 continue
             seconds = 0.0 if ending.planned else pause * (0.5 + self._jitter())
             seconds = max(seconds, self._free_at[self._turn] - time.monotonic())
-            shown = redact_url(url), redact_text(ending.reason, url), seconds, self._step.value
+            shown = redact_url(url), redact_text(ending.reason, url, self._secrets), seconds, self._step.value
             log.warning("feed %s: %s; the next attempt comes in %.1f s and %s", *shown)
             await self._sleep(seconds)
             pause = min(pause * 2, self._back_off[1])
 
     def _report(self, url: str, ending: Ending) -> None:
         """Append the end of the attempt. Attempts that fail in the same way are reported once a minute."""
-        reason, now = redact_text(ending.reason, url), time.monotonic()
+        reason, now = redact_text(ending.reason, url, self._secrets), time.monotonic()
         if self.connected_at is None:
             if (shown := self._shown)[0] == reason and now - shown[1] < REFUSED_SECONDS:
                 return
@@ -350,6 +356,7 @@ class Reader:
             self._append(ResumeRejected())
         now = time.monotonic()
         self._free_at[self._turn] = now + ending.wait
+        self._forget_changed_requests()
         if ending.fatal:
             self._refused[self._turn] = self._request(self._turn)
         if self._step is Step.RESUME:  # the other steps need the same server again
@@ -358,20 +365,22 @@ class Reader:
             asked = [number for number in in_turn if number not in self._refused] or in_turn
             self._turn = min(asked, key=lambda number: max(now, self._free_at[number]))
 
-    async def _stay_refused(self, ending: Ending) -> None:
+    async def _stay_refused(self, url: str, ending: Ending) -> None:
         """Make no request until one differs from the refused one, because the file of a secret has changed."""
         self.refused = True
         while not self._stopping.is_set():
-            url = self._urls[self._turn]
-            reason = redact_text(self._stopped_for or ending.reason, url)
+            reason = redact_text(self._stopped_for or ending.reason, url, self._secrets)
             log.error("feed %s: %s; no further request is made", redact_url(url), reason)
             await self._sleep(REFUSED_SECONDS)
-            if self._stopped_for is not None:
-                continue
-            self._refused = {at: request for at, request in self._refused.items() if self._request(at) == request}
-            if len(self._refused) < len(self._urls):
+            self._forget_changed_requests()
+            if self._stopped_for is None and len(self._refused) < len(self._urls):
+                self._turn = next(number for number in range(len(self._urls)) if number not in self._refused)
                 self.refused = False
                 return
+
+    def _forget_changed_requests(self) -> None:
+        """Ask a server again whose refused request would be another one now."""
+        self._refused = {at: request for at, request in self._refused.items() if self._request(at) == request}
 
     def _request(self, turn: int) -> Request | None:
         """The live request to that server; None if it cannot be built."""
@@ -387,14 +396,16 @@ class Reader:
             without = self._build_request(url, False)
             request = without if self._step in (Step.PROBE, Step.LIVE) else self._build_request(url, True)
             resumed = request != without
+            self._secrets = request.secrets
             if not probe:
                 self._append(Subscribed(resumed))
             proxy = request.proxy or websocket_proxy(request.url)
-            through = f" (through the proxy {redact_url(proxy)})" if proxy else ""
-            async with self._connect(request, proxy, _ignore if probe else self._receive) as connection:
+            through = f" (through the proxy {redact_url(proxy, request.secrets)})" if proxy else ""
+            opened = functools.partial(self._opened, request, through)
+            async with self._connect(request, proxy, None if probe else opened) as connection:
                 if probe:
                     return Ending("the server serves the request without the position", served=True)
-                return await self._exchange(connection, request, through)
+                return await self._exchange(connection, request)
         except InvalidStatus as error:
             return refusal(error.response, resumed, self._clock(), self._protocol.too_old)
         except Exception as error:  # noqa: BLE001 - whatever it is, the next attempt may work
@@ -404,13 +415,16 @@ class Reader:
             self._paused = None
             self._drop_parts()
 
-    async def _exchange(self, connection: ClientConnection, request: Request, through: str) -> Ending:
-        """Open the subscription, and read until the connection ends."""
-        shown = redact_url(request.url)
+    def _opened(self, request: Request, through: str) -> None:
+        """The handshake succeeded, and no frame has been received yet."""
+        shown = redact_url(request.url, request.secrets)
         self.connected_at = time.monotonic()
         self.connected = True
         self._append(Connected(shown, int(self._clock() * 1000)))
         log.info("feed %s: connected%s", shown, through)
+
+    async def _exchange(self, connection: ClientConnection, request: Request) -> Ending:
+        """Open the subscription, and read until the connection ends."""
         for message in request.messages:
             await connection.send(message)
         return await self._await_answer(connection) or await self._keepalive(connection, request)
@@ -427,9 +441,13 @@ class Reader:
             await asyncio.wait({answered}, timeout=0.1)
         return None
 
-    def _connect(
-        self, request: Request, proxy: str | None, receive: Callable[[WireFrame, asyncio.Transport], None]
-    ) -> connect:
+    def _connect(self, request: Request, proxy: str | None, opened: Callable[[], None] | None) -> connect:
+        """The connection. opened: see FrameConnection; None for a request that only tests the handshake."""
+        hooks = (
+            {"receive": _ignore, "opened": _nothing}
+            if opened is None
+            else {"receive": self._receive, "opened": opened, "expect": self._protocol.expect}
+        )
         # For wss:// without an SSL context, websockets makes one with the system trust store.
         certificate = self._protocol.client_certificate
         own = (self._ca_file is not None or certificate is not None) and request.url.startswith("wss://")
@@ -441,9 +459,7 @@ class Reader:
             additional_headers=request.headers or None,
             subprotocols=cast(Any, request.subprotocols) or None,
             proxy=proxy,
-            create_connection=cast(
-                Any, functools.partial(FrameConnection, receive=receive, expect=self._protocol.expect)
-            ),
+            create_connection=cast(Any, functools.partial(FrameConnection, **cast(Any, hooks))),
             compression=None,
             max_size=self._max_frame,
             open_timeout=OPEN_SECONDS,
@@ -462,10 +478,6 @@ class Reader:
                     return ending
                 await self._sleep(PING_SECONDS)
         except ConnectionClosed as error:
-            self.connected = False
-            # The server may have closed behind a frame with an error, which the consumer reports with `fail`.
-            while self.has_unacked() and not self._stopping.is_set():
-                await asyncio.sleep(0.01)
             if self._verdict is not None:
                 return self._verdict
             if error.sent is not None and error.sent.code == CloseCode.MESSAGE_TOO_BIG and not error.rcvd_then_sent:
@@ -537,6 +549,10 @@ class Reader:
             if self._verdict is not None and self.connected:
                 return
             await asyncio.sleep(min(left, 0.1))
+
+
+def _nothing() -> None:
+    """Do nothing when a request that only tests the handshake succeeds."""
 
 
 def _ignore(frame: WireFrame, transport: asyncio.Transport) -> None:

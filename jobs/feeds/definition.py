@@ -3,6 +3,7 @@
 import functools
 import io
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import resources
@@ -31,7 +32,10 @@ Section = dict[str, Any]
 
 
 class FeedError(ValueError):
-    """A feed's definition is wrong. The text names the key, its value and what is allowed."""
+    """A feed's definition is wrong. The text names the key, its value and what is allowed, in one line."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__("".join(character if character.isprintable() else "?" for character in text))
 
 
 @dataclass(frozen=True)
@@ -90,13 +94,18 @@ def parse(text: str) -> Definition:
         mapping = YAML(typ="safe", pure=True).load(io.StringIO(text))
     except (YAMLError, ValueError, RecursionError) as error:
         raise FeedError(f"not YAML: {' '.join(str(error).split())[:300]}") from error
-    return check(mapping)
+    try:
+        return check(mapping)
+    except RecursionError as error:  # an alias inside its own anchor
+        raise FeedError("the mapping is nested too deeply") from error
 
 
 def check(mapping: Any) -> Definition:
     """The definition that a mapping holds. Raises FeedError."""
     if not isinstance(mapping, dict):
         raise FeedError(f"a mapping is allowed, not {kind_of(mapping)}")
+    for where, problem in strange_values("", mapping):
+        raise FeedError(f"{where}: {problem}")
     error = best_match(validator().iter_errors(mapping))
     if error is not None:
         raise FeedError(explain(error))
@@ -104,6 +113,21 @@ def check(mapping: Any) -> Definition:
     for where, problem in problems(definition):
         raise FeedError(f"{where}: {problem}")
     return definition
+
+
+def strange_values(where: str, value: Any) -> Iterator[tuple[str, str]]:
+    """(key, problem) of each value that YAML knows and the schema does not."""
+    if isinstance(value, dict):
+        for key, each in value.items():
+            if isinstance(key, str):
+                yield from strange_values(f"{where}.{key}" if where else key, each)
+            else:
+                yield where or "the feed", f"the key {key!r} is no text"
+    elif isinstance(value, list):
+        for number, each in enumerate(value):
+            yield from strange_values(f"{where}[{number}]", each)
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield where, "a finite number is allowed"
 
 
 @functools.cache
@@ -157,6 +181,7 @@ def problems(feed: Definition) -> Iterator[tuple[str, str]]:
     """(key, problem) of each rule that the definition breaks."""
     yield from wrong_addresses(feed)
     yield from wrong_paths(feed)
+    yield from wrong_conditions(feed)
     yield from wrong_placeholders(feed)
     yield from contradictions(feed)
 
@@ -205,6 +230,18 @@ def paths_in(feed: Definition) -> Iterator[tuple[str, str, bool]]:
             yield f"post.{key}", post[key], True
 
 
+def wrong_conditions(feed: Definition) -> Iterator[tuple[str, str]]:
+    for where, condition in conditions_in(feed):
+        if "frame" in condition and len(condition.keys() - {"means"}) > 1:
+            yield where, "beside frame, nothing else is allowed"
+        if "frame" in condition and ".keep[" in where:
+            yield where, "a keep rule needs a path"
+        if len(condition.keys() & {"equals", "in", "contains"}) > 1:
+            yield where, "only one of equals, in and contains is allowed"
+        if "required" in condition and ".keep[" not in where:
+            yield where, "required is allowed in keep rules only"
+
+
 def conditions_in(feed: Definition) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """(key, condition) of all conditions."""
     lists = {"frames": ("error", "control", "keep"), "post": ("keep",)}
@@ -246,6 +283,9 @@ def contradictions(feed: Definition) -> Iterator[tuple[str, str]]:
     if feed.frames.get("format") == "text":
         if feed.post or feed.position or feed.resume:
             yield "frames.format", "a feed of text has no fields: nothing is allowed in post, position and resume"
+        for key in ("decode", "each"):
+            if key in feed.frames:
+                yield f"frames.{key}", "a feed of text has no fields"
         for where, condition in conditions_in(feed):
             if "path" in condition:
                 yield where, "a feed of text has no paths: only frame is allowed"

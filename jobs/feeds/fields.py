@@ -15,6 +15,7 @@ from jobs.feeds.templates import is_template, parts_of
 # Units of a time in a millisecond.
 PER_MS = {"ms": 1, "us": 1_000, "ns": 1_000_000}
 MAX_EXTRA_CHARACTERS = 4_096  # of one field
+MAX_ID_CHARACTERS = 2_048  # the id is in the record and is its key, and Kafka limits the size of both together
 
 # Reads a value of an element. Without `frames.each` the element is the frame.
 Field = Callable[[Any], Any]
@@ -109,7 +110,10 @@ def id_field(feed: Definition, cell: FrameCell, new_id: Callable[[], str]) -> Ca
         fill = template(cell, feed.post["id"], "bad_id", SAFE_ID.fullmatch, "printable ASCII without space")
 
         def filled(value: Any, _position: int | None, _numbering: str) -> str:
-            return str(fill(value))
+            identity = str(fill(value))
+            if len(identity) > MAX_ID_CHARACTERS:
+                raise Malformed("bad_id", f"the id has more than {MAX_ID_CHARACTERS} characters")
+            return identity
 
         return filled
     if feed.position:
@@ -231,11 +235,8 @@ def extra_field(feed: Definition, cell: FrameCell) -> Callable[[Any], str] | Non
         return None
 
     def extra(value: Any) -> str:
-        found = {}
-        for name, get in fields:
-            each = get(value)
-            if each is not None and len(render(each)) <= MAX_EXTRA_CHARACTERS:
-                found[name] = each
-        return render(found) if found else ""
+        texts = [(name, render(get(value))) for name, get in fields]
+        found = [f'"{name}":{text}' for name, text in texts if text != "null" and len(text) <= MAX_EXTRA_CHARACTERS]
+        return f"{{{','.join(found)}}}" if found else ""
 
     return extra

@@ -31,8 +31,14 @@ def _decode_slowly(data: bytes | str) -> Any | Rejection:
 
 
 def render(value: Any) -> str:
-    """A JSON value as text on one line. Lone surrogates are escaped."""
+    """A JSON value as text on one line. Lone surrogates are escaped.
+
+    "null" for a value that is nested too deeply. Python reads the word NaN as a number, but it is not JSON.
+    """
     try:
         return orjson.dumps(value).decode()
     except orjson.JSONEncodeError:
-        return json.dumps(value)
+        try:
+            return json.dumps(value, allow_nan=False)
+        except (RecursionError, ValueError):
+            return "null"

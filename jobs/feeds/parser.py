@@ -18,9 +18,10 @@ from jobs.feeds.fields import (
 )
 from jobs.feeds.json_values import decode, render
 from jobs.feeds.model import Control, Event, Failure, Ignored, Outcome, Post, Rejection
-from jobs.feeds.paths import Getter, getter
+from jobs.feeds.paths import ROOT, getter, getter_of, steps_of
 
-MAX_SHOWN = 300  # characters of a frame in a text for people
+# Characters of a frame in a text for people. It is shortened further when the secrets in it are hidden.
+MAX_SHOWN = 4_096
 
 Parse = Callable[[bytes, int], Outcome | list[Event]]
 
@@ -40,6 +41,8 @@ def compile_parser(feed: Definition, new_id: Callable[[], str]) -> Parse:
     expand = decoder_at(feed.frames["decode"]) if "decode" in feed.frames else None
     ignored_without_position = Ignored(None)
     keep = kept_by(feed.frames.get("keep", ())) if unpack is not None else None
+    # Posts with the same time are recognized by their ids.
+    shares_position = feed.position.get("path", "").startswith(ROOT) and not feed.timed
 
     def parse(data: bytes, received: int) -> Outcome | list[Event]:
         frame = decode(data)
@@ -63,7 +66,8 @@ def compile_parser(feed: Definition, new_id: Callable[[], str]) -> Parse:
         except Malformed as error:
             return Rejection(error.code, error.reason)
         cell.frame = frame
-        return merged(parse_all(elements, received))
+        events = parse_all(elements, received)
+        return merged(events) if shares_position else events
 
     def parse_all(elements: list[Any], received: int) -> list[Event]:
         events: list[Event] = []
@@ -78,32 +82,35 @@ def compile_parser(feed: Definition, new_id: Callable[[], str]) -> Parse:
 
 
 def merged(events: list[Event]) -> list[Event]:
-    """The events of one frame. Posts with the same position become one event: see Post.before."""
+    """The events of a frame whose elements have one position: only the last post has it. See Post.before."""
+    last = max((number for number, event in enumerate(events) if isinstance(event, Post)), default=None)
+    if last is None:
+        return events
+    posts = [event._replace(position=None, numbering="") for event in events[:last] if isinstance(event, Post)]
     result: list[Event] = []
-    for event in events:
-        last = result[-1] if result else None
-        if (
-            isinstance(event, Post)
-            and isinstance(last, Post)
-            and event.position is not None
-            and (event.position, event.numbering) == (last.position, last.numbering)
-        ):
-            before = (*last.before, last._replace(position=None, numbering="", before=()))
-            result[-1] = event._replace(before=before)
-        else:
+    for number, event in enumerate(events):
+        if number == last and isinstance(event, Post):
+            result.append(event._replace(before=tuple(posts)))
+        elif isinstance(event, Ignored):
+            result.append(Ignored(None))
+        elif isinstance(event, Rejection):
             result.append(event)
     return result
 
 
 def with_raw_rules(feed: Definition, parse: Parse) -> Parse:
     """`parse`, behind the conditions on complete frames."""
-    frames = [condition for condition in feed.frames.get("control", ()) if "frame" in condition]
-    if "frame" in (reply := feed.keepalive.get("reply", {})):
-        frames.append(reply)
-    if not frames:
+    frames, expect, reply = feed.frames, feed.open.get("expect", {}), feed.keepalive.get("reply", {})
+    rules: list[tuple[dict[str, Any], Outcome]] = [
+        *((rule, Failure(rule.get("means", "reconnect"), rule.get("frame", ""))) for rule in frames.get("error", ())),
+        (frames.get("replayed", {}), Control(replayed=True)),
+        *((rule, Control()) for rule in (*frames.get("control", ()), reply, expect)),
+    ]
+    # Of several rules for the same frame, the first one holds.
+    outcomes = {rule["frame"].encode(): outcome for rule, outcome in reversed(rules) if "frame" in rule}
+    if not outcomes:
         return parse
-    texts, control = {condition["frame"].encode() for condition in frames}, Control()
-    return lambda data, received: control if data in texts else parse(data, received)
+    return lambda data, received: outcomes.get(data) or parse(data, received)
 
 
 def classifier(feed: Definition) -> Callable[[Any], Control | Failure | None] | None:
@@ -183,17 +190,17 @@ def decoder_at(path: str) -> Callable[[Any], None]:
 
     Anything else stays: a frame of another kind may have a plain string there.
     """
-    parent, _, name = path.rpartition(".")
-    get: Getter = getter(parent) if parent else lambda frame: frame
-    key = name.strip('"')
+    *parents, last = steps_of(path)
+    key: Any = last
+    get = getter_of(parents) if parents else lambda frame: frame
+    get_text = getter(path)
 
     def expand(frame: Any) -> None:
-        holder = get(frame)
-        text = holder.get(key) if isinstance(holder, dict) else None
+        text = get_text(frame)
         if isinstance(text, str):
             value = decode(text)
             if isinstance(value, dict | list):
-                holder[key] = value
+                get(frame)[key] = value
 
     return expand
 

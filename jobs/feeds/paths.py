@@ -4,7 +4,7 @@
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 Getter = Callable[[Any], Any]
@@ -23,7 +23,7 @@ def steps_of(path: str) -> list[str | int]:
     at = 0
     while at < len(path):
         match = STEP.match(path, at)
-        if match is None:
+        if match is None or path.startswith("."):
             raise PathError(f"{path!r} is not a path: character {at + 1} is neither a name after a dot nor an [index]")
         plain, quoted, index = match.groups()
         steps.append(int(index) if index is not None else plain or quoted)
@@ -34,11 +34,12 @@ def steps_of(path: str) -> list[str | int]:
 
 
 def getter(path: str) -> Getter:
-    """A function that returns the value at `path`; None if there is none, or if it is null. Raises PathError.
+    """A function that returns the value at `path`; None if there is none, or if it is null. Raises PathError."""
+    return getter_of(steps_of(path))
 
-    Nearly all paths have one to three names, so these have a function without a loop.
-    """
-    steps = steps_of(path)
+
+def getter_of(steps: Sequence[str | int]) -> Getter:
+    """The same for the steps of a path. Nearly all have one to three names, so these have a function without a loop."""
     if all(isinstance(step, str) for step in steps) and len(steps) <= 3:
         return (one_name, two_names, three_names)[len(steps) - 1](*steps)
 

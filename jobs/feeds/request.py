@@ -12,12 +12,13 @@ from jobs.feeds.templates import fill
 PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Request:
     """One request. Nothing in it may be logged: each text may hold a secret.
 
     messages: text messages to send after the handshake, in this order.
     ping: the text of the regular message; None for none.
+    secrets: the contents of files in these texts.
     """
 
     url: str
@@ -26,6 +27,7 @@ class Request:
     messages: tuple[str, ...] = ()
     ping: str | None = None
     proxy: str | None = None
+    secrets: tuple[str, ...] = ()
 
 
 class Asked(NamedTuple):
@@ -38,9 +40,14 @@ class Asked(NamedTuple):
 def build_request(feed: Definition, base: str, asked: Asked, read: Callable[[str], str]) -> Request:
     """The request to the server `base`. read: returns the content of the file at a path, without a final line break."""
     values = position_values(feed, asked.position)
+    secrets: list[str] = []
 
-    def filled(text: str, values: dict[str, str] = values) -> str:
-        return fill(text, values, read)
+    def content(path: str) -> str:
+        secrets.append(read(path))
+        return secrets[-1]
+
+    def filled(text: str) -> str:
+        return fill(text, values, content)
 
     connect, resume = feed.connect, feed.resume
     query = {name: filled(text) for name, text in connect.get("query", {}).items()}
@@ -51,12 +58,13 @@ def build_request(feed: Definition, base: str, asked: Asked, read: Callable[[str
         query |= {name: value for name, text in resume.get("query", {}).items() if (value := filled(text))}
         messages = resume.get("send", messages)
     return Request(
-        with_query(fill(base, {}, lambda path: quote(read(path), safe="")), query),
+        with_query(fill(base, {}, lambda path: quote(content(path), safe="")), query),
         tuple((name, filled(text)) for name, text in connect.get("headers", {}).items()),
         tuple(map(filled, connect.get("subprotocols", ()))),
         tuple(map(filled, messages)),
         filled(feed.keepalive["send"]) if "send" in feed.keepalive else None,
         filled(connect["proxy"]) if "proxy" in connect else None,
+        tuple(secrets),
     )
 
 

@@ -27,6 +27,8 @@ accepts the old names, marked as deprecated, only so that this message appears. 
 {{- $found = append $found "mongodb.mode=chart is now mongodb.mode=internal" }}
 {{- end }}
 {{- if $found }}
-{{- fail (printf "%s. If you did not set these values, upgrade with --reset-then-reuse-values in place of --reuse-values" (join ", " $found)) }}
+{{- $unset := "If you did not set these values, upgrade with --reset-then-reuse-values in place of --reuse-values" }}
+{{- $set := "If you did, rename them in a file with your values (helm get values), and upgrade with --values" }}
+{{- fail (printf "%s. %s. %s" (join ", " $found) $unset $set) }}
 {{- end }}
 {{- end }}

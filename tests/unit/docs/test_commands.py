@@ -46,7 +46,7 @@ NOT_RUN = {
     # tests/e2e/test_documented_values.py renders what these set.
     r"helm (install|upgrade) ": "needs a cluster",
     r"--set ": "belongs to `helm install`, which needs a cluster",
-    r"helm (test|uninstall) ": "needs a release",
+    r"helm (test|uninstall|get values) ": "needs a release",
     r"helm (dependency build|show crds) ": "downloads the operators' charts",
     r"kubectl ": "needs a cluster",
     r"export KUBECONFIG=": "is for the kubectl of the next line",

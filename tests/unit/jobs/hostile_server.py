@@ -18,8 +18,8 @@ class Peer:
     """The server's end of one connection, for scripts and, once they have run, for tests.
 
     number: of the connection, from 0; path: that was asked for; asked_at, pinged_at, ended_at: monotonic times;
-    sent: frames that were written; close_code: of the client's close frame; answers: whether what the protocol has to
-    say (pong, close) is sent; before_pong: runs before each answer to a ping.
+    sent: frames that were written; messages: texts that the client sent; close_code: of the client's close frame;
+    answers: whether what the protocol has to say (pong, close) is sent; before_pong: runs before each answer to a ping.
     """
 
     def __init__(self, number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -33,6 +33,7 @@ class Peer:
         self.close_code: int | None = None
         self.answers = True
         self.before_pong: Callable[[], Awaitable[None]] | None = None
+        self.messages: list[str] = []
         self.errors: list[BaseException] = []
         self._reader = reader
         self._writer = writer
@@ -120,6 +121,8 @@ class Peer:
                     self.pinged_at.append(time.monotonic())
                     if self.before_pong is not None:
                         await self.before_pong()
+                elif isinstance(event, Frame) and event.opcode is Opcode.TEXT:
+                    self.messages.append(bytes(event.data).decode())
                 elif isinstance(event, Frame) and event.opcode is Opcode.CLOSE:
                     self.close_code = Close.parse(event.data).code
             if self.answers:

@@ -10,7 +10,8 @@ from websockets.frames import Frame as WireFrame
 from websockets.frames import Opcode
 
 from jobs.feed_processor import Frame
-from jobs.websocket_reader import Event, Reader, ResumeRejected, TooLarge
+from jobs.feeds.request import Request
+from jobs.websocket_reader import Connected, Disconnected, Event, Reader, ResumeRejected, TooLarge
 from tests.unit.jobs.hostile_server import HostileServer, Peer, Script
 
 READER = "jobs.websocket_reader"
@@ -42,7 +43,10 @@ class Client:
         self.asked: list[tuple[str, int]] = []
         self.position = self._first = first
         quick = {"back_off": (0.01, 0.04), "jitter": lambda: 0.5}
-        self.reader = Reader(urls, self.address, **{**quick, **options})
+        self.reader = Reader(urls, self.request, **{**quick, **options})
+
+    def request(self, url: str, resume: bool) -> Request:
+        return Request(self.address(url, resume))
 
     def address(self, url: str, resume: bool) -> str:
         if not resume or self.given_up:
@@ -82,8 +86,17 @@ class Client:
         return [frame.data.decode() for frame in self.frames]
 
     @property
+    def answers(self) -> list[Event]:
+        """What the reader says of the requests and of their frames, without the connections."""
+        return [event for event in self.events if not isinstance(event, Connected | Disconnected)]
+
+    @property
     def types(self) -> list[type[Event]]:
-        return [type(event) for event in self.events]
+        return [type(event) for event in self.answers]
+
+    @property
+    def connections(self) -> list[Connected | Disconnected]:
+        return [event for event in self.events if isinstance(event, Connected | Disconnected)]
 
 
 class Lab:

@@ -1,5 +1,6 @@
 """From frames to records: which are written, dropped as duplicates, reported as lost, or rejected."""
 
+import base64
 import itertools
 import json
 import pickle
@@ -15,11 +16,12 @@ from hypothesis import strategies as st
 from jobs import cleaning, positions
 from jobs.event_time import HEARTBEAT_STEP_MS, MAX_AHEAD_MS, MAX_BEHIND_MS, OUT_OF_ORDER_MS
 from jobs.feed_processor import HEARTBEAT_LAG_MS, MAX_RECORD_BYTES, Batch, FeedProcessor, FeedState, Frame, Record
-from jobs.feeds import MAX_TIMESTAMP, JetstreamFeed, Position, Shard, make_feed
+from jobs.feeds.feed import Feed, make_feed
+from jobs.feeds.model import CODES, MAX_TIMESTAMP, Position, Shard
 
 SECOND = 1_000_000
 T = 1_767_225_600 * SECOND  # a moment in microseconds
-OVERLAP = JetstreamFeed.replay_overlap
+OVERLAP = 5 * SECOND  # of the preset
 ONE, SHARD = Shard(), Shard(1, 4)
 CLOCK = T // 1000 + 100_000_000  # in ms; later than all stamps here that are not meant to be ahead of it
 
@@ -37,6 +39,11 @@ def event(time_us: int, rkey: str, text: str = "a post", operation: str = "creat
     return Frame(json.dumps(data).encode(), True, received)
 
 
+def feed(kind: str, new_id: Callable[[], str] = str) -> Feed:
+    """The feed of that name."""
+    return make_feed({"jetstream": "jetstream-v1"}.get(kind, kind), new_id)
+
+
 def collection(
     kind: str = "simulator",
     position: int | None = None,
@@ -47,7 +54,9 @@ def collection(
     """One that has been at `position`, if that is given."""
     ids = itertools.count(1)
     progress = FeedState() if position is None else FeedState(kind, numbering, position)
-    return FeedProcessor(make_feed(kind, lambda: f"id{next(ids)}"), shard, clean, progress)
+    target = FeedProcessor(feed(kind, lambda: f"id{next(ids)}"), shard, clean, progress)
+    target.server = "ws://a"
+    return target
 
 
 def restarted(old: FeedProcessor) -> FeedProcessor:
@@ -82,6 +91,8 @@ def reported_gaps(batch: Batch) -> list[dict[str, Any]]:
     records = [record for record in map(value, batch.rejected) if record["reason"].startswith(("lost: ", "rejected "))]
     for record in records:
         assert (record["bytes"], record["position"]) == (0, None)
+        assert record["code"] == ("lost" if record["reason"].startswith("lost: ") else "rejected_range")
+        assert "frame" not in record
     return [{"reason": record["reason"], **json.loads(record["record"])} for record in records]
 
 
@@ -103,17 +114,17 @@ RECORDS: dict[str, tuple[list[Frame], list[tuple[str, int, str | None]], FeedSta
     "simulator": (
         [post(3, "one", 20, "1a2b"), post(4, "two", 10, "1a2b")],
         [("simulator-1a2b-3", 20, "1a2b/3"), ("simulator-1a2b-4", 10, "1a2b/4")],
-        FeedState("simulator", "1a2b", 4, 20),
+        FeedState("simulator", "1a2b", 4, 20, seen=CLOCK),
     ),
     "text": (
         [Frame(b"one", True, 20), Frame(b"two", True, 10)],
         [("text-id1", 20, None), ("text-id2", 10, None)],
-        FeedState("text", "", None, 20),
+        FeedState("text", "", None, 20, seen=10),
     ),
     "jetstream": (
         [event(T + 2_999, "x", "one"), event(T, 'y"\\', "two")],
         [(X, NOW + 2, f"{T + 2_999}"), (Y, NOW, f"{T}")],
-        FeedState("jetstream", "", T + 2_999, NOW + 2, NOW + 2 - OUT_OF_ORDER_MS, ((T + 2_999, X), (T, Y))),
+        FeedState("jetstream", "", T + 2_999, NOW + 2, NOW + 2 - OUT_OF_ORDER_MS, ((T + 2_999, X), (T, Y)), CLOCK),
     ),
 }
 
@@ -160,18 +171,28 @@ def test_what_cleaning_empties_is_counted_and_written_down() -> None:
     assert target.counts.rejected == 0
     assert [value(record) for record in batch.rejected] == [
         {
+            "code": "empty",
             "reason": "empty after cleaning",
             "source": "simulator",
-            "record": frame.data.decode(),
-            "bytes": len(frame.data),
+            "server": "ws://a",
+            "time": CLOCK,
             "position": position,
+            "bytes": len(frame.data),
+            "record": frame.data.decode(),
+            "frame": encoded(frame.data),
         }
         for frame, position in ((frames[0], "1"), (frames[2], "3"))
     ]
 
 
+def encoded(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
 REJECTED = {
-    "malformed": (Frame(b'{"seq": "1"}', True, 0), "seq", '{"seq": "1"}', 12),
+    "malformed": (Frame(b'{"seq": "one"}', True, 0), "seq", '{"seq": "one"}', 14),
+    "no text": (Frame(b'{"seq": 1, "timestamp": 2}', True, 0), "text", '{"seq": 1, "timestamp": 2}', 26),
+    "no timestamp": (Frame(b'{"seq": 1}', True, 0), "timestamp", '{"seq": 1}', 10),
     "binary": (Frame(post(2).data, False, 0), "binary", post(2).data.decode(), len(post(2).data)),
     "binary bytes": (Frame(b"\x00\xff\n", False, 0), "binary", "\x00\\xff\n", 3),
     "invalid UTF-8": (Frame(b"ab\xffc\xc3", True, 0), "byte 2", "ab\\xffc\\xc3", 5),
@@ -188,7 +209,17 @@ def test_rejected_frame(frame: Frame, reason: str, shown: str, size: int) -> Non
     batch = target.process([post(1), frame, post(2)])
     (rejected,) = map(value, batch.rejected)
     assert reason in rejected.pop("reason")
-    assert rejected == {"source": "simulator", "record": shown, "bytes": size, "position": None}
+    assert rejected.pop("code") in CODES
+    assert rejected == {
+        "source": "simulator",
+        "server": "ws://a",
+        "time": 0,
+        "record": shown,
+        "bytes": size,
+        "position": None,
+        "frame": encoded(frame.data),
+        **({} if frame.is_text else {"binary": True}),
+    }
     assert (keys(batch), target.counts.rejected, batch.errors) == (["1", "2"], 1, [])
 
 
@@ -335,10 +366,10 @@ def test_the_newest_event_time_is_that_of_the_newest_numbering() -> None:
 @pytest.mark.parametrize("position", [None, 10])
 def test_the_position_of_another_feed_is_reported_and_never_used(position: int | None) -> None:
     state = FeedState("jetstream", "", position, 7_000, 8_000, ((9, "an id"),))
-    target = FeedProcessor(make_feed("simulator", str), ONE, str, state)
+    target = FeedProcessor(feed("simulator"), ONE, str, state)
     assert target.resume_from is None
     target.on_subscribed(False)
-    assert (target.process([Frame(b"{", True, CLOCK)]).errors, target.progress) == ([], state)
+    assert (target.process([Frame(b"{", True, CLOCK)]).errors, target.progress) == ([], state._replace(seen=CLOCK))
     batch = target.process([post(5, timestamp=9_500), post(6, timestamp=9_500)])
     assert keys(batch) == ["5", "6"]
     (gap,) = reported_gaps(batch)
@@ -348,13 +379,13 @@ def test_the_position_of_another_feed_is_reported_and_never_used(position: int |
     assert batch.errors[0].startswith(f"LOST: {begin}an unknown part of the jetstream feed: ")
     assert gap == {"numbering": "", "first": first, "last": None, "lost": None, "rejected": 0}
     assert (len(batch.errors), target.counts.gaps, target.counts.gap_seconds) == (1, 1, 3)
-    assert target.progress == FeedState("simulator", "", 6, 9_500, 8_000)
+    assert target.progress == FeedState("simulator", "", 6, 9_500, 8_000, seen=CLOCK)
 
 
 @pytest.mark.parametrize("source", ["simulator", "text", "jetstream"])
 def test_a_first_start_reports_nothing(source: str) -> None:
     for before in (FeedState(), FeedState(source)):  # the other feed never sent anything
-        target = FeedProcessor(make_feed("simulator", str), ONE, str, before)
+        target = FeedProcessor(feed("simulator"), ONE, str, before)
         assert target.process([post(5), post(6)]).rejected == []
 
 
@@ -460,7 +491,7 @@ EARLIER = FeedState("simulator", "1a2b", 6, 0, 0, ((9, "0/3"), (8, "2/3")))
 
 @AGAIN
 def test_numbers_that_an_earlier_division_has_taken_are_overlap(again: Again) -> None:
-    target = again(FeedProcessor(make_feed("simulator", str), ONE, str, EARLIER))
+    target = again(FeedProcessor(feed("simulator"), ONE, str, EARLIER))
     batch = target.process([post(number, feed="1a2b") for number in range(7, 9)])
     assert (keys(batch), target.counts.overlap, batch.rejected) == (["7"], 1, [])
     target = again(target)
@@ -469,7 +500,7 @@ def test_numbers_that_an_earlier_division_has_taken_are_overlap(again: Again) ->
 
 
 def test_a_hole_among_numbers_that_an_earlier_division_has_taken() -> None:
-    target = FeedProcessor(make_feed("simulator", str), ONE, str, EARLIER)
+    target = FeedProcessor(feed("simulator"), ONE, str, EARLIER)
     batch = target.process([post(number, feed="1a2b") for number in (11, 12)])
     assert (keys(batch), lost(batch)) == (["11", "12"], [(7, 10, 2)])
 
@@ -479,7 +510,8 @@ def test_a_hole_among_numbers_that_an_earlier_division_has_taken() -> None:
 
 def cursor(target: FeedProcessor) -> int:
     """The timestamp from which the feed resumes."""
-    (moment,) = parse_qs(urlsplit(target.feed.url("wss://a", target.resume_from, ONE)).query)["cursor"]
+    url = target.feed.request("wss://a", target.resume_from, ONE, str).url
+    (moment,) = parse_qs(urlsplit(url).query)["cursor"]
     return int(moment)
 
 
@@ -687,8 +719,17 @@ def test_skipped_number(shard: Shard, position: int, following: int) -> None:
     (rejected,) = target.skip("a frame larger than 9 bytes").rejected
     reason = f"a frame larger than 9 bytes, after position {position}"
     skipped = following - shard.of
-    expected = {"reason": reason, "source": "simulator", "record": "", "bytes": 0, "position": f"{skipped}"}
-    assert value(rejected) == expected
+    assert value(rejected) == {
+        "code": "too_large",
+        "reason": reason,
+        "source": "simulator",
+        "server": "ws://a",
+        "time": 0,
+        "record": "",
+        "bytes": 0,
+        "position": f"{skipped}",
+        "frame": "",
+    }
     target.on_subscribed(True)
     assert target.resume_from == Position(skipped)
     batch = target.process([post(following)])
@@ -865,7 +906,7 @@ STAMPS = {
 @pytest.mark.parametrize(("stamp", "clock", "expected", "counts"), STAMPS.values(), ids=STAMPS)
 def test_stamps(stamp: int, clock: int, expected: int, counts: tuple[int, int]) -> None:
     state = FeedState("simulator", "", 1, PROMISE, PROMISE)
-    target = FeedProcessor(make_feed("simulator", str), ONE, str, state)
+    target = FeedProcessor(feed("simulator"), ONE, str, state)
     target.heartbeat_keys = ["beat-0"]
     (record,) = map(value, target.process([post(2, timestamp=stamp, received=clock)]).posts)
     assert record["timestamp"] == expected

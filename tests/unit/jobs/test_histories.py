@@ -15,7 +15,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from jobs.event_time import MAX_AHEAD_MS, MAX_BEHIND_MS
 from jobs.feed_processor import Batch, FeedProcessor, FeedState, Frame, Record
-from jobs.feeds import JetstreamFeed, Shard, make_feed
+from jobs.feeds.feed import make_feed
+from jobs.feeds.model import Shard
 from jobs.resume import progress_from
 
 START_MS = 1_767_225_600_000
@@ -375,7 +376,7 @@ MARGIN_US = 2 * SECOND_US  # what the servers' clocks and the tolerance of gaps 
 class Timed(Collector):
     """A feed whose positions are times, as Jetstream, from servers whose clocks differ a little."""
 
-    kind = "jetstream"
+    kind = "jetstream-v1"
 
     def __init__(self) -> None:
         self.events: list[Event] = []
@@ -412,7 +413,7 @@ class Timed(Collector):
             return True
         if self.refuses:
             return False
-        asked = position.number - JetstreamFeed.replay_overlap - self.rewind
+        asked = position.number - self.processor.feed.overlap - self.rewind
         later = (index for index, event in enumerate(self.events) if event.moment + self.offset >= asked)
         self.cursor = max(self.oldest, next(later, len(self.events)))
         return True

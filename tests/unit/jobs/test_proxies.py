@@ -9,6 +9,7 @@ import pytest
 from websockets.sync.server import ServerConnection, serve
 
 from jobs.feed_processor import Frame
+from jobs.feeds.request import Request
 from jobs.proxies import websocket_proxy
 from jobs.websocket_reader import Reader
 from jobs.worldometers import CachedCounters
@@ -99,7 +100,7 @@ def only(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]) -> None:
 
 def through(proxy: Proxy, monkeypatch: pytest.MonkeyPatch, url: str, *names: str) -> Reader:
     only(monkeypatch, dict.fromkeys(names or ("http_proxy", "https_proxy"), proxy.url))
-    reader = Reader([url], lambda base, _: base, back_off=(0.05, 0.1))
+    reader = Reader([url], lambda base, _: Request(base), back_off=(0.05, 0.1))
     reader.start()
     return reader
 
@@ -142,7 +143,7 @@ def test_a_proxy_that_does_not_answer_is_named(
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
         only(monkeypatch, {"HTTPS_PROXY": f"{scheme}://me:s3cret@127.0.0.1:{port}"})
-        reader = Reader(["ws://feed.example:5555"], lambda base, _: base, back_off=(0.05, 0.1))
+        reader = Reader(["ws://feed.example:5555"], lambda base, _: Request(base), back_off=(0.05, 0.1))
         reader.start()
         try:
             named = f"(through the proxy {scheme}://127.0.0.1:{port})"

@@ -8,13 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobs.feed_processor import FeedProcessor, FeedState, Frame
-from jobs.feeds import JetstreamFeed, Shard, make_feed
+from jobs.feeds.feed import make_feed
+from jobs.feeds.model import Shard
 from jobs.resume import progress_from
 
 ONE = Shard()
-SIMULATOR, JETSTREAM, TEXT = (make_feed(kind, str) for kind in ("simulator", "jetstream", "text"))
+SIMULATOR, JETSTREAM, TEXT = (make_feed(kind, str) for kind in ("simulator", "jetstream-v1", "text"))
 T = 1_767_225_600_000_000  # a moment in microseconds
-OVERLAP = JetstreamFeed.replay_overlap
+OVERLAP = JETSTREAM.overlap
 
 
 def post(position: str | None, timestamp: int = 1_000, source: str = "simulator", **fields: object) -> str:
@@ -48,6 +49,10 @@ def test_a_feed_without_named_numberings() -> None:
     assert progress_from([post("7")], SIMULATOR, ONE) == FeedState("simulator", "", 7, 1_000, 1_000)
 
 
+def test_a_numbering_may_be_any_printable_name() -> None:
+    assert progress_from([post("a/b:c/7")], SIMULATOR, ONE) == FeedState("simulator", "a/b:c", 7, 1_000, 1_000)
+
+
 def test_other_feeds_do_not_count() -> None:
     records = [post("7", 1_000), post("900", 9_000, "jetstream"), post(None, 9_000, "text")]
     assert progress_from(records, SIMULATOR, ONE) == FeedState("simulator", "", 7, 1_000, 1_000)
@@ -77,7 +82,8 @@ MALFORMED: dict[str, str | bytes] = {
     "no number": post("1a2b/"),
     "negative": post("-9"),
     "too many digits": post("9" * 20),
-    "two slashes": post("a/b/9"),
+    "a numbering with a space": post("a b/9"),
+    "a numbering that is too long": post(f"{'a' * 65}/9"),
     "no numbering": post("/9"),
     "other digits": post("\u0669"),
     "a heartbeat without shard": post("99", text=None, id="heartbeat-0"),
@@ -115,7 +121,7 @@ def test_a_time_feed_knows_the_ids_of_twice_the_overlap() -> None:
     records.append(heartbeat(str(T), T // 1000 + 7, source="jetstream"))
     progress = progress_from(shuffled(records), JETSTREAM, ONE)
     recent = ((T - 2 * OVERLAP, "id2"), (T - OVERLAP, "id1"), (T, "id0"))
-    assert progress == FeedState("jetstream", "", T, T // 1000 + 7, T // 1000 + 7, recent)
+    assert progress == FeedState("jetstream", "", T, *[T // 1000 + 7] * 2, recent, seen=T // 1000 + 7)
 
 
 def test_a_time_feed_knows_a_post_with_a_stamp_ahead_for_longer() -> None:

@@ -20,6 +20,8 @@ from jobs.addresses import (
     websocket_addresses,
     with_write_concern,
 )
+from jobs.feeds.definition import PRESETS, load
+from jobs.feeds.templates import files_in
 from jobs.settings import (
     AggregatorSettings,
     CollectorSettings,
@@ -49,12 +51,14 @@ DEFAULTS: dict[str, CollectorSettings | AggregatorSettings] = {
     "collector": CollectorSettings(
         websocket_url=websocket_url("ws://localhost:5555"),
         websocket_ca_file=None,
-        feed="simulator",
+        feed=load("simulator"),
         bootstrap_servers="localhost:9092",
         security=KafkaSecurity("PLAINTEXT", username=None, password_file=None, ca_file=None),
         topic="tweets",
         rejected_topic="tweets.rejected",
+        events_topic="tweets.events",
         id_prefix="data-collection",
+        max_rejected_share=0.9,
         max_frame_bytes=262_144,
         buffer_frames=20_000,
         buffer_bytes=67_108_864,
@@ -103,6 +107,7 @@ WHOLE = [
 NAMES = [
     *[(job, "KAFKA_TOPIC", "topic") for job in READERS],
     *[(job, "KAFKA_REJECTED_TOPIC", "rejected_topic") for job in READERS],
+    ("collector", "KAFKA_EVENTS_TOPIC", "events_topic"),
     *[(job, "KAFKA_ID_PREFIX", "id_prefix") for job in READERS],
     ("aggregator", "MONGODB_DATABASE", "database"),
     ("aggregator", "MONGODB_COLLECTION", "collection"),
@@ -110,6 +115,7 @@ NAMES = [
 LONGEST = {
     "KAFKA_TOPIC": 249,
     "KAFKA_REJECTED_TOPIC": 249,
+    "KAFKA_EVENTS_TOPIC": 249,
     "KAFKA_ID_PREFIX": 200,
     "MONGODB_DATABASE": 63,
     "MONGODB_COLLECTION": 190,
@@ -130,7 +136,8 @@ GOOD: list[tuple[str, str, str, str, Any]] = [
         for job in READERS
         for protocol in ("PLAINTEXT", "SSL")
     ],
-    *[("collector", "FEED", "feed", feed, feed) for feed in ("simulator", "jetstream")],
+    ("collector", "FEED", "feed", "simulator", load("simulator")),
+    *[("collector", "MAX_REJECTED_SHARE", "max_rejected_share", n, float(n)) for n in ("0", "0.25", "1", "1.0")],
     *[("collector", "START_FROM", "resume_from_topic", n, n == "topic") for n in ("topic", "live")],
     *[("aggregator", "REPLAY_FROM", "replay_from", n, n) for n in ("earliest", "2026-11-24T08:00:00Z")],
     *[("collector", "WEBSOCKET_URL", "websocket_url", n, websocket_url(n)) for n in GOOD_WEBSOCKETS],
@@ -156,6 +163,7 @@ NO_NAME = [" ", "a b", "a/b", "a$b", "a,b", "ä", "a'b", "a\n"]
 NO_OTHER_NAME = {
     "KAFKA_TOPIC": [".", "..", "__consumer_offsets"],
     "KAFKA_REJECTED_TOPIC": [".", "..", "__consumer_offsets"],
+    "KAFKA_EVENTS_TOPIC": [".", "..", "__consumer_offsets"],
     "MONGODB_DATABASE": ["admin", "config", "local", "a.b"],
     "MONGODB_COLLECTION": ["system.views", ".a", "a.", "a..b"],
 }
@@ -208,8 +216,12 @@ BAD = [
     *[(job, "KAFKA_BOOTSTRAP_SERVERS", n, ("host:port",)) for job in READERS for n in NO_SERVERS],
     *[(job, "KAFKA_SECURITY_PROTOCOL", n, PROTOCOLS) for job in READERS for n in NO_PROTOCOL],
     *[
-        ("collector", "FEED", n, ("simulator", "text", "jetstream"))
-        for n in ("twitter", "Text", "text ", "simulator,text")
+        ("collector", "FEED", n, PRESETS)
+        for n in ("twitter", "Text", "text ", "simulator,text", "feed.yaml", "presets/text", "../text")
+    ],
+    *[
+        ("collector", "MAX_REJECTED_SHARE", n, ("0", "1"))
+        for n in ("-0.1", "1.1", "nan", "inf", "1e400", "half", "50 %", "0,5")
     ],
     *[("collector", "START_FROM", n, ("topic", "live")) for n in ("latest", "Topic", "earliest")],
     *[("aggregator", "REPLAY_FROM", n, ("earliest", "2026-11-24T08:00:00Z")) for n in NO_MOMENT],
@@ -235,6 +247,70 @@ def test_defaults(job: str) -> None:
 )
 def test_setting(job: str, name: str, field: str, text: str, value: Any) -> None:
     assert READERS[job]({name: text}) == replace(DEFAULTS[job], **{field: value})
+
+
+@pytest.mark.parametrize("feed", [name for name in PRESETS if not files_in(vars(load(name)))])
+def test_a_preset_has_addresses_of_its_own_which_the_setting_replaces(feed: str) -> None:
+    settings = read_collector_settings({"FEED": feed})
+    assert settings.feed == load(feed)
+    assert settings.websocket_url.read() == tuple(settings.feed.connect["urls"])
+    replaced = read_collector_settings({"FEED": feed, "WEBSOCKET_URL": WEBSOCKETS})
+    assert replaced == replace(settings, websocket_url=websocket_url(WEBSOCKETS))
+
+
+def feed_file(folder: Path, text: str) -> str:
+    path = folder / "feed.yaml"
+    path.write_text(text)
+    return str(path)
+
+
+MINE = """
+name: mine
+connect:
+  urls: [wss://feed.example/ws]
+  headers: {Authorization: "Bearer ${file:%s}"}
+keepalive: {max_silence: 7}
+post: {text: text}
+"""
+
+
+def test_a_feed_may_be_a_file_and_its_secrets_stay_in_their_files(tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("s3cret\n")
+    settings = read_collector_settings({"FEED": feed_file(tmp_path, MINE % token)})
+    assert (settings.feed.name, settings.max_silence_seconds) == ("mine", 7)
+    assert settings.websocket_url.read() == ("wss://feed.example/ws",)
+    assert "s3cret" not in repr(settings)
+    assert b"s3cret" not in pickle.dumps(settings)
+
+
+def test_a_feed_that_cannot_be_read_is_reported_in_one_line(tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    path = feed_file(tmp_path, MINE % token)
+    error = error_of("collector", {"FEED": path})
+    assert error.startswith(f"FEED={path!r}, ${{file:...}}={str(token)!r}: a file that can be read is allowed")
+    token.write_text("s3cret\nand more")
+    error = error_of("collector", {"FEED": path})
+    assert "content not shown" in error
+    assert "s3cret" not in error
+    feed_file(tmp_path, "name: mine")
+    assert error_of("collector", {"FEED": path}) == f"FEED={path!r}: the feed: the key 'post' is missing"
+    missing = str(tmp_path / "none.yaml")
+    expected = f"FEED={missing!r}: the file {missing!r} cannot be read: No such file or directory"
+    assert error_of("collector", {"FEED": missing}) == expected
+
+
+def test_a_feed_without_an_address_needs_one(tmp_path: Path) -> None:
+    path = feed_file(tmp_path, "{name: mine, post: {text: text}}")
+    assert error_of("collector", {"FEED": path}).startswith("WEBSOCKET_URL is missing: addresses that start with ws://")
+    assert read_collector_settings({"FEED": path, "WEBSOCKET_URL": "ws://a"}).feed.name == "mine"
+
+
+@pytest.mark.parametrize(("topic", "other"), [("tweets", "KAFKA_TOPIC"), ("tweets.rejected", "KAFKA_REJECTED_TOPIC")])
+def test_the_events_have_a_topic_of_their_own(topic: str, other: str) -> None:
+    error = error_of("collector", {"KAFKA_EVENTS_TOPIC": topic})
+    assert error.startswith(f"KAFKA_EVENTS_TOPIC={topic!r}: a topic other than ")
+    assert other in error
 
 
 def test_a_feed_of_plain_text_may_be_silent() -> None:

@@ -217,7 +217,7 @@ def test_a_position_that_alone_is_refused_is_reported_once_then_it_goes_on_live(
     server = lab.serve(depending(refusing(status), serving(200)))
     client = lab.read(server, first=100)
     client.until(lambda: client.texts == ["200"], "the live frame")
-    assert client.events[:-1] == [
+    assert client.answers[:-1] == [
         Subscribed(resumed=True),
         Subscribed(resumed=True),
         ResumeRejected(),
@@ -249,7 +249,7 @@ def test_the_live_request_comes_when_the_refusal_is_in_effect(lab: Lab) -> None:
     await_until(refused, 5, "the refusal")
     assert_stays(lambda: len(server.peers) == 3, 0.2, "no request before it is in effect")
     client.until(lambda: client.reader.connected, "the live connection")
-    assert client.events[-1] == Subscribed(resumed=False)
+    assert client.answers[-1] == Subscribed(resumed=False)
 
 
 @pytest.mark.parametrize("script", [refusing(400), refusing(410), refusing(416)])
@@ -261,22 +261,22 @@ def test_a_request_without_a_position_has_none_to_be_refused(lab: Lab, script: S
     server = lab.serve(in_turn(*[script] * 5, sending("a")))
     client = lab.read(server, client=Live)
     client.until(lambda: client.texts == ["a"], "the connection")
-    assert client.events[:-1] == [Subscribed(resumed=False)] * 6
+    assert client.answers[:-1] == [Subscribed(resumed=False)] * 6
 
 
 @pytest.mark.parametrize(
-    "other", [refusing(503), refusing(403), closing(1001), hanging_up, not_speaking_http, hanging_up_on_the_request]
+    "other", [refusing(503), refusing(404), closing(1001), hanging_up, not_speaking_http, hanging_up_on_the_request]
 )
 def test_another_outcome_of_the_second_request_starts_the_check_over(lab: Lab, other: Script) -> None:
     check = [refusing(400), quiet]
     server = lab.serve(in_turn(*check, other, *check, other, *check, refusing(400), sending("a")))
     client = lab.read(server, first=100)
     client.until(lambda: client.texts == ["a"], "the live frame")
-    assert client.events[:-1] == [Subscribed(resumed=True)] * 6 + [ResumeRejected(), Subscribed(resumed=False)]
+    assert client.answers[:-1] == [Subscribed(resumed=True)] * 6 + [ResumeRejected(), Subscribed(resumed=False)]
     assert paths(server) == [RESUMED, LIVE, RESUMED] * 3 + [LIVE]
 
 
-@pytest.mark.parametrize("other", [refusing(503), refusing(403), hanging_up_on_the_request, not_speaking_http])
+@pytest.mark.parametrize("other", [refusing(503), refusing(404), hanging_up_on_the_request, not_speaking_http])
 def test_a_request_without_the_position_that_is_not_served_starts_the_check_over(lab: Lab, other: Script) -> None:
     server = lab.serve(in_turn(*[refusing(400), other] * 3, serving(101)))
     client = lab.read(server, first=100)
@@ -286,13 +286,13 @@ def test_a_request_without_the_position_that_is_not_served_starts_the_check_over
 
 
 @pytest.mark.parametrize(
-    "script", [refusing(503), refusing(429), refusing(403), not_speaking_http], ids=["503", "429", "403", "not HTTP"]
+    "script", [refusing(503), refusing(429), refusing(404), not_speaking_http], ids=["503", "429", "404", "not HTTP"]
 )
 def test_other_answers_are_no_refusal_of_the_position(lab: Lab, script: Script) -> None:
     server = lab.serve(in_turn(*[script] * 4, serving(101)))
     client = lab.read(server, first=100)
     client.until(lambda: client.texts == ["101"], "the connection")
-    assert client.events[:-1] == [Subscribed(resumed=True)] * 5
+    assert client.answers[:-1] == [Subscribed(resumed=True)] * 5
     assert paths(server) == [RESUMED] * 5
 
 
@@ -381,7 +381,7 @@ def test_a_refusal_that_asks_to_wait_is_no_refusal_of_the_position(lab: Lab, sta
     server = lab.serve(in_turn(*[busy] * 5, serving(101)))
     client = lab.read(server, first=100)
     client.until(lambda: client.texts == ["101"], "the connection")
-    assert client.events[:-1] == [Subscribed(resumed=True)] * 6
+    assert client.answers[:-1] == [Subscribed(resumed=True)] * 6
     assert paths(server) == [RESUMED] * 6
 
 

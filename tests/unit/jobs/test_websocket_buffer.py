@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from websockets.frames import Opcode
 
+from jobs.records import Frame
 from jobs.websocket_reader import OVERHEAD_BYTES
 from tests.unit.jobs.hostile_server import Peer, in_turn, quiet, sending, wire
 from tests.unit.jobs.reader_lab import (
@@ -55,7 +56,7 @@ def test_large_frames_fill_the_buffer_by_their_bytes(lab: Lab, traced: Callable[
     sent = server.peers[0].sent
     assert sent < count
     assert traced() < most + one_more + 4 * size, "the server has a frame in the making, and two on their way"
-    client.consume(8)  # the request and 7 of 16 frames
+    client.consume(9)  # the request, the connection, and 7 of 16 frames
     assert_stays(lambda: server.peers[0].sent == sent, 0.3, "more than half full")
     client.consume(2)
     await_until(lambda: server.peers[0].sent > sent, 5, "the socket is read again")
@@ -79,7 +80,7 @@ def test_small_frames_fill_the_buffer_by_the_objects_around_them(lab: Lab, trace
     assert_stays(lambda: traced() - before < 2 * most, 1, "bounded, with the frames of one read of the socket")
     client.reader.stop()
     held = traced()
-    frames = len(client.reader.dequeue(count, 2**30)) - 1  # the first one is the request
+    frames = sum(isinstance(event, Frame) for event in client.reader.dequeue(count, 2**30))
     counted = frames * (14 + OVERHEAD_BYTES)
     assert most < counted < 2 * most
     assert counted * 0.8 < held - traced() < counted
@@ -129,7 +130,7 @@ def test_frames_are_handed_over_up_to_a_number_and_about_a_number_of_bytes(lab: 
     taken = [
         len(client.reader.dequeue(*limits)) for limits in ((1, 2**30), (2, 2**30), (10, 250_000), (10, 1), (10, 2**30))
     ]
-    assert taken == [1, 2, 3, 1, 4]  # the request, and ten frames
+    assert taken == [1, 2, 3, 1, 5]  # the request, the connection, and ten frames
     assert client.reader.dequeue(10, 2**30) == []
 
 

@@ -145,7 +145,7 @@ def test_a_frame_above_the_limit_is_reported_and_the_consumer_says_where_to_go_o
     assert_stays(lambda: len(client.asked) == 1, 0.2, "not asked again before the consumer moved on")
     client.until(lambda: "last" in client.texts, "the frame after the large one")
     assert client.types == [Subscribed, Frame, Frame, Frame, TooLarge, Subscribed, Frame]
-    assert client.events[4] == TooLarge(1_000)
+    assert client.answers[4] == TooLarge(1_000)
     assert client.asked == [(server.url, 0), (server.url, 4)]
     assert [peer.close_code for peer in server.peers] == [1009, None]
 
@@ -176,6 +176,10 @@ def test_an_address_is_asked_for_only_when_everything_is_in_effect(lab: Lab) -> 
     assert_stays(lambda: len(client.asked) == 1, 0.15, "all is taken, but not all is in effect")
     assert client.reader.has_unacked()
     client.position = 2
+    client.reader.ack()
+    await_until(client.reader.has_unacked, 5, "the end of the connection is reported")
+    assert_stays(lambda: len(client.asked) == 1, 0.15, "the end is not in effect")
+    client.take()
     client.reader.ack()
     await_until(lambda: len(client.asked) == 2, 5, "the next address")
     assert client.asked == [(server.url, 0), (server.url, 2)]
@@ -248,19 +252,14 @@ def test_stop_while_something_is_not_yet_in_effect(lab: Lab) -> None:
     assert len(client.asked) == 1
 
 
-class Failing(Client):
-    """Raises when it is called for its second URL."""
-
-    def address(self, url: str, resume: bool) -> str:
-        if self.asked:
-            raise LookupError("no position")
-        return super().address(url, resume)
+def failing() -> float:
+    raise LookupError("no number")
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_thread_that_dies_says_so(lab: Lab, caplog: pytest.LogCaptureFixture) -> None:
     server = lab.serve(closing(1001, "a"))
-    client = lab.read(server, client=Failing)
+    client = lab.read(server, jitter=failing)
     assert client.reader.alive()
     await_until(lambda: client.reader.connects == 1, 5, "the end of the connection")
     client.consume()
@@ -270,7 +269,26 @@ def test_a_thread_that_dies_says_so(lab: Lab, caplog: pytest.LogCaptureFixture) 
     assert not client.reader.connected
     (record,) = (record for record in caplog.records if record.levelno >= logging.ERROR)
     assert (record.name, record.getMessage()) == (READER, "the WebSocket reader died")
-    assert "LookupError: no position" in caplog.text
+    assert "LookupError: no number" in caplog.text
+
+
+class Failing(Client):
+    """Raises when it is called for the second request."""
+
+    failed = 0
+
+    def address(self, url: str, resume: bool) -> str:
+        if self.asked and not self.failed:
+            self.failed += 1
+            raise LookupError("no position")
+        return super().address(url, resume)
+
+
+def test_a_request_that_cannot_be_built_ends_the_attempt_only(lab: Lab, caplog: pytest.LogCaptureFixture) -> None:
+    client = lab.read(lab.serve(in_turn(closing(1001, "a"), sending("b"))), client=Failing)
+    client.until(lambda: client.texts == ["a", "b"], "the next connection")
+    assert "LookupError: no position; the next attempt" in caplog.text
+    assert client.reader.connects == 2
 
 
 def test_nothing_is_left_of_a_reader(lab: Lab) -> None:
