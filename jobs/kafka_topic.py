@@ -35,7 +35,7 @@ class NotReadyError(Exception):
 def count_partitions_patiently(
     settings: CollectorSettings | AggregatorSettings, sleep: Callable[[float], None] = time.sleep
 ) -> int:
-    """The number of partitions. Waits until Kafka, the topic and the user are available, and logs each failure.
+    """The number of partitions. Waits until Kafka, the topics and the user are available, and logs each failure.
 
     A job that fails here stays FAILED, although Kafka may only be restarting. Raises SettingError for a file that
     cannot be used.
@@ -49,14 +49,14 @@ def count_partitions_patiently(
 
 
 def count_partitions(settings: CollectorSettings | AggregatorSettings, password: str) -> int:
-    """The number of partitions of the topic. Raises NotReadyError."""
+    """The number of partitions of the topic of posts. Raises NotReadyError, also without one of the other topics."""
     where = f"KAFKA_BOOTSTRAP_SERVERS={settings.bootstrap_servers!r}"
     security = settings.security
     options = {"bootstrap_timeout_ms": BOOTSTRAP_TIMEOUT_MS, "reconnect_backoff_max_ms": RECONNECT_BACKOFF_MS}
     with retried_errors() as retried:
         try:
             with contextlib.closing(consumer(settings, password, **options)) as client:
-                partitions = client.partitions_for_topic(settings.topic)
+                counts = {name: client.partitions_for_topic(topic) for name, topic in topics_of(settings)}
         except (KafkaError, OSError) as error:
             if any(isinstance(reason, SaslAuthenticationFailedError) for reason in retried):
                 problem = (
@@ -66,10 +66,19 @@ def count_partitions(settings: CollectorSettings | AggregatorSettings, password:
             reason = root_cause(retried, error)
             problem = f"no Kafka answers there with KAFKA_SECURITY_PROTOCOL={security.protocol}: {reason}"
             raise NotReadyError(f"{where}: {problem}") from error
-    if not partitions:
-        seen = f" that KAFKA_USERNAME={security.username!r} may describe" if security.username else ""
-        raise NotReadyError(f"KAFKA_TOPIC={settings.topic!r}: Kafka at {where} has no such topic{seen}")
-    return len(partitions)
+    for name, topic in topics_of(settings):
+        if not counts[name]:
+            seen = f" that KAFKA_USERNAME={security.username!r} may describe" if security.username else ""
+            raise NotReadyError(f"{name}={topic!r}: Kafka at {where} has no such topic{seen}")
+    return len(counts["KAFKA_TOPIC"])
+
+
+def topics_of(settings: CollectorSettings | AggregatorSettings) -> list[tuple[str, str]]:
+    """(setting, topic) of the topics that the job reads or writes. Without one of them the job would never write."""
+    topics = [("KAFKA_TOPIC", settings.topic), ("KAFKA_REJECTED_TOPIC", settings.rejected_topic)]
+    if isinstance(settings, CollectorSettings):
+        topics.append(("KAFKA_EVENTS_TOPIC", settings.events_topic))
+    return topics
 
 
 def newest_values(settings: CollectorSettings, password: str, look_back_ms: int) -> list[bytes]:
