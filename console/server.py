@@ -3,10 +3,10 @@
 import asyncio
 import contextlib
 import json
+import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 from starlette.applications import Starlette
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
@@ -14,6 +14,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from console.page import Page
 from console.view import View
+
+log = logging.getLogger(__name__)
 
 INTERVAL_SECONDS = 1.0
 MAX_CLIENTS = 32
@@ -36,6 +38,7 @@ class Live:
 
     def __init__(self, build: Callable[[], View], page: Page) -> None:
         self._build = build
+        self._view = build()
         self.page = page
         self.clients = 0
         self.sections: Mapping[str, str] = {}
@@ -43,16 +46,22 @@ class Live:
 
     async def run(self) -> None:
         while True:
-            view = await asyncio.to_thread(self._build)  # also without a client: rates need every second
-            if self.clients:
-                sections = await asyncio.to_thread(self.page.sections, view)
-                async with self.changed:
-                    self.sections = sections
-                    self.changed.notify_all()
+            try:
+                await self._update()
+            except Exception:
+                log.exception("the page cannot be built")
             await asyncio.sleep(INTERVAL_SECONDS)
 
+    async def _update(self) -> None:
+        self._view = await asyncio.to_thread(self._build)  # also without a client: rates need every second
+        if self.clients:
+            sections = await asyncio.to_thread(self.page.sections, self._view)
+            async with self.changed:
+                self.sections = sections
+                self.changed.notify_all()
+
     def whole(self) -> str:
-        return self.page.whole(self._build())
+        return self.page.whole(self._view)
 
     async def stream(self) -> AsyncIterator[str]:
         """The sections that have changed since the client got them. A slow client skips what it did not take."""
@@ -71,7 +80,7 @@ class Live:
             self.clients -= 1
 
 
-def application(build: Callable[[], View], allowed_hosts: Sequence[str]) -> Starlette:
+def application(build: Callable[[], View], allowed_hosts: Sequence[str]) -> ASGIApp:
     """The application. build: returns what the page shows now."""
     live = Live(build, Page())
 
@@ -99,16 +108,16 @@ def application(build: Callable[[], View], allowed_hosts: Sequence[str]) -> Star
         yield
         task.cancel()
 
-    return Starlette(
+    app = Starlette(
         routes=[
             Route("/", page),
             Route("/events", events),
             Route("/static/{name}", static),
             Route("/healthz", healthz),
         ],
-        middleware=[Middleware(Guard, allowed_hosts=allowed_hosts)],
         lifespan=lifespan,
     )
+    return Guard(app, allowed_hosts)
 
 
 class Guard:

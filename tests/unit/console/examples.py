@@ -6,7 +6,7 @@ from typing import Any
 from console.observations import Answer, Checkpoint, Document, Documents, FeedEvent, Job, Post, RejectedGroup, Topics
 from console.view import AGGREGATOR, COLLECTOR, DOCUMENTS, TOPICS
 
-NOW = 1_795_000_000.0
+NOW = 1_795_024_000.0  # 2026-11-18T17:46:40Z
 HOSTILE = "<img src=x onerror=\"document.title='owned'\"> & <script>document.title='owned'</script>"
 COUNTERS = {"total_cases_count": 1_000, "total_deaths_count": 10, "active_cases_count": None}
 

@@ -3,7 +3,6 @@
 import contextlib
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -33,9 +32,7 @@ def serving(view: Callable[[], View]) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
     board = Board(20)
-    with serving(
-        lambda: build(answers(topics=topics(rejected=(REJECTED,))), board, time.time() - time.time() + NOW)
-    ) as url:
+    with serving(lambda: build(answers(topics=topics(rejected=(REJECTED,))), board, NOW)) as url:
         yield url
 
 
@@ -78,7 +75,7 @@ def test_a_foreign_host_is_refused(address: str, host: str) -> None:
 
 def test_the_stream_sends_only_what_has_changed(address: str) -> None:
     with requests.get(f"{address}/events", timeout=10, stream=True) as answer:
-        lines = (line for line in answer.iter_lines() if line.startswith(b"data: "))
+        lines = (line for line in answer.iter_lines(chunk_size=1) if line.startswith(b"data: "))
         first, second = next(lines), next(lines)
     assert b'"posts"' in first
     assert second == b"data: {}"
