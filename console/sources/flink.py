@@ -1,6 +1,7 @@
 """Reads a job from Flink's REST API."""
 
 import re
+import time
 from typing import Any
 
 import requests
@@ -8,6 +9,8 @@ import requests
 from console.observations import Checkpoint, Job
 
 TIMEOUT_SECONDS = 5
+LIST_SECONDS = 10.0
+MAX_TASKS = 200
 # The jobs' own metrics, and the task metrics that show back-pressure.
 OWN = re.compile(r"collector_\w+|documents_\w+|enrichment_\w+")
 # In these states a job will not run again by itself, or runs.
@@ -20,6 +23,8 @@ class FlinkJob:
     def __init__(self, url: str, name: str) -> None:
         self._url = url.rstrip("/")
         self._name = name
+        # The metrics of each task that are read. Tasks register theirs some time after their start.
+        self._wanted: dict[str, tuple[float, list[str]]] = {}
         self._session = requests.Session()
         self._session.trust_env = False  # Flink is on this machine or in the cluster: no proxy
 
@@ -59,7 +64,7 @@ class FlinkJob:
         watermarks: list[float] = []
         for vertex in vertices:
             base = f"{path}/vertices/{vertex['id']}/metrics"
-            wanted = [each["id"] for each in self._get(base) if is_wanted(each["id"])]
+            wanted = self._wanted_metrics(base)
             for each in self._get(f"{base}?get={','.join(wanted)}") if wanted else ():
                 name, value = each["id"].rpartition(".")[2], float(each["value"])
                 if name == "backPressuredTimeMsPerSecond":
@@ -70,6 +75,16 @@ class FlinkJob:
                     own[name] = own.get(name, 0.0) + value
         # Flink's lowest number stands for no watermark yet.
         return own, pressures, [each for each in watermarks if each > 0]
+
+    def _wanted_metrics(self, base: str) -> list[str]:
+        """Their list is long, so it is read again only after LIST_SECONDS."""
+        at, wanted = self._wanted.get(base, (0.0, []))
+        if not wanted or time.monotonic() - at > LIST_SECONDS:
+            wanted = [each["id"] for each in self._get(base) if is_wanted(each["id"])]
+            if len(self._wanted) > MAX_TASKS:  # those of former jobs
+                self._wanted.clear()
+            self._wanted[base] = time.monotonic(), wanted
+        return wanted
 
     def _get(self, path: str) -> Any:
         response = self._session.get(f"{self._url}{path}", timeout=TIMEOUT_SECONDS)
