@@ -11,12 +11,12 @@ export no_proxy := $(addsuffix $(comma),$(or $(no_proxy),$(NO_PROXY)))localhost,
 export NO_PROXY := $(no_proxy)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo sql_client audit test test-unit format bench soak docker_build docker_up clean package deploy remote_collection_stream remote_aggregation_stream docker_down docker_clean manifests chart-docs cluster-up cluster-down cluster-clean test-cluster lint lock
+.PHONY: help demo sql_client audit rejected test test-unit format bench soak docker_build docker_up clean package deploy remote_collection_stream remote_aggregation_stream docker_down docker_clean manifests chart-docs cluster-up cluster-down cluster-clean test-cluster lint lock
 
 help: ## list the targets
 	@sed -n 's/^\([a-z_-]*\):.*## /\1: /p' $(MAKEFILE_LIST) | awk -F': ' '{ printf "  make %-26s %s\n", $$1, $$2 }'
 
-demo: $(VENV)/ready ## run the pipeline on this machine; Ctrl-C stops it (DOCUMENTS=3 ends it after three, FEED=jetstream reads Bluesky)
+demo: $(VENV)/ready ## run the pipeline on this machine; Ctrl-C stops it (DOCUMENTS=3 ends it after three, FEED=jetstream reads Bluesky, FEED=path a feed of yours)
 	@$(RUN) local.demo
 
 sql_client: $(VENV)/ready ## open Flink's SQL client on the running demo, else on the cluster (SQL="SELECT ..." prints one result)
@@ -24,6 +24,9 @@ sql_client: $(VENV)/ready ## open Flink's SQL client on the running demo, else o
 
 audit: $(VENV)/ready ## check that each post is in the topic and in a document, on the running demo, else on the cluster
 	@$(RUN) deploy.audit
+
+rejected: $(VENV)/ready ## list what the feed's mapping rejected, on the demo, else on the cluster (SHOW=0/123, REPLAY=code, DISCARD=code)
+	@$(RUN) deploy.rejected
 
 test: $(VENV)/ready lint ## run lint and all tests that need no cluster (TESTS="tests/unit/jobs -k cleaning" runs only these)
 ifdef TESTS
@@ -73,7 +76,7 @@ docker_down: $(VENV)/ready ## uninstall everything; the test cluster is stopped,
 docker_clean: $(VENV)/ready ## docker_down, and delete the images and dist/
 	@$(RUN) deploy.release clean
 
-manifests: $(VENV)/ready ## render k8s/*.yaml from the chart
+manifests: $(VENV)/ready ## write what the chart knows of feeds, and render k8s/*.yaml from the chart
 	@$(RUN) deploy.manifests
 
 chart-docs: ## write the chart's README from its template and values (needs helm-docs, which dev/cluster/build.sh tools builds)

@@ -50,7 +50,7 @@ def main() -> int:
 
 def bench_collector(stack: Stack, posts: int, rounds: int) -> None:
     """Both sides read the same posts from the simulator; their time is that of the records' LogAppendTimes."""
-    url = f"{stack.settings.websocket_url}/?since=0&format=json"
+    url = f"{stack.settings.simulator_url}/?since=0&format=json"
 
     def loop(topic: str) -> float:
         run_loop("collector", url, stack.settings.kafka, topic, str(posts))

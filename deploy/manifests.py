@@ -1,10 +1,11 @@
-"""Renders the manifests in `k8s/` from the chart: ``python -m deploy.manifests``."""
+"""Writes what the chart knows of feeds, and renders `k8s/` from the chart: ``python -m deploy.manifests``."""
 
 import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from deploy import feed_schema
 from deploy.chart import copy_without_dependencies
 from deploy.cluster import ClusterError, env_with_tools, run_program
 from deploy.release import JOBS, RELEASE
@@ -30,6 +31,7 @@ def render(job: str, environment: Mapping[str, str]) -> str:
 
 
 def main() -> int:
+    feed_schema.write()
     try:
         for job in JOBS:
             (FOLDER / f"{job}.yaml").write_text(render(job, env_with_tools()))

@@ -74,7 +74,8 @@ class ContiguousOrder:
         steps: list[Step] = []
         if at.number % self._shard.of != self._shard.number:
             self._rejected += 1
-            steps.append(Invalid(frame, f"number {at.number} is not of shard {self._shard.number}/{self._shard.of}"))
+            reason = f"number {at.number} is not of shard {self._shard.number}/{self._shard.of}"
+            steps.append(Invalid(event, frame, reason))
         else:
             known = self._is_behind(at) and not self._goes_back(event, frame, newest)
             if self._held is None or self._resolve(self._held, at, frame, known, steps):
@@ -131,7 +132,7 @@ class ContiguousOrder:
         else:
             self._rejected += held.rejected + 1
             reason = f"number {held.at.number} is {'behind' if backwards else 'ahead of'} what the feed sends next"
-            steps.append(Invalid(held.frame, f"{reason}, {at.number}"))
+            steps.append(Invalid(held.post, held.frame, f"{reason}, {at.number}"))
         return True
 
     def _judge(self, post: Post, at: Position, frame: Frame, known: bool, steps: list[Step]) -> None:

@@ -144,8 +144,9 @@ class FeedProcessor:
                     self._process_event(event, frame, batch)
             elif isinstance(outcome, Control):
                 self.counts.control += 1
-                if outcome.replayed:
-                    order.on_replayed()
+                self._now = received
+                if outcome.replayed and (gap := order.on_replayed()) is not None:
+                    self._record_gap(gap, self.feed.name, batch)
             elif isinstance(outcome, Failure):
                 batch.failures.append((outcome.means, outcome.reason))
             else:
@@ -200,6 +201,7 @@ class FeedProcessor:
 
     def _place(self, event: Post | Ignored, frame: Frame, batch: Batch) -> None:
         """Process a frame that is not the next one of its numbering."""
+        self._now = frame.received
         for step in self._order.place(event, frame, self._newest):
             if isinstance(step, Accepted):
                 self._accept(step, batch)
@@ -212,7 +214,8 @@ class FeedProcessor:
                     self._promise(min(self._newest + 1, frame.received))
                     self._marker_due = True
             else:
-                self._reject(Rejection("wrong_number", step.reason), step.frame, None, batch)
+                for post in (*step.post.before, step.post):
+                    self._reject(Rejection("wrong_number", step.reason, post.item), step.frame, None, batch)
 
     def _accept(self, step: Accepted, batch: Batch) -> None:
         event, frame = step
@@ -238,7 +241,7 @@ class FeedProcessor:
         text = self._clean(post.text)
         if not text:
             self.counts.emptied += 1
-            empty = Rejection("empty", "empty after cleaning")
+            empty = Rejection("empty", "empty after cleaning", post.item)
             self._append_rejection(empty, frame, token(post.position, post.numbering), batch)
             return
         if stamp >= self._heartbeat_at and not self._order.replaying:
@@ -254,7 +257,7 @@ class FeedProcessor:
         # A character has at most four bytes, so only a long record is encoded to measure it.
         if len(value) * 4 > MAX_RECORD_BYTES and len(value.encode()) > MAX_RECORD_BYTES:
             reason = f"the cleaned post is larger than {MAX_RECORD_BYTES} bytes"
-            self._reject(Rejection("too_large", reason), frame, token(post.position, post.numbering), batch)
+            self._reject(Rejection("too_large", reason, post.item), frame, token(post.position, post.numbering), batch)
             return
         self.counts.posts += 1
         batch.posts.append(Record(post.id if self._next_key is None else next(self._next_key), value))
@@ -305,6 +308,8 @@ class FeedProcessor:
             return
         # A feed without positions is away from the end of one connection to the first frame of the next.
         since = self._seen_before if isinstance(self._order, NoOrder) else self._newest
+        if self.feed.newest_first and gap.first is not None:  # newer posts than the gap were there before it
+            since = min(since, gap.first * 1_000 // self.feed.per_second)
         seconds = max(1, -((since - gap.until) // 1000)) if since else 1
         self.counts.gaps += 1
         self.counts.lost += gap.lost or 0

@@ -10,7 +10,12 @@ def keys_by_partition(count: int, prefix: str) -> list[str]:
     keys: dict[int, str] = {}
     for number in itertools.count():
         key = f"{prefix}{number}"
-        keys.setdefault((murmur2(key.encode()) & 0x7FFFFFFF) % count, key)
+        keys.setdefault(partition_of(key, count), key)
         if len(keys) == count:
             break
     return [keys[partition] for partition in range(count)]
+
+
+def partition_of(key: str, count: int) -> int:
+    """The partition of `count` to which Kafka's default partitioner sends that key."""
+    return int((murmur2(key.encode()) & 0x7FFFFFFF) % count)

@@ -34,8 +34,9 @@ class Duplicate(NamedTuple):
 
 
 class Invalid(NamedTuple):
-    """A frame whose number is wrong."""
+    """A post whose number is wrong."""
 
+    post: Post
     frame: Frame
     reason: str
 
@@ -106,8 +107,8 @@ class Order(Protocol):
     def skip(self, why: str) -> int | Gap | None:
         """Skip the next frame, which cannot be received. Returns its number, or the gap behind it, or None."""
 
-    def on_replayed(self) -> None:
-        """The feed has sent all stored posts."""
+    def on_replayed(self) -> Gap | None:
+        """The feed has sent all stored posts. Returns the gap that this shows."""
 
     def forget(self) -> None:
         """Drop the ids of posts that are too old to be sent twice. Called after each group of frames."""
@@ -156,7 +157,7 @@ class SequenceOrder:
     """The order of a feed whose positions are numbers that only grow, with jumps between them.
 
     The first numbers of an answer may be known already. Later in the same answer a lower number is no duplicate: the
-    feed has begun again.
+    feed has begun again. In a live answer a newer stamp shows that, too.
     inclusive: the answer begins with the frame at the position. If it does not, the server no longer has it.
     """
 
@@ -182,7 +183,8 @@ class SequenceOrder:
             return [Accepted(event, frame)]
         at, last = Position(event.position, event.numbering), self.position
         behind = last is not None and at.numbering == self.numbering and at.number <= last
-        if behind and not self._advanced:
+        renumbered = self._live and at.number != last and isinstance(event, Post) and newest < event.timestamp
+        if behind and not self._advanced and not renumbered:
             self._resumed &= at.number != last
             self._live &= at.number != last
             return [Duplicate(at.number)] if isinstance(event, Post) else []
@@ -232,7 +234,8 @@ class TimestampOrder:
 
     per_second: units of the position in a second. overlap: in units of the position.
     newest_first: the answer begins with the stored posts, newest first. Until the feed has sent all, the position stays
-        where it was: a connection that ends before asks for all of them again. Such an answer shows no gap.
+        where it was: a connection that ends before asks for all of them again. The oldest one shows whether there is a
+        gap: the server sends the post at `position` again, if it still has it and does not cut the answer before it.
     """
 
     next = NO_NUMBER
@@ -251,6 +254,8 @@ class TimestampOrder:
         self._resumed = self._live = False
         # The newest timestamp of a frame. After a skipped frame the position is ahead of it.
         self._seen = 0
+        # The oldest timestamp of the stored posts.
+        self._oldest: int | None = None
         self.on_subscribed(True)
 
     @property
@@ -261,11 +266,19 @@ class TimestampOrder:
         self._resumed = resumed and self.position is not None
         self._live = not resumed and self.position is not None
         self.replaying = self._newest_first and self.position is not None
+        self._oldest = None
 
-    def on_replayed(self) -> None:
+    def on_replayed(self) -> Gap | None:
+        last, oldest = self.position, self._oldest
+        gap = None
+        asked = self.replaying and self._resumed
+        if asked and last is not None and (oldest is None or oldest > last + self._tolerance):
+            lost = None if oldest is None else oldest - last
+            gap = Gap("", last, oldest, lost, 0, GAP_EXPIRED, self._ms(last if oldest is None else oldest))
         self.replaying = self._resumed = False
         if self._seen:
             self.position = max(self.position or 0, self._seen)
+        return gap
 
     def place(self, event: Post | Ignored, frame: Frame, newest: int) -> list[Step]:
         if event.position is None:
@@ -275,6 +288,7 @@ class TimestampOrder:
             # The clock of the server or of this machine is wrong: no server could resume from this position.
             return self._unless_known(event, frame, at)
         if self.replaying:
+            self._oldest = at if self._oldest is None else min(self._oldest, at)
             self._seen = max(self._seen, min(at, self._units(frame.received)))
             return self._unless_known(event, frame, at)
         if self._resumed and self.position is not None and at < self.position - self._overlap:

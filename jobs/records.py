@@ -2,12 +2,15 @@
 
 import json
 from base64 import b64encode
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from json.encoder import encode_basestring
 from typing import NamedTuple
 
 MAX_REJECTED_CHARACTERS = 8_192
 HEARTBEAT_PREFIX = "heartbeat-"
+# The codes of the records of `tweets.rejected` that are no rejections but markers.
+REPLAYED, DISCARDED = "replayed", "discarded"
 
 
 class Record(NamedTuple):
@@ -149,6 +152,20 @@ def gap_rejection(code: str, reason: str, source: str, gap: dict[str, object], s
         "record": json.dumps(gap),
     }
     return Record(source, json.dumps(value))
+
+
+def marker(code: str, places: Sequence[str], at: int, posts: int = 0) -> Record:
+    """A record of `tweets.rejected` that marks rejections as done.
+
+    code: REPLAYED or DISCARDED. places: of the rejections, "<partition>/<offset>" each. at: ms since 1970 UTC.
+    posts: how many posts were written in the same transaction.
+    """
+    return Record(code, json.dumps({"code": code, "of": list(places), "time": at, "posts": posts}))
+
+
+def is_marker(value: Mapping[str, object]) -> bool:
+    """Whether the value of a record of `tweets.rejected` is a marker."""
+    return value.get("code") in (REPLAYED, DISCARDED) and isinstance(value.get("of"), list)
 
 
 def feed_event(what: str, source: str, shard: str, server: str, at: int, **details: object) -> Record:

@@ -6,7 +6,7 @@ from base64 import b64encode
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, unquote_plus, urlsplit
 
 # The query parameters of the supported feeds. The value of any other parameter may be a token.
-LOGGABLE_QUERY_PARAMS = {"format", "since", "feed", "shard", "cursor", "wantedCollections"}
+LOGGABLE_QUERY_PARAMS = {"format", "since", "feed", "shard", "cursor", "wantedCollections", "kinds", "collections"}
 # Parts of a path that may be logged. Some servers take a token in the path.
 LOGGABLE_PATH_PARTS = {"", "api", "coronavirus", "feed", "stream", "subscribe", "v1", "v2", "v3", "ws"}
 HIDDEN = "***"

@@ -294,15 +294,19 @@ class EnvReader:
             raise SettingError(f"KAFKA_EVENTS_TOPIC={topic!r}: {allowed}")
         return topic
 
-    def feed(self, name: str, default: str) -> Definition:
-        """The definition of the feed: a preset, or a file. The files that it names must be readable."""
+    def definition(self, name: str, default: str) -> Definition:
+        """The definition of a feed: a preset, or a file. The files that it names are not read."""
         value = self._variables.get(name) or default
         try:
-            definition = load(value)
+            return load(value)
         except FeedError as error:
             raise SettingError(f"{name}={value!r}: {error}") from error
+
+    def feed(self, name: str, default: str) -> Definition:
+        """The definition of the feed that is read: the files that it names must be readable."""
+        definition = self.definition(name, default)
         for path in files_in(vars(definition)):
-            read_secret_file(f"{name}={value!r}, ${{file:...}}", path)
+            read_secret_file(f"{name}={self._variables.get(name) or default!r}, ${{file:...}}", path)
         return definition
 
     def servers(self, name: str, default: str) -> str:

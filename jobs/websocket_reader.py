@@ -462,6 +462,10 @@ class Reader:
                     return ending
                 await self._sleep(PING_SECONDS)
         except ConnectionClosed as error:
+            self.connected = False
+            # The server may have closed behind a frame with an error, which the consumer reports with `fail`.
+            while self.has_unacked() and not self._stopping.is_set():
+                await asyncio.sleep(0.01)
             if self._verdict is not None:
                 return self._verdict
             if error.sent is not None and error.sent.code == CloseCode.MESSAGE_TOO_BIG and not error.rcvd_then_sent:
@@ -485,6 +489,8 @@ class Reader:
                 return Ending(f"no answer to a ping within {PONG_TIMEOUT_SECONDS:g} s", served=True)
             # Frames arrive in order: everything that the server sent before the pong is in the buffer.
             self.caught_up_at = now
+        elif connection.close_code is not None:  # nothing else would notice it before the next message
+            raise connection.protocol.close_exc
         if request.ping is not None and now - liveness.pinged_at >= protocol.every:
             await connection.send(request.ping)
             liveness.pinged_at = now

@@ -11,8 +11,9 @@ def on_demo(settings: Settings) -> int:
 
 
 def demo_environment(settings: Settings) -> dict[str, str]:
-    """The settings of the demo's aggregator. The audit also reads documents of another WINDOW_SECONDS."""
+    """The settings of the demo's aggregator, and its feed. The audit also reads documents of another WINDOW_SECONDS."""
     return {
+        "FEED": settings.feed_file.read_text() if settings.feed_file.exists() else settings.feed,
         "KAFKA_BOOTSTRAP_SERVERS": settings.kafka,
         "MONGODB_URI_FILE": str(settings.store_uri_file),
         "WINDOW_SECONDS": str(settings.window_seconds),

@@ -9,13 +9,15 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.admin import KafkaAdminClient, NewTopic
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
-from jobs.defaults import REJECTED_TOPIC, TWEETS_PARTITIONS, TWEETS_TOPIC
+from jobs.defaults import EVENTS_TOPIC, REJECTED_TOPIC, TWEETS_PARTITIONS, TWEETS_TOPIC
 from local.process import Program, StackError, owned_environment, wait_until
 from local.settings import Settings
 
 CLUSTER_ID = "ZGF0YS1jb2xsZWN0aW9uLQ"  # any 16 bytes in base64; constant, since each data folder is of one cluster
 # The JVM shares the machine with the other parts: the serial garbage collector needs the least.
 JAVA = ("java", "-Xmx512m", "-XX:+UseSerialGC")
+# What happened to the feed: 30 days, and at most about 80 MB.
+EVENTS_CONFIG = {"retention.ms": "2592000000", "retention.bytes": "67108864", "segment.bytes": "16777216"}
 
 
 class Broker:
@@ -89,10 +91,11 @@ def admin(bootstrap: str) -> KafkaAdminClient:
 
 
 def create_topics(bootstrap: str) -> None:
-    """Create the topics `tweets` and `tweets.rejected` where they are missing. Raises StackError."""
+    """Create the topics of posts, rejections and events where they are missing. Raises StackError."""
     wanted = [
         NewTopic(TWEETS_TOPIC, num_partitions=TWEETS_PARTITIONS, replication_factor=1),
         NewTopic(REJECTED_TOPIC, num_partitions=1, replication_factor=1),
+        NewTopic(EVENTS_TOPIC, num_partitions=1, replication_factor=1, topic_configs=EVENTS_CONFIG),
     ]
     try:
         with contextlib.closing(admin(bootstrap)) as client:

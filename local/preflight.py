@@ -10,9 +10,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import psutil
+from websockets.uri import parse_uri
 
+from jobs.proxies import websocket_proxy
 from local.process import StackError
-from local.settings import JETSTREAM_URLS, Settings
+from local.settings import Settings
 
 # The scripts of Flink and Kafka split paths at blanks, and Flink reads some paths as URLs.
 PATH = "[A-Za-z0-9/._+@-]+"
@@ -26,7 +28,7 @@ def check(settings: Settings) -> None:
         *check_java(java_version()),
         *check_maven(settings, shutil.which("mvn")),
         *check_ports(settings),
-        *(check_reachable(JETSTREAM_URLS.split(",")) if settings.feed == "jetstream" else ()),
+        *(() if settings.simulated else check_feed(settings)),
     ]
     if problems:
         raise StackError("\n".join(problems))
@@ -66,7 +68,7 @@ def check_maven(settings: Settings, maven: str | None) -> Iterable[str]:
 def check_ports(settings: Settings) -> Iterable[str]:
     unused = {
         "mongodb": settings.mongodb_uri is not None,
-        "simulator": settings.feed != "simulator",
+        "simulator": not settings.simulated,
     }
     for name, port in vars(settings.ports).items():
         if not unused.get(name) and in_use(port):
@@ -95,17 +97,20 @@ def by_whom(port: int) -> str:
     return ""
 
 
-def check_reachable(
-    urls: Iterable[str], connect: Callable[..., socket.socket] = socket.create_connection
-) -> Iterable[str]:
-    """One line when no server accepts a connection within five seconds."""
+def check_feed(settings: Settings, connect: Callable[..., socket.socket] = socket.create_connection) -> Iterable[str]:
+    """One line when no server of the feed accepts a connection within five seconds.
+
+    A server behind a proxy, or whose name is in a secret file, counts as reachable.
+    """
     reasons = []
-    for url in urls:
-        host = urlsplit(url).hostname or ""
+    for url in settings.definition.connect["urls"]:
+        if "$" in urlsplit(url).netloc or "proxy" in settings.definition.connect or websocket_proxy(url):
+            return
+        server = parse_uri(url)
         try:
-            connect((host, 443), timeout=5).close()
+            connect((server.host, server.port), timeout=5).close()
         except OSError as error:
-            reasons.append(f"{host}: {error}")
+            reasons.append(f"{server.host}:{server.port}: {error}")
         else:
             return
-    yield f"FEED=jetstream needs the internet, and none of its servers can be reached ({'; '.join(reasons)})"
+    yield f"no server of FEED={settings.feed!r} can be reached ({'; '.join(reasons)})"

@@ -4,22 +4,19 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from jobs.addresses import MONGODB_ALLOWED, mongodb_address
+from jobs.feeds.definition import Definition, load
 from jobs.settings import EnvReader, SettingError
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
-# The four public instances of Bluesky's Jetstream, which the collector tries in turn. The query selects posts.
-JETSTREAM_URLS = ",".join(
-    f"wss://jetstream{number}.us-{coast}.bsky.network/subscribe?wantedCollections=app.bsky.feed.post"
-    for coast in ("east", "west")
-    for number in (1, 2)
-)
-FEEDS = ("simulator", "jetstream")
+# The presets that read the simulator. Any other feed has servers of its own.
+SIMULATED = ("simulator", "text")
 # An assumption, well above the reported rates of Bluesky.
-JETSTREAM_POSTS_PER_SECOND = 200
+POSTS_PER_SECOND = 200
 # Variables of the user's environment that may hold the jobs' secrets. No program of the stack inherits them.
 # make copies its command line into the last three.
 SECRETS = (
@@ -47,16 +44,27 @@ class Settings:
 
     state: Path = REPOSITORY / ".state"  # folder of all downloads and files of the stack; data and logs are in run/
     ports: Ports = Ports()
-    feed: str = "simulator"  # one of FEEDS
+    feed: str = "simulator"  # a preset's name, or the absolute path of a feed's definition
+    posts_per_second: int = POSTS_PER_SECOND  # of a feed other than the simulator: what windows have memory for
     mongodb_uri: str | None = field(default=None, repr=False)  # of the user's database; None: the stack starts one
     rate: float = 20.0  # of the simulator, posts per second
     window_seconds: int = 20  # length of a window
     documents: int | None = None  # after how many documents the demo ends; None: at Ctrl-C
 
     @property
+    def simulated(self) -> bool:
+        """Whether the feed is the stack's own simulator."""
+        return self.feed in SIMULATED
+
+    @cached_property
+    def definition(self) -> Definition:
+        """The definition of the feed. Raises FeedError."""
+        return load(self.feed)
+
+    @property
     def planned_posts_per_second(self) -> int:
         """The rate for which the aggregator's memory must suffice."""
-        return math.ceil(self.rate) if self.feed == "simulator" else JETSTREAM_POSTS_PER_SECOND
+        return math.ceil(self.rate) if self.simulated else self.posts_per_second
 
     @property
     def jars(self) -> Path:
@@ -84,8 +92,13 @@ class Settings:
         return self.run / "mongodb-uri"
 
     @property
-    def websocket_url(self) -> str:
-        return JETSTREAM_URLS if self.feed == "jetstream" else f"ws://127.0.0.1:{self.ports.simulator}"
+    def feed_file(self) -> Path:
+        """The file that holds `feed` while the stack runs."""
+        return self.run / "feed"
+
+    @property
+    def simulator_url(self) -> str:
+        return f"ws://127.0.0.1:{self.ports.simulator}"
 
     @property
     def worldometers_url(self) -> str:
@@ -114,9 +127,21 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
     return Settings(
         state=Path(environment.get("STATE") or defaults.state).resolve(),
         ports=ports,
-        feed=read.choice("FEED", defaults.feed, FEEDS),
+        feed=read_feed(environment),
+        posts_per_second=read.integer("PLANNED_POSTS_PER_SECOND", POSTS_PER_SECOND, 1, 1_000_000),
         mongodb_uri=read.secret("MONGODB_URI", "", mongodb_address, MONGODB_ALLOWED).read() if own_store else None,
         rate=read.number("SIMULATOR_RATE", defaults.rate, 0.01, 100_000),
         window_seconds=read.integer("WINDOW_SECONDS", defaults.window_seconds, 1, 3_600),
         documents=read.integer("DOCUMENTS", 0, 0, 1_000_000) or None,
     )
+
+
+def read_feed(environment: Mapping[str, str]) -> str:
+    """FEED with a relative path made absolute, since the jobs take only absolute ones. Raises SettingError."""
+    feed = environment.get("FEED") or Settings.feed
+    if "/" in feed or feed.endswith((".yaml", ".yml")):
+        feed = str(Path(feed).resolve())
+    definition = EnvReader({"FEED": feed}).feed("FEED", Settings.feed)
+    if "urls" not in definition.connect:
+        raise SettingError(f"FEED={feed!r}: a definition with connect.urls is allowed")
+    return feed

@@ -83,6 +83,7 @@ class Stack:
         shutil.rmtree(self.settings.run, ignore_errors=True)
         self.settings.logs.mkdir(parents=True)
         write_secret(self.settings.store_uri_file, self.settings.store_uri)
+        self.settings.feed_file.write_text(self.settings.feed)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -98,7 +99,7 @@ class Stack:
 
     def programs(self) -> list[Program]:
         """The programs that can be restarted when they die. The JobManager cannot: the jobs are lost with it."""
-        feed = [self.simulator] if self.settings.feed == "simulator" else []
+        feed = [self.simulator] if self.settings.simulated else []
         return [*self._stores(), *feed, self.worldometers, self.flink.taskmanager]
 
     def start(self, jobs: Sequence[str] = JOBS) -> None:
@@ -110,7 +111,7 @@ class Stack:
             ("Flink cluster", self._start_flink, ["Kafka and connector jars"]),
             ("Kafka broker and topics", self._start_kafka, ["Kafka and connector jars"]),
         ]
-        if self.settings.feed == "simulator":
+        if self.settings.simulated:
             tasks.append(("simulator", self._start_simulator, []))
         before_jobs = [name for name, _, _ in tasks]
         tasks += [(f"job {job}", functools.partial(self.submit, job), before_jobs) for job in jobs]
@@ -215,7 +216,7 @@ class Stack:
         settings = self.settings
         return {
             "FEED": settings.feed,
-            "WEBSOCKET_URL": settings.websocket_url,
+            **({"WEBSOCKET_URL": settings.simulator_url} if settings.simulated else {}),
             "KAFKA_BOOTSTRAP_SERVERS": settings.kafka,
             "MONGODB_URI_FILE": str(settings.store_uri_file),
             "WORLDOMETERS_URL": settings.worldometers_url,

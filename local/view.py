@@ -9,6 +9,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from jobs.redaction import redact_url
 from local.settings import Settings
 from local.stack import Step
 
@@ -49,10 +50,11 @@ def screen(console: Console, addresses: Mapping[str, str]) -> Iterator[Screen]:
 def addresses(settings: Settings) -> dict[str, str]:
     """The addresses for the user to open, {name: address}. The user's own URI is not shown: it may have a password."""
     own = settings.mongodb_uri is None
+    server = settings.simulator_url if settings.simulated else settings.definition.connect["urls"][0]
     return {
         "Flink UI": settings.flink_url,
         "database": settings.store_uri if own else "the one in MONGODB_URI",
-        "posts": settings.websocket_url.partition(",")[0],
+        "posts": redact_url(server),
         "logs": str(settings.logs),
     }
 

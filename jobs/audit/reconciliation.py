@@ -28,7 +28,7 @@ from jobs.audit.numbers import (
     read_object,
 )
 from jobs.audit.reader import Document, OffsetRange, PartitionRange, Reader, Record
-from jobs.audit.report import Mismatch, Report, TopicSum
+from jobs.audit.report import Mismatch, ReplaySum, Report, TopicSum
 from jobs.audit.windows import (
     Checksum,
     Comparison,
@@ -50,6 +50,7 @@ from jobs.audit.windows import (
 from jobs.documents import iso, unix
 from jobs.event_time import MAX_AHEAD_MS
 from jobs.feeds.definition import PRESETS, load
+from jobs.records import DISCARDED, REPLAYED, is_marker
 
 # Their positions are numbers without gaps.
 CONTIGUOUS_SOURCES = frozenset(feed.name for feed in map(load, PRESETS) if feed.dense)
@@ -248,6 +249,9 @@ class Reconciliation:
         self._counts: dict[str, Counter[str]] = {}
         self._other_gaps: dict[str, list[Gap]] = {}
         self._unreadable = self._others = self._others_rejected = 0
+        # The rejections that are marked as done, and the posts that are replays of some.
+        self._marked: Counter[str] = Counter()
+        self._replays: Counter[tuple[str, str]] = Counter()
         # The posts by the start of their window, or of their second (see `_bucket`), ms.
         self._buckets: dict[int, Checksum] = {}
         # By the end of the window, ms.
@@ -343,12 +347,19 @@ class Reconciliation:
         for record in self._records(self._settings.rejected_topic, ranges):
             rejection = read_object(record.value)
             source = rejection.get("source") if rejection else None
-            if rejection is None or not isinstance(source, str):
+            if rejection is not None and is_marker(rejection):
+                self._add_marker(rejection)
+            elif rejection is None or not isinstance(source, str):
                 self._unreadable += 1
             elif source == self._settings.topic:
                 self._add_rejected_key((record.key or b"").decode(errors="replace"))
             else:
                 self._add_collector_rejection(source, rejection, record.partition)
+
+    def _add_marker(self, marker: Mapping[str, object]) -> None:
+        places, posts = marker["of"], marker.get("posts")
+        self._marked[str(marker["code"])] += len(places) if isinstance(places, list) else 0
+        self._marked["posts"] += posts if isinstance(posts, int) else 0
 
     def _records(self, topic: str, ranges: Iterable[PartitionRange]) -> Iterable[Record]:
         wanted = [each for each in ranges if each.begin < each.end]
@@ -434,6 +445,9 @@ class Reconciliation:
                 self._checksum(seen.timestamp).add(hash_text(seen.text))
 
     def _add_number(self, seen: ParsedRecord, partition: Partition) -> None:
+        if seen.replayed:
+            self._replays[seen.replayed, seen.id] += 1
+            return
         if seen.number is None or seen.source not in self._settings.contiguous_sources:
             if seen.kind == "post":
                 self._count(seen.source, "posts")
@@ -625,7 +639,18 @@ class Reconciliation:
         mismatches += [unmatched_document(each) for each in evaluation.unmatched]
         mismatches += [malformed_document(*each) for each in sorted(self._malformed)]
         numbers = tuple(sorted(evaluation.numbers, key=lambda each: (each.source, each.numbering)))
-        return Report(numbers, tuple(self._sources()), self._topic_sum(evaluation, tuple(mismatches)), self._unreadable)
+        topic_sum = self._topic_sum(evaluation, tuple(mismatches))
+        return Report(numbers, tuple(self._sources()), topic_sum, self._unreadable, self._replay_sum())
+
+    def _replay_sum(self) -> ReplaySum:
+        posts = sum(self._replays.values())
+        return ReplaySum(
+            replayed=self._marked[REPLAYED],
+            discarded=self._marked[DISCARDED],
+            written=self._marked["posts"],
+            posts=posts,
+            duplicates=posts - len(self._replays),
+        )
 
     def _empty_partitions(self) -> Iterator[int]:
         for number, partition in sorted(self._partitions.items()) if self._closed_until is None else ():

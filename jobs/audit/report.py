@@ -74,22 +74,40 @@ class TopicSum:
 
 
 @dataclass(frozen=True)
+class ReplaySum:
+    """What `make rejected` did. The rejections still count as rejected in the first sum.
+
+    replayed, discarded: rejections that are marked so.
+    written: how many posts the markers of the replayed ones name.
+    posts: posts in the topic that are replays. duplicates: how many of them are there twice.
+    """
+
+    replayed: int = 0
+    discarded: int = 0
+    written: int = 0
+    posts: int = 0
+    duplicates: int = 0
+
+
+@dataclass(frozen=True)
 class Report:
-    """Both sums. unreadable: records of `tweets.rejected` that neither job wrote."""
+    """Both sums, and the replays. unreadable: records of `tweets.rejected` that neither job wrote."""
 
     numbers: tuple[NumberSum, ...]
     sources: tuple[SourceCount, ...]
     topic: TopicSum
     unreadable: int = 0
+    replays: ReplaySum = ReplaySum()
 
     @property
     def balanced(self) -> bool:
-        return self.topic.balanced and all(each.balanced for each in self.numbers)
+        return self.topic.balanced and all(each.balanced for each in self.numbers) and not self.replays.duplicates
 
     @property
     def lines(self) -> list[str]:
         lines = [line for each in self.numbers for line in number_lines(each)]
         lines += [line for each in self.sources for line in source_lines(each)]
+        lines += replay_lines(self.replays)
         lines += topic_lines(self.topic)
         if self.unreadable:
             lines.append(f"  {self.unreadable} records of the topic of rejections were written by neither job")
@@ -129,6 +147,16 @@ def source_lines(each: SourceCount) -> Iterator[str]:
     yield from gap_lines(each.gaps)
 
 
+def replay_lines(each: ReplaySum) -> Iterator[str]:
+    if each.replayed or each.discarded:
+        what = f"{each.replayed} replayed as {each.written} posts, {each.discarded} discarded"
+        yield f"rejections, counted above: {what}; {each.posts} replayed posts are in the topic"
+    elif each.posts:
+        yield f"{each.posts} replayed posts are in the topic; retention has deleted their rejections"
+    if each.duplicates:
+        yield f"  {each.duplicates} replayed posts are in the topic twice"
+
+
 def topic_lines(topic: TopicSum) -> Iterator[str]:
     others = f" + {topic.others} records of no closed window" if topic.others else ""
     left, right = topic.posts + topic.others, topic.in_documents + topic.rejected
@@ -162,6 +190,7 @@ def last_line(report: Report) -> str:
     parts = [
         (missing, "missing numbers"),
         (duplicates, "duplicate numbers"),
+        (report.replays.duplicates, "posts replayed twice"),
         (len(topic.mismatches), "windows or documents"),
         (topic.missing_rejections, "records neither in a document nor rejected"),
         (topic.orphaned_rejections, "rejections without a record"),

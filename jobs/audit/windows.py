@@ -30,6 +30,7 @@ class ParsedRecord(NamedTuple):
     timestamp: event time, ms since 1970 UTC.
     numbering, number: its position; number: None without one.
     shard, shards: the collector's shard that wrote a heartbeat.
+    replayed: the place of the rejection that was replayed as this post; "" for any other record.
     """
 
     kind: str
@@ -41,6 +42,7 @@ class ParsedRecord(NamedTuple):
     number: int | None = None
     shard: int = 0
     shards: int = 1
+    replayed: str = ""
 
 
 def parse_record(value: bytes | None, max_timestamp_ms: int) -> ParsedRecord:
@@ -68,7 +70,10 @@ def parse_record(value: bytes | None, max_timestamp_ms: int) -> ParsedRecord:
         return ParsedRecord(
             "heartbeat", as_text(identity), as_text(source), "", timestamp, numbering, number, shard, shards
         )
-    return ParsedRecord("post", as_text(identity), as_text(source), as_text(text), timestamp, numbering, number)
+    replayed = as_text(record["replayed"]) if "replayed" in record else ""
+    return ParsedRecord(
+        "post", as_text(identity), as_text(source), as_text(text), timestamp, numbering, number, replayed=replayed
+    )
 
 
 def as_text(value: object) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 from jobs.feeds.conditions import Test, test_of
 from jobs.feeds.definition import Definition
 from jobs.feeds.json_values import render
+from jobs.feeds.markup import text_of_html
 from jobs.feeds.model import MAX_NUMBER, MAX_TIMESTAMP, NUMBERING, SAFE_ID
 from jobs.feeds.paths import ROOT, getter
 from jobs.feeds.templates import is_template, parts_of
@@ -125,6 +126,11 @@ def id_field(feed: Definition, cell: FrameCell, new_id: Callable[[], str]) -> Ca
 
 
 def text_field(feed: Definition, cell: FrameCell) -> Field:
+    text = plain_text_field(feed, cell)
+    return (lambda value: text_of_html(text(value))) if feed.post.get("html") else text
+
+
+def plain_text_field(feed: Definition, cell: FrameCell) -> Field:
     source = feed.post["text"]
     if is_template(source):
         return template(cell, source, "bad_text", bool, "a text")

@@ -27,6 +27,7 @@ class Post(NamedTuple):
     numbering: the numbering of the position.
     extra: a JSON object with more fields for the record; "" for none.
     before: the other posts of the same frame with the same position. They come before this one and have no position.
+    item: the index of the post in the frame's array; None if the frame is the post.
     """
 
     id: str
@@ -36,6 +37,7 @@ class Post(NamedTuple):
     numbering: str = ""
     extra: str = ""
     before: tuple["Post", ...] = ()
+    item: int | None = None
 
 
 class Ignored(NamedTuple):

@@ -69,7 +69,7 @@ def compile_parser(feed: Definition, new_id: Callable[[], str]) -> Parse:
         events: list[Event] = []
         for number, element in enumerate(elements):
             try:
-                events.append(parse_element(element, received))
+                events.append(parse_element(element, received, number))
             except Malformed as error:
                 events.append(Rejection(error.code, error.reason, number))
         return events
@@ -132,17 +132,18 @@ def classifier(feed: Definition) -> Callable[[Any], Control | Failure | None] | 
     return classify
 
 
-def element_parser(
-    feed: Definition, cell: FrameCell, new_id: Callable[[], str]
-) -> Callable[[Any, int], Post | Ignored]:
-    """A function that makes the event of an element of a frame, or raises Malformed."""
+def element_parser(feed: Definition, cell: FrameCell, new_id: Callable[[], str]) -> Callable[..., Post | Ignored]:
+    """A function that makes the event of an element of a frame, or raises Malformed.
+
+    Its arguments are the element, the time of arrival in ms, and the element's index if the frame is an array of them.
+    """
     rules = feed.post.get("keep", ()) if "each" in feed.frames else feed.frames.get("keep", ())
     keep, dense, unnumbered = kept_by(rules), feed.dense, Ignored(None)
     position_of, numbering_of = position_field(feed, cell), numbering_field(feed, cell)
     id_of, text_of = id_field(feed, cell, new_id), text_field(feed, cell)
     time_of, extra_of = time_field(feed, cell), extra_field(feed, cell)
 
-    def parse_element(value: Any, received: int) -> Post | Ignored:
+    def parse_element(value: Any, received: int, item: int | None = None) -> Post | Ignored:
         # Dense numbers belong to posts only.
         if dense and keep is not None and not keep(value):
             return unnumbered
@@ -154,7 +155,7 @@ def element_parser(
         text = text_of(value)
         identity = id_of(value, position, numbering)
         extra = extra_of(value) if extra_of is not None else ""
-        return Post(identity, text, timestamp, position, numbering, extra)
+        return Post(identity, text, timestamp, position, numbering, extra, (), item)
 
     return parse_element
 

@@ -125,6 +125,7 @@ def task(
         "collector": {
             "collector_posts": increasing(1_200, begins),
             "collector_connected": constant(1),
+            "collector_refused": constant(0),
             "collector_gaps": constant(0),
             "failedCommittables": constant(0),
         },
@@ -330,6 +331,26 @@ FAULTS = {
         task("collector", collector_posts=NO_NEW_POSTS, collector_connected=changing(constant(1), constant(0))),
         *("FeedDisconnected", "NoPosts"),
     ),
+    "a server that refuses the token": fault(
+        task(
+            "collector",
+            collector_posts=NO_NEW_POSTS,
+            collector_connected=changing(constant(1), constant(0)),
+            collector_refused=changing(constant(0), constant(1)),
+        ),
+        *("FeedRefused", "FeedDisconnected", "NoPosts"),
+    ),
+    "a feed whose frames are nearly all rejected, at the second of two connections": fault(
+        task(
+            "collector",
+            shard="1",
+            collector_posts=NO_NEW_POSTS,
+            collector_connected=changing(constant(1), constant(0)),
+            collector_refused=changing(constant(0), constant(1)),
+        ),
+        *("FeedRefused", "FeedDisconnected"),
+        base=TWO_CONNECTIONS,
+    ),
     "a broker whose volume fills": fault(volume(KAFKA, increasing(0.001, FAULT_MINUTE - 10, 0.7901)), "VolumeFull"),
     "a database whose volume fills": fault(volume(DATABASE, changing(constant(0.79), constant(0.81))), "VolumeFull"),
     "no window is written": fault(task("aggregator", documents_written=stopped(increasing(3))), "DocumentsOld"),
@@ -437,6 +458,11 @@ NORMAL_OPERATION = {
 SETTINGS_OF_NORMAL_OPERATION = {
     "no window for hours, because there are no posts": ("collector.settings.FEED=text",),
 }
+OWN_FEED = (
+    "collector.feed.name=own",
+    "collector.feed.post.text=text",
+    "collector.feed.connect.urls[0]=wss://feed.example.com",
+)
 LONG_INTERVALS = ("collector.settings.CHECKPOINT_SECONDS=120", "aggregator.settings.WINDOW_SECONDS=3600")
 
 
@@ -558,6 +584,9 @@ def test_long_windows_and_rare_checkpoints_fire_no_alert(tmp_path: Path) -> None
     [
         ((), 5),
         (("collector.settings.FEED=text",), None),
+        (("collector.feed=text",), None),
+        ((*OWN_FEED, "collector.feed.keepalive.max_silence=0"), None),
+        (OWN_FEED, 5),
         (("collector.settings.MAX_SILENCE_SECONDS=0",), None),
         (("collector.settings.FEED=text", "collector.settings.MAX_SILENCE_SECONDS=60"), 5),
         (("collector.settings.FEED=text", "prometheusRule.noPostsMinutes=30"), 30),

@@ -1,6 +1,7 @@
 """The audit reads ranges of offsets from a broker."""
 
-from jobs.audit.__main__ import KafkaAndMongoReader, ProgressLine, open_consumer
+from jobs.audit.__main__ import KafkaAndMongoReader
+from jobs.audit.kafka_reader import ProgressLine, open_consumer
 from jobs.audit.reader import PartitionRange
 from jobs.settings import read_aggregator_settings
 from local.stack import Stack
@@ -10,7 +11,7 @@ from tests.support.topics import topic
 def test_several_ranges_of_a_partition_are_read_one_after_the_other(stack: Stack) -> None:
     kafka = stack.settings.kafka
     settings = read_aggregator_settings({"KAFKA_BOOTSTRAP_SERVERS": kafka})
-    with topic(kafka, "ranges") as published, open_consumer(settings) as consumer:
+    with topic(kafka, "ranges") as published, open_consumer(settings.bootstrap_servers, settings.security) as consumer:
         for partition in (0, 1):
             published.publish([b"%d" % number for number in range(20)], partition)
         reader = KafkaAndMongoReader(consumer, None, ProgressLine(print))  # type: ignore[arg-type]

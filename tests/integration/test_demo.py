@@ -68,7 +68,7 @@ def test_ctrl_c_stops_every_process(tmp_path: Path, parts: int) -> None:
 @pytest.mark.parametrize(
     ("extra", "message"),
     [
-        ({"FEED": "twitter"}, "error: FEED='twitter': simulator or jetstream is allowed"),
+        ({"FEED": "twitter"}, "error: FEED='twitter': 'twitter' is neither an absolute path nor one of "),
         ({"KAFKA_PORT": "0"}, "error: KAFKA_PORT='0': a whole number from 1 to 65535 is allowed"),
         ({"PATH": "/bin"}, "error: java is not on PATH: install a JDK 17"),
     ],

@@ -14,7 +14,7 @@ from kafka.admin import ACL, ACLOperation, ACLPermissionType, ACLResourcePattern
 from pymongo.errors import OperationFailure
 
 from jobs import kafka_topic
-from jobs.defaults import DATABASE, REJECTED_TOPIC, TWEETS_PARTITIONS, TWEETS_TOPIC
+from jobs.defaults import DATABASE, EVENTS_TOPIC, REJECTED_TOPIC, TWEETS_PARTITIONS, TWEETS_TOPIC
 from jobs.kafka_topic import NotReadyError
 from jobs.settings import read_collector_settings
 from local.broker import Broker, admin
@@ -40,7 +40,9 @@ LITERAL, PREFIXED = ACLResourcePatternType.LITERAL, ACLResourcePatternType.PREFI
 ACCESS = [
     ("collector", ResourceType.TOPIC, TWEETS_TOPIC, LITERAL, ACLOperation.READ),
     ("collector", ResourceType.TOPIC, TWEETS_TOPIC, LITERAL, ACLOperation.WRITE),
+    ("collector", ResourceType.TOPIC, REJECTED_TOPIC, LITERAL, ACLOperation.READ),
     ("collector", ResourceType.TOPIC, REJECTED_TOPIC, LITERAL, ACLOperation.WRITE),
+    ("collector", ResourceType.TOPIC, EVENTS_TOPIC, LITERAL, ACLOperation.WRITE),
     ("collector", ResourceType.TRANSACTIONAL_ID, "data-collection/collector-", PREFIXED, ACLOperation.WRITE),
     ("aggregator", ResourceType.TOPIC, TWEETS_TOPIC, LITERAL, ACLOperation.READ),
     ("aggregator", ResourceType.TOPIC, REJECTED_TOPIC, LITERAL, ACLOperation.WRITE),
@@ -137,7 +139,7 @@ def secret_files(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> dict
         connection.admin.command("createUser", DATABASE_USER, pwd=DATABASE_PASSWORD, roles=roles)
     addresses = {
         "MONGODB_URI": database_address(stack, DATABASE_PASSWORD),
-        "WEBSOCKET_URL": settings.websocket_url.replace("://", "://me:ws-s3cret@"),
+        "WEBSOCKET_URL": settings.simulator_url.replace("://", "://me:ws-s3cret@"),
         "WORLDOMETERS_URL": f"{settings.worldometers_url}?token=page-s3cret",
     }
     for name, address in addresses.items():

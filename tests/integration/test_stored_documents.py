@@ -8,7 +8,8 @@ import pytest
 from pymongo.errors import PyMongoError
 
 from jobs.aggregator_stream import stored_documents
-from jobs.audit.__main__ import UnreachableError, open_collection
+from jobs.audit.__main__ import open_collection
+from jobs.audit.kafka_reader import UnreachableError
 from jobs.defaults import DATABASE
 from jobs.documents import document_key, window_documents
 from jobs.settings import read_aggregator_settings

@@ -28,8 +28,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import astuple, fields, replace
 from datetime import UTC, datetime
 
-from jobs.audit.__main__ import UnreachableError
 from jobs.audit.__main__ import run as run_audit
+from jobs.audit.kafka_reader import UnreachableError
 from jobs.defaults import COLLECTION, DATABASE, REJECTED_TOPIC
 from jobs.documents import iso
 from jobs.settings import SettingError

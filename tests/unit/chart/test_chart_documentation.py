@@ -18,7 +18,7 @@ from tests.unit.chart.chart import CHART, described_values, ignored_values
 VALUES = YAML(typ="safe").load(CHART / "values.yaml")
 SCHEMA = json.loads((CHART / "values.schema.json").read_text())
 DESCRIBED = described_values()
-DEFAULT = re.compile(r"Default: (?P<number>[0-9]+)\b")
+DEFAULT = re.compile(r"Default: (?P<number>[0-9]+(?:\.[0-9]+)?)\b")
 ROW = re.compile(r"\| (?P<key>\S+) \| \w+ \| `(?P<default>.*?)` \| (?P<description>.*) \|")
 FORMER = {
     "operator": "watchdog",
@@ -59,10 +59,10 @@ def setting_rules(component: str) -> Mapping[str, Mapping[str, Any]]:
     return rules
 
 
-def defaults(component: str) -> dict[str, int]:
+def defaults(component: str) -> dict[str, float]:
     """The numbers that the schema gives as a component's defaults."""
     found = ((name, DEFAULT.search(rule["description"])) for name, rule in setting_rules(component).items())
-    return {name: int(match["number"]) for name, match in found if match}
+    return {name: json.loads(match["number"]) for name, match in found if match}
 
 
 def test_every_value_is_described() -> None:
@@ -120,7 +120,9 @@ def test_former_names_are_deprecated_and_documented() -> None:
 )
 def test_the_schema_names_the_jobs_defaults(job: str, read: Any) -> None:
     numbers = defaults(job)
-    assert numbers.keys() == {name for name, rule in setting_rules(job).items() if rule.get("type") == "integer"}
+    assert numbers.keys() == {
+        name for name, rule in setting_rules(job).items() if rule.get("type") in {"integer", "number"}
+    }
     assert read({name: str(number) for name, number in numbers.items()}) == read({})
 
 

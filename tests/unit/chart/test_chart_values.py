@@ -6,13 +6,18 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
+from jsonschema import Draft7Validator
 from ruamel.yaml import YAML
 
+from deploy import feed_schema
 from images.build import project_version
 from jobs import addresses
-from jobs.defaults import COLLECTION, DATABASE, REJECTED_TOPIC, TWEETS_PARTITIONS, TWEETS_TOPIC
+from jobs.defaults import COLLECTION, DATABASE, EVENTS_TOPIC, REJECTED_TOPIC, TWEETS_PARTITIONS, TWEETS_TOPIC
+from jobs.feeds.definition import PRESETS, check, validator
+from jobs.feeds.definition import load as load_feed
 from jobs.settings import SettingError, read_aggregator_settings, read_collector_settings
-from local.settings import JETSTREAM_URLS
+from local.broker import EVENTS_CONFIG
+from local.settings import SIMULATED
 from simulator.twitter_stream_simulator import LIMITS
 from simulator.watchdog import settings as watchdog
 from simulator.watchdog.settings import NUMBERS
@@ -56,7 +61,7 @@ def ranges() -> list[tuple[str, str, int, int]]:
         (job, name, rule["minimum"], rule["maximum"])
         for job in READERS
         for name, rule in job_settings(job).items()
-        if rule.get("type") == "integer"
+        if rule.get("type") in {"integer", "number"}
     ]
 
 
@@ -122,6 +127,8 @@ def test_the_charts_names_are_the_jobs() -> None:
     assert topics["tweets"]["name"] == TWEETS_TOPIC
     assert topics["tweets"]["partitions"] == TWEETS_PARTITIONS
     assert topics["rejected"]["name"] == REJECTED_TOPIC
+    assert topics["events"]["name"] == EVENTS_TOPIC
+    assert topics["events"]["config"]["retention.ms"] == int(EVENTS_CONFIG["retention.ms"])
     assert values["mongodb"]["database"] == DATABASE
     assert values["mongodb"]["collection"] == COLLECTION
 
@@ -138,6 +145,47 @@ def test_the_lock_is_of_the_charts_dependencies() -> None:
     assert lock["digest"] == f"sha256:{hashlib.sha256(data).hexdigest()}"
 
 
-def test_the_jetstream_example_has_the_servers_of_the_demo() -> None:
-    settings = load("examples/jetstream.yaml")["collector"]["settings"]
-    assert settings["WEBSOCKET_URL"] == JETSTREAM_URLS
+def test_the_chart_has_the_schema_and_the_presets_of_the_jobs() -> None:
+    assert (CHART / "values.schema.json").read_text() == feed_schema.values_schema(WHOLE_SCHEMA), "run make manifests"
+    assert (CHART / "files" / "presets.json").read_text() == feed_schema.presets(), "run make manifests"
+
+
+CHART_FEED = Draft7Validator({"$ref": "#/definitions/feed", "definitions": DEFINITIONS})
+TEXT = {"name": "mine", "post": {"text": "text"}}
+CONDITIONS = {
+    "a path": ({"path": "type", "equals": "post"}, True),
+    "a frame": ({"frame": "pong"}, True),
+    "nothing": ({"equals": "post"}, False),
+    "an unknown key": ({"path": "type", "is": "post"}, False),
+    "a key of errors": ({"path": "type", "means": "fatal"}, False),
+    "a wrong type": ({"path": 1}, False),
+}
+
+
+@pytest.mark.parametrize(("condition", "allowed"), CONDITIONS.values(), ids=CONDITIONS)
+def test_both_schemas_take_the_same_conditions(condition: dict[str, Any], allowed: bool) -> None:
+    feed = {**TEXT, "frames": {"keep": [condition]}}
+    assert CHART_FEED.is_valid(feed) is allowed
+    assert validator().is_valid(feed) is allowed
+
+
+def test_both_schemas_know_what_an_error_means() -> None:
+    for means, allowed in (("fatal", True), ("retry", False)):
+        feed = {**TEXT, "frames": {"error": [{"path": "error", "means": means}]}}
+        assert (CHART_FEED.is_valid(feed), validator().is_valid(feed)) == (allowed, allowed)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_the_chart_takes_each_preset_as_a_mapping(preset: str) -> None:
+    feed = vars(load_feed(preset))
+    CHART_FEED.validate({key: value for key, value in feed.items() if value or key == "post"})
+
+
+def test_the_chart_and_the_demo_agree_on_what_the_simulator_serves() -> None:
+    template = (CHART / "templates" / "collector" / "_settings.tpl").read_text()
+    assert f"(list {' '.join(json.dumps(name) for name in SIMULATED)})" in template
+
+
+def test_the_examples_name_feeds_that_the_collector_takes() -> None:
+    assert load("examples/jetstream.yaml")["collector"]["feed"] in PRESETS
+    check(load("examples/own-feed.yaml")["collector"]["feed"])

@@ -37,7 +37,9 @@ VOLUMES = ("tmp", "state", "kafka", "mongodb")
 
 
 def test_the_pod_has_the_aggregators_settings_and_files() -> None:
-    pod = audit.audit_pod(deployment(), "registry/flink:1", {"AUDIT_WAIT_SECONDS": "5", "KAFKA_TOPIC": "other"})
+    pod = audit.job_pod(
+        "audit", deployment(), "registry/flink:1", {"AUDIT_WAIT_SECONDS": "5", "KAFKA_TOPIC": "other"}, audit.VOLUMES
+    )
     (container,) = pod["spec"]["containers"]
     assert [each["name"] for each in pod["spec"]["volumes"]] == ["tmp", "kafka", "mongodb"]
     assert [each["name"] for each in container["volumeMounts"]] == ["tmp", "kafka", "mongodb"]
@@ -53,10 +55,10 @@ def test_the_pod_has_the_aggregators_settings_and_files() -> None:
 
 @dataclass
 class Kubectl:
-    """A cluster with the release. found: the aggregator's FlinkDeployment in it; mongodb: of the release's values."""
+    """A cluster with the release. found: the aggregator's FlinkDeployment in it."""
 
     found: Object | None
-    mongodb: dict[str, int] = field(default_factory=dict)
+    values: Object = field(default_factory=lambda: {"mongodb": {}, "collector": {"settings": {}}})
     target: Any = field(default_factory=lambda: SimpleNamespace(context="here"))
     environment: dict[str, str] = field(default_factory=dict)
     programs: list[str] = field(default_factory=list)
@@ -72,7 +74,7 @@ class Kubectl:
     def program(self, *command: str, **_: float) -> str:
         self.programs.append(" ".join(command[:2]))
         if command[1] == "get" and "--all" in command:
-            return json.dumps({"mongodb": self.mongodb})
+            return json.dumps(self.values)
         if command[1] == "get":
             return "null\n"
         return f"---\n# Source: x\n{json.dumps(deployment())}\n" if command[1] == "template" else RELEASE
@@ -89,12 +91,38 @@ class Kubectl:
 
 @pytest.mark.parametrize(("mongodb", "days"), [({}, 0), ({"retentionDays": 0}, 0), ({"retentionDays": 30}, 30)])
 def test_the_age_is_the_releases(mongodb: dict[str, int], days: int) -> None:
-    assert audit.retention_days(cast("Cluster", Kubectl(None, mongodb))) == days
+    assert audit.retention_days({"mongodb": mongodb}) == days
+
+
+DEFINITION = {"name": "mine", "post": {"text": "text"}}
+
+
+@pytest.mark.parametrize(
+    ("collector", "feed"),
+    [
+        ({"settings": {}}, "simulator"),  # of an earlier chart
+        ({"settings": {}, "feed": None}, "simulator"),
+        ({"settings": {"FEED": "text"}, "feed": None}, "text"),
+        ({"settings": {}, "feed": "jetstream-v1"}, "jetstream-v1"),
+        ({"settings": {}, "feed": DEFINITION}, "/etc/feed-client/feed.yaml"),
+    ],
+)
+def test_the_feed_is_the_collectors(collector: Object, feed: str) -> None:
+    pod = audit.job_pod("audit", deployment(), "registry/flink:1", {}, audit.VOLUMES)
+    audit.add_feed(pod, collector)
+    (container,) = pod["spec"]["containers"]
+    assert {"name": "FEED", "value": feed} in container["env"]
+    volume = {"name": "feed", "configMap": {"name": "data-collection-collector"}}
+    mount = {"name": "feed", "mountPath": "/etc/feed-client", "readOnly": True}
+    is_file = feed.startswith("/")
+    assert ((volume in pod["spec"]["volumes"]), (mount in container["volumeMounts"])) == (is_file, is_file)
 
 
 @pytest.mark.parametrize("found", [True, False])
 def test_on_a_cluster_its_status_is_the_pods(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, found: bool) -> None:
-    kubectl = Kubectl(deployment() if found else None, {"retentionDays": 30})
+    kubectl = Kubectl(
+        deployment() if found else None, {"mongodb": {"retentionDays": 30}, "collector": {"settings": {}}}
+    )
     kubectl.pods.append({"of": "an interrupted run"})
     ran: list[list[str]] = []
 

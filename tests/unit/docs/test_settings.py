@@ -97,7 +97,7 @@ def test_what_a_setting_has_as_default_is_not_what_any_value_gives() -> None:
 
 
 def test_the_default_that_depends_on_the_feed() -> None:
-    assert "with `FEED=text` `0`" in next(
+    assert "of the feed `text`: 0" in next(
         each.default for each in documented("collector") if each.name == "MAX_SILENCE_SECONDS"
     )
     read = read_collector_settings

@@ -14,6 +14,7 @@ from kafka.errors import TopicAuthorizationFailedError
 from pymongo.errors import OperationFailure, ServerSelectionTimeoutError
 
 from jobs.audit import __main__ as run_audit
+from jobs.audit import kafka_reader
 from jobs.audit.numbers import NumberSet
 from jobs.audit.reader import Document, OffsetRange, PartitionRange, Record
 from jobs.audit.reconciliation import DAY_MS, MAX_AUDIT_MS, AuditSettings, audit
@@ -912,7 +913,7 @@ def serve(
 ) -> Broker:
     made.reject_frame("not JSON")
     broker = Broker(made, stalls)
-    monkeypatch.setattr(run_audit, "KafkaConsumer", broker)
+    monkeypatch.setattr(kafka_reader, "KafkaConsumer", broker)
     monkeypatch.setattr(run_audit, "MongoClient", Store(made, error))
     monkeypatch.setattr("time.sleep", lambda _: None)
     return broker
@@ -935,7 +936,7 @@ def test_ranges_are_read_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     made = history()
     serve(monkeypatch, made)
     lines: list[str] = []
-    monkeypatch.setattr(run_audit, "PROGRESS_SECONDS", 0)
+    monkeypatch.setattr(kafka_reader, "PROGRESS_SECONDS", 0)
     ranges = [PartitionRange(1, 10, 14), PartitionRange(0, 4, 9), PartitionRange(1, 0, 3)]
     with run_audit.open_reader(read_aggregator_settings(ENVIRONMENT), lines.append) as reader:
         found = sorted((each.partition, each.offset) for each in reader.records(TOPIC, ranges))
@@ -963,13 +964,13 @@ def test_a_database_that_cannot_be_read(
 
 def test_a_kafka_that_sends_nothing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     serve(monkeypatch, history(), stalls=True)
-    monkeypatch.setattr(run_audit, "STALLED_SECONDS", 0)
+    monkeypatch.setattr(kafka_reader, "STALLED_SECONDS", 0)
     assert run_audit.main(ENVIRONMENT) == 2
     assert capsys.readouterr().err == "error: Kafka sent nothing of topic 'tweets' for 0 s\n"
 
 
 def test_a_kafka_that_is_not_there(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(run_audit, "TIMEOUT_MS", 200)
+    monkeypatch.setattr(kafka_reader, "TIMEOUT_MS", 200)
     assert run_audit.main({"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"}) == 2
     assert capsys.readouterr().err.startswith("error: no Kafka answers at KAFKA_BOOTSTRAP_SERVERS='127.0.0.1:1'")
 
@@ -981,7 +982,7 @@ def test_a_topic_that_is_not_there(monkeypatch: pytest.MonkeyPatch, capsys: pyte
 
 
 def test_a_topic_that_may_not_be_read() -> None:
-    with pytest.raises(run_audit.UnreachableError, match="needs the ACL Read"), run_audit.kafka_errors(REJECTED):
+    with pytest.raises(kafka_reader.UnreachableError, match="needs the ACL Read"), kafka_reader.kafka_errors(REJECTED):
         raise TopicAuthorizationFailedError(REJECTED)
 
 

@@ -12,7 +12,7 @@ import pytest
 from local.package import package_jobs
 
 JOBS = Path(__file__).parents[3] / "jobs"
-SOURCES = sorted(path for suffix in ("py", "sql") for path in JOBS.rglob(f"*.{suffix}"))
+SOURCES = sorted(path for suffix in ("py", "sql", "yaml", "json") for path in JOBS.rglob(f"*.{suffix}"))
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def test_equal_sources_give_equal_bytes(tmp_path: Path, source: Path) -> None:
     assert first.read_bytes() == second.read_bytes()
 
 
-@pytest.mark.parametrize("name", ["defaults.py", "sql/aggregator.sql"])
+@pytest.mark.parametrize("name", ["defaults.py", "sql/aggregator.sql", "feeds/schema.json", "feeds/presets/text.yaml"])
 def test_another_source_gives_other_bytes(tmp_path: Path, source: Path, name: str) -> None:
     before = package_jobs(tmp_path / "a.zip", source).read_bytes()
     (source / name).write_text("-- changed")

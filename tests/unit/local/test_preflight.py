@@ -64,14 +64,39 @@ def test_ports_of_parts_that_do_not_run_are_not_checked() -> None:
         assert list(preflight.check_ports(settings)) == []
 
 
-def test_one_reachable_server_is_enough() -> None:
-    def connect(address: tuple[str, int], timeout: float) -> socket.socket:
-        assert timeout <= 5
-        if address[0] == "down.example":
-            raise OSError("no route")
-        return socket.socket()
+DOWN = "wss://down.example/a"
 
-    assert list(preflight.check_reachable(["wss://down.example/a", "wss://up.example/b"], connect)) == []
-    (problem,) = preflight.check_reachable(["wss://down.example/a"], connect)
-    assert "needs the internet" in problem
-    assert "down.example: no route" in problem
+
+def feed(folder: Path, *urls: str) -> Settings:
+    """The settings for a feed with these servers."""
+    file = folder / "feed.yaml"
+    file.write_text(f"{{name: mine, connect: {{urls: {list(urls)}}}, frames: {{format: text}}, post: {{}}}}")
+    return Settings(feed=str(file))
+
+
+def connect(address: tuple[str, int], timeout: float) -> socket.socket:
+    assert timeout <= 5
+    if address[0] == "down.example":
+        raise OSError("no route")
+    return socket.socket()
+
+
+def test_one_reachable_server_is_enough(tmp_path: Path) -> None:
+    assert list(preflight.check_feed(feed(tmp_path, DOWN, "wss://up.example/b"), connect)) == []
+    settings = feed(tmp_path, DOWN, "ws://down.example", "wss://down.example:9443/?token=s3cret")
+    (problem,) = preflight.check_feed(settings, connect)
+    assert f"FEED='{tmp_path}/feed.yaml'" in problem
+    assert [port for port in ("443", "80", "9443") if f"down.example:{port}: no route" not in problem] == []
+    assert "s3cret" not in problem
+
+
+@pytest.mark.parametrize("url", ["wss://${file:/run/host}/a", "wss://me:${file:/run/password}@down.example"])
+def test_a_server_with_a_secret_in_its_name_is_not_checked(tmp_path: Path, url: str) -> None:
+    assert list(preflight.check_feed(feed(tmp_path, url, DOWN), connect)) == []
+
+
+def test_a_server_behind_a_proxy_is_not_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("https_proxy", "http://proxy.example:3128")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    assert list(preflight.check_feed(feed(tmp_path, DOWN), connect)) == []

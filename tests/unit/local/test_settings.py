@@ -1,15 +1,15 @@
 """The local stack's settings: defaults, allowed values, errors, and what follows from them."""
 
 import itertools
-import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from jobs.feeds import JetstreamFeed
+from jobs.feeds.definition import PRESETS
 from jobs.settings import SettingError, read_aggregator_settings, read_collector_settings
 from local.settings import Ports, Settings, read_settings
+from local.stack import Stack
 
 ROOT = Path(__file__).resolve().parents[3]
 DEFAULTS = Settings(
@@ -32,7 +32,10 @@ GOOD = {
         for port in (1, 65_535)
     },
     "FEED=simulator": DEFAULTS,
-    "FEED=jetstream": replace(DEFAULTS, feed="jetstream"),
+    "FEED=text": replace(DEFAULTS, feed="text"),
+    "FEED=jetstream-v1": replace(DEFAULTS, feed="jetstream-v1"),
+    "PLANNED_POSTS_PER_SECOND=1": replace(DEFAULTS, posts_per_second=1),
+    "PLANNED_POSTS_PER_SECOND=1000000": replace(DEFAULTS, posts_per_second=1_000_000),
     f"MONGODB_URI={SRV}": replace(DEFAULTS, mongodb_uri=SRV),
     "MONGODB_URI=mongodb://a:1": replace(DEFAULTS, mongodb_uri="mongodb://a:1"),
     "STATE=/somewhere/else": replace(DEFAULTS, state=Path("/somewhere/else")),
@@ -48,7 +51,8 @@ GOOD = {
 NO_NUMBER = ["-1", "1.5", "1e3", " 5", "5 ", "\u0665", "²", "ten", "9" * 19, "9" * 5000]
 BAD = [
     *[(variable, value, ("1", "65535")) for variable in PORTS.values() for value in (*NO_NUMBER, "0", "65536")],
-    *[("FEED", value, ("simulator", "jetstream")) for value in ("text", "Simulator", "jetstream ")],
+    *[("FEED", value, PRESETS) for value in ("Simulator", "jetstream ", "my-feed")],
+    *[("PLANNED_POSTS_PER_SECOND", value, ("1", "1000000")) for value in (*NO_NUMBER, "0", "1000001")],
     *[("SIMULATOR_RATE", v, ("0.01", "100000")) for v in ("0", "0.009", "100001", "-1", "nan", "inf", "1,5", "fast")],
     *[("WINDOW_SECONDS", value, ("1", "3600")) for value in (*NO_NUMBER, "0", "3601")],
     *[("DOCUMENTS", value, ("0", "1000000")) for value in (*NO_NUMBER, "1000001")],
@@ -126,7 +130,7 @@ def test_a_relative_state_folder_is_made_absolute(monkeypatch: pytest.MonkeyPatc
 
 def test_addresses_follow_the_ports() -> None:
     settings = read_settings({variable: str(number) for number, variable in enumerate(PORTS.values(), start=1001)})
-    assert settings.websocket_url == "ws://127.0.0.1:1001"
+    assert settings.simulator_url == "ws://127.0.0.1:1001"
     assert settings.worldometers_url == "http://127.0.0.1:1002/coronavirus/"
     assert settings.kafka == "127.0.0.1:1003"
     assert settings.store_uri == "mongodb://127.0.0.1:1005"
@@ -147,19 +151,56 @@ def test_the_users_own_store_comes_by_file(tmp_path: Path) -> None:
     assert "s3cret" not in error_of({"MONGODB_URI_FILE": str(file)})
 
 
-@pytest.mark.parametrize(("feed", "servers"), [("simulator", 1), ("jetstream", 4)])
-def test_the_jobs_take_what_the_stack_hands_on(feed: str, servers: int) -> None:
-    local = read_settings({"FEED": feed})
-    kafka = {"KAFKA_BOOTSTRAP_SERVERS": local.kafka}
-    collector = read_collector_settings({**kafka, "FEED": local.feed, "WEBSOCKET_URL": local.websocket_url})
-    urls = collector.websocket_url.read()
-    assert (collector.feed, len(set(urls))) == (feed, servers)
-    if feed == "jetstream":
-        # Source: https://github.com/bluesky-social/jetstream, the public instances
-        server = r"wss://jetstream[12]\.us-(east|west)\.bsky\.network/subscribe\?wantedCollections=(.+)"
-        wanted = [re.fullmatch(server, url) for url in urls]
-        assert [match and match[2] for match in wanted] == [JetstreamFeed.collection] * servers
-    store = {"MONGODB_URI": local.store_uri, "WORLDOMETERS_URL": local.worldometers_url}
-    aggregator = read_aggregator_settings({**kafka, **store})
+FEED = "{name: mine, connect: {urls: ['wss://feed.example/?key=${file:%s}']}, post: {text: text}}"
+
+
+def test_a_path_of_a_feed_is_made_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    secret = tmp_path / "token"
+    secret.write_text("s3cret\n")
+    for name in ("mine.yaml", "mine.yml", "feeds/mine"):
+        file = tmp_path / name
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(FEED % secret)
+        monkeypatch.chdir(tmp_path)
+        settings = read_settings({"FEED": name})
+        monkeypatch.chdir("/")
+        assert settings == replace(DEFAULTS, feed=str(file.resolve()))
+        assert not settings.simulated
+        assert settings.definition.name == "mine"
+        assert settings.planned_posts_per_second == 200
+    assert "s3cret" not in repr(vars(settings))
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (None, "cannot be read"),
+        ("{name: mine, post: {text: text}, conect: {}}", "the key 'conect' is unknown"),
+        ("{name: mine, post: {text: text}}", "connect.urls"),
+        (FEED % "/no/such/token", "/no/such/token"),
+    ],
+    ids=["no file", "unknown key", "no servers", "no secret"],
+)
+def test_a_feed_that_cannot_be_read_is_refused(tmp_path: Path, content: str | None, problem: str) -> None:
+    file = tmp_path / "feed.yaml"
+    if content is not None:
+        file.write_text(content)
+    error = error_of({"FEED": str(file)})
+    assert error.startswith(f"FEED={str(file)!r}")
+    assert problem in error
+
+
+@pytest.mark.parametrize(("feed", "simulated"), [("simulator", True), ("text", True), ("jetstream-v1", False)])
+def test_the_jobs_take_what_the_stack_hands_on(feed: str, simulated: bool) -> None:
+    local = read_settings({"FEED": feed, "SIMULATOR_RATE": "2.5"})
+    assert local.simulated is simulated
+    assert local.planned_posts_per_second == (3 if simulated else 200)
+    environment = Stack(local).job_environment()
+    del environment["MONGODB_URI_FILE"]  # it exists while the stack runs
+    collector = read_collector_settings(environment)
+    assert collector.feed == local.definition
+    own = tuple(local.definition.connect["urls"])
+    assert collector.websocket_url.read() == ((local.simulator_url,) if simulated else own)
+    aggregator = read_aggregator_settings({**environment, "MONGODB_URI": local.store_uri})
     assert aggregator.mongodb_uri.read() == local.store_uri
     assert aggregator.worldometers_url.read() == local.worldometers_url

@@ -1,6 +1,7 @@
 """The demo's display, as lines and on a terminal."""
 
 import io
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -48,3 +49,10 @@ def test_a_live_view_on_a_terminal() -> None:
 def test_a_password_in_the_users_uri_is_not_shown() -> None:
     shown_addresses = view.addresses(Settings(mongodb_uri="mongodb://me:s3cret@host/"))
     assert "s3cret" not in str(shown_addresses)
+
+
+def test_the_feeds_server_is_shown_without_a_token(tmp_path: Path) -> None:
+    file = tmp_path / "feed.yaml"
+    file.write_text("{name: mine, connect: {urls: ['wss://me:s3cret@feed.example/?key=s3cret']}, post: {text: text}}")
+    assert view.addresses(Settings(feed=str(file)))["posts"] == "wss://feed.example/"
+    assert view.addresses(Settings())["posts"] == "ws://127.0.0.1:5555"

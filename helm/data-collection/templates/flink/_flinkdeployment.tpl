@@ -1,8 +1,9 @@
-{{/* The FlinkDeployment of the calling template's component, which is a job. Takes (list . SETTINGS VOLUMES). VOLUMES maps a
-name to a volume with files that the settings refer to; it is mounted at /etc/NAME-client. */}}
+{{/* The FlinkDeployment of the calling template's component, which is a job. Takes (list . SETTINGS VOLUMES ANNOTATIONS).
+VOLUMES lists the volumes with files that the settings refer to: name, path and volume. ANNOTATIONS are those of the pods. */}}
 {{- define "data-collection.flinkdeployment" -}}
 {{- $settings := index . 1 -}}
 {{- $volumes := index . 2 -}}
+{{- $annotations := index . 3 -}}
 {{- with index . 0 -}}
 {{- $operator := get .Values "flink-kubernetes-operator" -}}
 {{- if and $operator.enabled $operator.watchNamespaces (not (has .Release.Namespace $operator.watchNamespaces)) -}}
@@ -24,7 +25,12 @@ spec:
     {{- mergeOverwrite $configuration .Values.flink.extraConfiguration $job.extraConfiguration | toYaml | nindent 4 }}
   podTemplate:
     metadata:
-      {{- include "data-collection.podMetadata" . | nindent 6 }}
+      labels:
+        {{- include "data-collection.podLabels" . | nindent 8 }}
+      {{- with merge $annotations (.Values.podAnnotations | default dict) }}
+      annotations:
+        {{- toYaml . | nindent 8 }}
+      {{- end }}
     spec:
       {{- include "data-collection.pod" (list . 9999 (print (include "data-collection.fullname" .) "-flink")) | nindent 6 }}
       containers:
@@ -54,9 +60,9 @@ spec:
               mountPath: {{ include "data-collection.kafka.folder" . }}
               readOnly: true
             {{- end }}
-            {{- range $name, $volume := $volumes }}
-            - name: {{ $name }}
-              mountPath: /etc/{{ $name }}-client
+            {{- range $volumes }}
+            - name: {{ .name }}
+              mountPath: {{ .path }}
               readOnly: true
             {{- end }}
       volumes:
@@ -78,9 +84,9 @@ spec:
         - name: kafka
           {{- . | nindent 10 }}
         {{- end }}
-        {{- range $name, $volume := $volumes }}
-        - name: {{ $name }}
-          {{- toYaml $volume | nindent 10 }}
+        {{- range $volumes }}
+        - name: {{ .name }}
+          {{- toYaml .volume | nindent 10 }}
         {{- end }}
   jobManager:
     replicas: {{ $job.jobManager.replicas }}

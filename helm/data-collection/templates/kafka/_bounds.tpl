@@ -1,5 +1,5 @@
 {{/* Limits that keep a broker's volume from filling, at any rate. Shares of the volume:
-  40 % topic `tweets`; 15 % topic `tweets.rejected`; 20 % records written until a retention check has taken effect;
+  40 % topic `tweets`; 12 % topic `tweets.rejected`; 3 % topic `tweets.events`; 20 % records written until a retention check has taken effect;
   20 % Kafka's own topics and metadata; 5 % indexes and file system.
 Kafka may place all partitions of a topic on one broker when it adds them later, so each broker has room for all. */}}
 
@@ -52,7 +52,7 @@ check leaves a partition at most retention.bytes + segment.bytes. */}}
 {{- $root := index . 0 -}}
 {{- $key := index . 1 -}}
 {{- $topic := get $root.Values.kafka.topics $key -}}
-{{- $percent := get (dict "tweets" 40 "rejected" 15) $key -}}
+{{- $percent := get (dict "tweets" 40 "rejected" 12 "events" 3) $key -}}
 {{- $volume := include "data-collection.kafka.volumeBytes" $root | int64 -}}
 {{- $partition := div (mul (div $volume 100) $percent) $topic.partitions | int64 -}}
 {{- /* Kafka rejects a batch that is larger than a segment. A batch has at most 1 MiB and a few bytes. */}}

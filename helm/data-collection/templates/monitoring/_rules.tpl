@@ -11,7 +11,7 @@ ignore a series' first value, so neither can be used. */}}
 is 0. */}}
 {{- define "data-collection.noPostsMinutes" -}}
 {{- $settings := .Values.collector.settings -}}
-{{- $acceptsSilence := eq (get $settings "FEED") "text" -}}
+{{- $acceptsSilence := eq (int (include "data-collection.collector.feed" . | fromJson).maxSilence) 0 -}}
 {{- if hasKey $settings "MAX_SILENCE_SECONDS" -}}
 {{- $acceptsSilence = eq (int $settings.MAX_SILENCE_SECONDS) 0 -}}
 {{- end -}}
