@@ -32,7 +32,7 @@ class Rate:
 
     def __init__(self, seconds: float = 10.0) -> None:
         self._seconds = seconds
-        self._totals: deque[tuple[float, float]] = deque(maxlen=64)
+        self._totals: deque[tuple[float, float]] = deque(maxlen=256)
 
     def add(self, now: float, total: float | None) -> float | None:
         """The rate, with this total; None while it is unknown."""

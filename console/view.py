@@ -19,6 +19,9 @@ OLD_COUNTERS_SECONDS = 3_600.0
 RESTARTED_SECONDS = 60.0
 # A document comes so long after the end of its window, at the latest.
 DOCUMENT_SECONDS = 30.0
+LOSS = "The feed did not deliver everything: the list below has the positions"  # the sentence itself has the number
+# Documents come once per window, so their rate is that of a longer time.
+SLOW_SECONDS = 120.0
 PRESSED = 0.5  # share of the time that a task waits for the next one
 
 
@@ -71,9 +74,11 @@ class Board:
     rates: dict[str, Rate] = field(default_factory=dict)
     series: dict[str, Series] = field(default_factory=dict)
 
-    def rate(self, name: str, now: float, total: float | None) -> tuple[float | None, list[float | None]]:
-        """The rate of a total, and its history."""
-        rate = self.rates.setdefault(name, Rate()).add(now, total)
+    def rate(
+        self, name: str, now: float, total: float | None, seconds: float = 10.0
+    ) -> tuple[float | None, list[float | None]]:
+        """The rate of a total over the last seconds, and its history."""
+        rate = self.rates.setdefault(name, Rate(seconds)).add(now, total)
         series = self.series.setdefault(name, Series())
         series.add(now, rate)
         return rate, series.points(now)
@@ -114,7 +119,7 @@ def build(answers: Mapping[str, Answer], board: Board, now: float) -> View:
 
 def sentence(level: str, findings: Sequence[Finding], collector: Job | None, documents: Documents | None) -> str:
     """The state in one sentence."""
-    worst = next((finding.text for finding in findings if finding.level == level), "")
+    worst = next((finding.text for finding in findings if finding.level == level and finding.text != LOSS), "")
     if level == RED:
         return worst
     end = documents.newest[0].timestamp if documents and documents.newest else None
@@ -128,7 +133,7 @@ def loss_of(collector: Job) -> str:
     gaps, lost = collector.metrics.get("collector_gaps", 0), collector.metrics.get("collector_lost", 0)
     if not gaps:
         return "nothing lost since the start"
-    return f"{lost:,.0f} lost in {gaps:,.0f} gaps since the start"
+    return f"{lost:,.0f} lost in {gaps:,.0f} {'gap' if gaps == 1 else 'gaps'} since the start"
 
 
 def behind(collector: Job) -> float:
@@ -168,7 +173,7 @@ def feed_findings(collector: Job | None) -> list[Finding]:
     if behind(collector) >= BEHIND_SECONDS:
         found.append(Finding(AMBER, f"The collector is {behind(collector):,.0f} s behind"))
     if metrics.get("collector_gaps"):
-        found.append(Finding(AMBER, f"The feed did not deliver everything: {loss_of(collector)}"))
+        found.append(Finding(AMBER, LOSS))
     return found
 
 
@@ -241,7 +246,7 @@ def topic_box(answers: Mapping[str, Answer], topics: Topics | None, board: Board
 
 def aggregator_box(answers: Mapping[str, Answer], job: Job | None, board: Board, now: float) -> Box:
     metrics = job.metrics if job is not None else {}
-    rate, points = board.rate("aggregator", now, metrics.get("documents_written"))
+    rate, points = board.rate("aggregator", now, metrics.get("documents_written"), SLOW_SECONDS)
     watermark = job.watermark if job is not None else None
     return Box(
         title="Aggregator",
@@ -263,7 +268,8 @@ def store_box(
     answers: Mapping[str, Answer], documents: Documents | None, aggregator: Job | None, board: Board, now: float
 ) -> Box:
     newest = documents.newest[0] if documents and documents.newest else None
-    _, points = board.rate("store", now, aggregator.metrics.get("documents_written") if aggregator else None)
+    written = aggregator.metrics.get("documents_written") if aggregator else None
+    _, points = board.rate("store", now, written, SLOW_SECONDS)
     age = now - moment(newest.timestamp) if newest else None
     return Box(
         title="MongoDB",

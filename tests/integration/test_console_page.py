@@ -1,6 +1,8 @@
 """The console's page in a real browser. Its sources are examples here; test_console.py has the real ones."""
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -147,3 +149,54 @@ def test_a_console_that_stops_says_so(browser: Browser, shown: Shown) -> None:
         visit = Visit(browser, url)
         expect(visit.page.locator("#live")).to_have_text("live")
     expect(visit.page.locator("#live")).to_contain_text("does not answer", timeout=20_000)
+
+
+def picture() -> View:
+    """A quarter of an hour of made-up data, with a reconnect and a loss some hours ago."""
+    board = Board(20, [("window", "20 s"), ("collection", "twitter_db.twitter_collection")])
+    hour = 3_600
+    happened = [
+        ("started", 20.0, {"guarantee": "exactly once"}),
+        ("connected", 20.0, {}),
+        ("disconnected", 9.0, {"reason": "closed: no close frame received or sent"}),
+        ("resumed", 8.2, {"position": "5ed74717/20481"}),
+        ("lost", 8.2, {"first": "20482", "last": "20901", "lost": "420", "why": "the server no longer has them"}),
+        ("disconnected", 1.1, {"reason": "no answer to a ping within 15 s"}),
+        ("resumed", 1.0, {"position": "5ed74717/91377"}),
+    ]
+    events = [
+        examples.FeedEvent(what, NOW - ago * hour, "simulator", "ws://simulator:5555/?format=json", details)
+        for what, ago, details in happened
+    ]
+    texts = ("Wash your hands, stay at home", "New numbers for the county are out", "Masks are mandatory on the bus")
+    posts = [
+        examples.Post(f"simulator-a-{at}", texts[at % 3], NOW - at / 20, "simulator", f"5ed74717/{95_000 - at}")
+        for at in range(12)
+    ]
+    total = 0.0
+    for second in range(900):
+        total += 20 + (second // 60 % 5) * (second % 7) / 3
+        metrics = {"collector_posts": total, "collector_gaps": 1.0, "collector_lost": 420.0, "collector_rejected": 3.0}
+        values = answers(
+            collector=collector(metrics=metrics),
+            aggregator=examples.aggregator(
+                metrics={"documents_written": 300 + second // 20, "enrichment_fetches": 15.0}
+            ),
+            topics=topics(records=int(total), posts=tuple(posts), events=tuple(events), rejected=(REJECTED,)),
+        )
+        view = build(values, board, NOW - 900 + second)
+    return view
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_pictures_of_the_documentation(browser: Browser, scheme: Any, tmp_path: Path) -> None:
+    """SCREENSHOTS=docs/img writes them there."""
+    folder = Path(os.environ.get("SCREENSHOTS") or tmp_path)
+    view = picture()
+    with (
+        serving(lambda: view) as url,
+        Visit(browser, url, color_scheme=scheme, viewport={"width": 1100, "height": 1150}) as visit,
+    ):
+        expect(visit.page.locator("#live")).to_have_text("live")
+        visit.page.screenshot(path=folder / f"console-{scheme}.png")
+    assert (folder / f"console-{scheme}.png").stat().st_size > 10_000
