@@ -197,7 +197,7 @@ def split_documents(objects: str) -> str:
 def image_settings(references: dict[str, str]) -> list[str]:
     """Helm's arguments for the images' references in the cluster, {name of an image: its reference}."""
     settings = []
-    for part in ("flink", "simulator", "watchdog"):
+    for part in ("console", "flink", "simulator", "watchdog"):
         if reference := references.get(f"data-collection/{part}"):
             repository, _, tag = reference.rpartition(":")
             settings += ["--set", f"{part}.image.repository={repository}", "--set", f"{part}.image.tag={tag}"]
