@@ -5,6 +5,7 @@ import time
 from typing import Any
 
 import pymongo
+from pymongo.errors import OperationFailure
 
 from console.observations import Document, Documents
 from jobs.settings import AggregatorSettings
@@ -23,18 +24,28 @@ class MongoDocuments:
         self._client: pymongo.MongoClient[dict[str, Any]] | None = None
 
     def read(self) -> Documents:
+        try:
+            return self._read(self._client or self._connect())
+        except OperationFailure:
+            self.close()  # a client keeps its first password; the next one reads the file again
+            raise
+
+    def _connect(self) -> pymongo.MongoClient[dict[str, Any]]:
         settings = self._settings
-        if self._client is None:
-            self._client = pymongo.MongoClient(
-                settings.mongodb_uri.read(),
-                serverSelectionTimeoutMS=TIMEOUT_MS,
-                connectTimeoutMS=TIMEOUT_MS,
-                **settings.mongodb_options,
-            )
+        self._client = pymongo.MongoClient(
+            settings.mongodb_uri.read(),
+            serverSelectionTimeoutMS=TIMEOUT_MS,
+            connectTimeoutMS=TIMEOUT_MS,
+            **settings.mongodb_options,
+        )
+        return self._client
+
+    def _read(self, client: pymongo.MongoClient[dict[str, Any]]) -> Documents:
+        settings = self._settings
         began = time.monotonic()
-        self._client.admin.command("ping")
+        client.admin.command("ping")
         ping = time.monotonic() - began
-        found = self._client[settings.database][settings.collection].find({}).sort("timestamp", -1).limit(NEWEST)
+        found = client[settings.database][settings.collection].find({}).sort("timestamp", -1).limit(NEWEST)
         return Documents(tuple(map(document_of, found)), ping)
 
     def close(self) -> None:
