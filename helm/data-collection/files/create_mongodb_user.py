@@ -2,8 +2,8 @@
 
 The application's user may read and write, the console's may only read. Settings: MONGODB_ADDRESS (host:port),
 MONGODB_DATABASE, MONGODB_SECRET (a folder with the files root-username, root-password, username and password),
-MONGODB_READER_SECRET (a folder with username and password; no folder: no such user). Waits for MongoDB. Exit status: 0, or
-1 with an error in the log.
+MONGODB_READER_SECRET (a folder with username and password; no folder: no such user). Waits for MongoDB. Exit status:
+0, or 1 with an error in the log.
 """
 
 import logging
