@@ -11,7 +11,15 @@ from pathlib import Path
 
 import pytest
 from kafka import KafkaConsumer, OffsetAndMetadata, TopicPartition
-from kafka.admin import ACL, ACLOperation, ACLPermissionType, ACLResourcePatternType, ResourcePattern, ResourceType
+from kafka.admin import (
+    ACL,
+    ACLOperation,
+    ACLPermissionType,
+    ACLResourcePatternType,
+    NewTopic,
+    ResourcePattern,
+    ResourceType,
+)
 from kafka.errors import GroupAuthorizationFailedError
 from pymongo.errors import OperationFailure
 
@@ -102,6 +110,8 @@ def kafka(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Se
     broker.start()
     try:
         broker.await_ready()
+        with contextlib.closing(admin(broker.bootstrap)) as administrator:
+            administrator.create_topics([NewTopic(EVENTS_TOPIC, 1, 1)], wait_for_metadata=True)
         create_acls(broker.bootstrap)
         with topic(broker.bootstrap, TWEETS_TOPIC) as tweets:
             yield SecureKafka(f"127.0.0.1:{secure_port(ports)}", tweets, folder)
