@@ -117,7 +117,7 @@ LOCK := $(VENV)/bin/uv pip compile --quiet --no-header --generate-hashes --pytho
 lock: $(VENV)/ready ## pin all packages again in requirements.lock, and from it those of each image
 	@$(LOCK) --all-extras pyproject.toml --output-file requirements.lock
 	@$(LOCK) --constraint requirements.lock pyproject.toml --output-file images/flink/requirements.txt
-	@for image in images/simulator images/watchdog dev/stubs/images/mongodb dev/stubs/images/s3; do \
+	@for image in images/console images/simulator images/watchdog dev/stubs/images/mongodb dev/stubs/images/s3; do \
 		$(LOCK) --constraint requirements.lock $$image/requirements.in --output-file $$image/requirements.txt || exit 1; done
 
 $(VENV)/ready: requirements.lock

@@ -65,6 +65,7 @@ class Release:
             READY_SECONDS,
             lambda: ", ".join(self._not_ready()),
         )
+        self._say_forward("the live page is", "console", 8090)
         say(f"everything but the jobs is Ready in namespace {NAMESPACE}; next: make clean package deploy")
 
     def deploy(self) -> None:
@@ -96,10 +97,13 @@ class Release:
             JOB_SECONDS,
             lambda: status_line(self._job(job)),
         )
-        ui = f"service/{RELEASE}-{job}-rest"
+        self._say_forward(f"{job} is RUNNING; its Flink UI", f"{job}-rest", 8081)
+
+    def _say_forward(self, what: str, service: str, port: int) -> None:
+        """Print the command that forwards a port of this machine to a Service of the release."""
+        say(f"{what} at http://localhost:{port} after:")
         context = self.cluster.target.context
-        say(f"{job} is RUNNING; its Flink UI at http://localhost:8081 after:")
-        say(f"  kubectl --context {context} -n {NAMESPACE} port-forward {ui} 8081")
+        say(f"  kubectl --context {context} -n {NAMESPACE} port-forward service/{RELEASE}-{service} {port}")
         if self.cluster.target.is_test_cluster:
             say(f"  (with KUBECONFIG={self.cluster.environment['KUBECONFIG']})")
 
@@ -197,7 +201,7 @@ def split_documents(objects: str) -> str:
 def image_settings(references: dict[str, str]) -> list[str]:
     """Helm's arguments for the images' references in the cluster, {name of an image: its reference}."""
     settings = []
-    for part in ("flink", "simulator", "watchdog"):
+    for part in ("console", "flink", "simulator", "watchdog"):
         if reference := references.get(f"data-collection/{part}"):
             repository, _, tag = reference.rpartition(":")
             settings += ["--set", f"{part}.image.repository={repository}", "--set", f"{part}.image.tag={tag}"]

@@ -1,6 +1,7 @@
 """`make demo`: starts the stack, shows the documents as they are written, and stops everything at Ctrl-C."""
 
 import contextlib
+import functools
 import signal
 import sys
 import time
@@ -72,7 +73,7 @@ def run(stack: Stack, console: Console) -> None:
 def start(stack: Stack, screen: view.Screen) -> None:
     """Start the stack in another thread and show its steps meanwhile."""
     with ThreadPoolExecutor(1) as pool:
-        future = pool.submit(stack.start)
+        future = pool.submit(functools.partial(stack.start, console=True))
         try:
             while not future.done():
                 screen.steps(stack.steps)

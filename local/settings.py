@@ -29,6 +29,7 @@ SECRETS = (
 class Ports:
     """The TCP ports of the local stack, on the loopback interface."""
 
+    console: int = 8090
     simulator: int = 5555
     worldometers: int = 5556
     kafka: int = 9092
@@ -103,6 +104,10 @@ class Settings:
     @property
     def worldometers_url(self) -> str:
         return f"http://127.0.0.1:{self.ports.worldometers}/coronavirus/"
+
+    @property
+    def console_url(self) -> str:
+        return f"http://127.0.0.1:{self.ports.console}"
 
     @property
     def flink_url(self) -> str:

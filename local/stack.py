@@ -55,6 +55,7 @@ class Stack:
         self.flink = Flink(settings)
         self.simulator = self._python("simulator", "simulator.twitter_stream_simulator")
         self.worldometers = self._python("worldometers", "simulator.worldometers_stub")
+        self.console = self._python("console", "console")
         self.steps: list[Step] = []
         self.jobs: dict[str, str] = {}
         self._stopping = threading.Event()
@@ -89,7 +90,7 @@ class Stack:
     def __exit__(self, *_: object) -> None:
         # Clients before servers: then no client tries to reconnect during the stop.
         with ThreadPoolExecutor() as pool:
-            for stop in (self.flink.stop, *(p.stop for p in (self.simulator, self.worldometers, *self._stores()))):
+            for stop in (self.flink.stop, *(p.stop for p in (self.console, self.simulator, self.worldometers, *self._stores()))):
                 pool.submit(stop)
         kill_leftovers(self.settings.state)
         self._exit.close()
@@ -100,10 +101,14 @@ class Stack:
     def programs(self) -> list[Program]:
         """The programs that can be restarted when they die. The JobManager cannot: the jobs are lost with it."""
         feed = [self.simulator] if self.settings.simulated else []
-        return [*self._stores(), *feed, self.worldometers, self.flink.taskmanager]
+        console = [self.console] if self.console.process is not None else []
+        return [*self._stores(), *feed, self.worldometers, self.flink.taskmanager, *console]
 
-    def start(self, jobs: Sequence[str] = JOBS) -> None:
-        """Start all parts and submit the jobs; `steps` shows the progress. Raises StackError."""
+    def start(self, jobs: Sequence[str] = JOBS, *, console: bool = False) -> None:
+        """Start all parts and submit the jobs; `steps` shows the progress. Raises StackError.
+
+        console: whether the console is started as well.
+        """
         tasks: list[tuple[str, Callable[[], object], list[str]]] = [
             ("Kafka and connector jars", self._fetch, []),
             (f"document store ({self.store.kind})", self._start_store, []),
@@ -114,6 +119,8 @@ class Stack:
         if self.settings.simulated:
             tasks.append(("simulator", self._start_simulator, []))
         before_jobs = [name for name, _, _ in tasks]
+        if console:
+            tasks.insert(0, ("console", self._start_console, []))
         tasks += [(f"job {job}", functools.partial(self.submit, job), before_jobs) for job in jobs]
         self.steps = [Step(name) for name, _, _ in tasks]
         steps = {step.name: step for step in self.steps}
@@ -189,6 +196,13 @@ class Stack:
     def _start_worldometers(self) -> None:
         self.worldometers.start()
         self._await_health(self.worldometers, self.settings.ports.worldometers)
+
+    def _start_console(self) -> None:
+        settings = self.settings
+        environment = {"CONSOLE_PORT": str(settings.ports.console), "FLINK_URL": settings.flink_url}
+        self.console.environment = {**self.console.environment, **self.job_environment(), **environment}
+        self.console.start()
+        self._await_health(self.console, settings.ports.console)
 
     def _await_health(self, program: Program, port: int, seconds: float = 30) -> None:
         url = f"http://127.0.0.1:{port}/healthz"

@@ -52,6 +52,7 @@ def addresses(settings: Settings) -> dict[str, str]:
     own = settings.mongodb_uri is None
     server = settings.simulator_url if settings.simulated else settings.definition.connect["urls"][0]
     return {
+        "live page": settings.console_url,
         "Flink UI": settings.flink_url,
         "database": settings.store_uri if own else "the one in MONGODB_URI",
         "posts": redact_url(server),

@@ -5,9 +5,11 @@ Flink operator are the stubs of dev/stubs, whose `values.yaml` has the values th
 """
 
 import base64
+import contextlib
 import json
 import logging
 import re
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from deploy import pods, stubs
 from deploy.chart import copy_without_dependencies
@@ -34,7 +37,7 @@ FEED = SimulatorFeed(rate=20, window_seconds=20)
 FIRST_DOCUMENT_SECONDS = 240
 RUNNING_SECONDS = 300
 RECOVERY_SECONDS = 240
-METRICS_PORT, REST_PORT = 9249, 8081
+METRICS_PORT, REST_PORT, CONSOLE_PORT = 9249, 8081, 8090
 # Longer than the request timeouts of Kafka's and Flink's clients.
 KAFKA_DOWN_SECONDS = 90
 FEED_TOKEN = "planted-t0ken"
@@ -156,6 +159,71 @@ def test_the_first_document_arrives_in_time(release: Release) -> None:
     release.assert_exactly_once()
     first = release.documents()[0]
     assert first["total_cases_count"] > 0
+
+
+def test_the_live_page_shows_the_first_document(release: Release) -> None:
+    """Through a forwarded port, as NOTES.txt says."""
+    with forwarded_port(release.namespace, f"service/{RELEASE}-console", CONSOLE_PORT) as port:
+        url, session = f"http://localhost:{port}/", requests.Session()
+        session.trust_env = False  # no proxy
+
+        def page() -> str:
+            answer = session.get(url, timeout=10)
+            answer.raise_for_status()
+            return answer.text
+
+        def complete() -> str | None:
+            return html if "Complete up to" in (html := page()) else None
+
+        html = await_value(complete, "the page to show a document", 60, every=1)
+        newest = sorted(document["timestamp"] for document in release.documents())[-8:]
+        assert any(f'<th scope="row">{end}</th>' in html for end in newest), html
+        assert 'data-level="red"' not in html, html
+        # Both jobs, Kafka, MongoDB and the watchdog answer.
+        assert "no answer since" not in html, html
+        assert "watchdog: restarts of the simulator" in html
+        assert session.get(url, headers={"Host": "rebound.example.com"}, timeout=10).status_code == 400
+
+
+def test_the_consoles_user_in_mongodb_may_not_write(release: Release) -> None:
+    stored = (release.namespace.cluster.get("secret", f"{RELEASE}-console", release.namespace.name) or {})["data"]
+    uri = base64.b64decode(stored["uri"]).decode()
+    command = ("python", "-", uri, DATABASE, COLLECTION)
+    assert "refused" in release.namespace.cluster.execute(
+        "reader", release.namespace.name, *command, stdin=TRY_TO_WRITE
+    )
+
+
+TRY_TO_WRITE = """
+import sys, pymongo
+uri, database, collection = sys.argv[1:]
+with pymongo.MongoClient(uri) as client:
+    client[database][collection].find_one()
+    try:
+        client[database][collection].delete_one({"_id": "nothing"})
+    except pymongo.errors.OperationFailure:
+        print("refused")
+"""
+
+
+@contextlib.contextmanager
+def forwarded_port(namespace: ClusterNamespace, target: str, port: int) -> Iterator[int]:
+    """A port of this machine that kubectl forwards to `port` of a Service."""
+    cluster = namespace.cluster
+    flags = ("--context", cluster.target.context, "--namespace", namespace.name)
+    with subprocess.Popen(
+        ["kubectl", *flags, "port-forward", target, f":{port}"],
+        env=cluster.environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            line = process.stdout.readline() if process.stdout else ""
+            found = re.search(r":(\d+) ->", line)
+            assert found, f"kubectl port-forward {target}: {line}"
+            yield int(found[1])
+        finally:
+            process.terminate()
 
 
 def test_helm_test_passes(release: Release) -> None:
@@ -305,7 +373,8 @@ def test_secret_values_are_only_in_secrets(release: Release) -> None:
     """No other object or event of the namespace, no log and no response of Flink's REST API contains them."""
     namespace, cluster = release.namespace, release.namespace.cluster
     stored = cluster.get("secret", f"{RELEASE}-mongodb", namespace.name) or {}
-    encoded = [stored["data"][key] for key in ("password", "root-password")]
+    reader = cluster.get("secret", f"{RELEASE}-console", namespace.name) or {}
+    encoded = [stored["data"]["password"], stored["data"]["root-password"], reader["data"]["password"]]
     secrets = [FEED_TOKEN, *(base64.b64decode(each).decode() for each in encoded)]
     secrets += [base64.b64encode(each.encode()).decode() for each in secrets]
     assert all(len(each) > 8 for each in secrets)

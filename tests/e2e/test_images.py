@@ -25,6 +25,7 @@ SIGTERM_SECONDS = 20  # the kubelet kills the pods of these tests after 60
             "/healthz",
             "",
         ),
+        ("console", "console", (), 8090, "/healthz", "ok"),
         (
             "jobmanager",
             "flink",

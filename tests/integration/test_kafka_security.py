@@ -10,11 +10,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from kafka.admin import ACL, ACLOperation, ACLPermissionType, ACLResourcePatternType, ResourcePattern, ResourceType
+from kafka import KafkaConsumer, OffsetAndMetadata, TopicPartition
+from kafka.admin import (
+    ACL,
+    ACLOperation,
+    ACLPermissionType,
+    ACLResourcePatternType,
+    NewTopic,
+    ResourcePattern,
+    ResourceType,
+)
+from kafka.errors import GroupAuthorizationFailedError
 from pymongo.errors import OperationFailure
 
+from console.settings import read_settings as read_console_settings
+from console.sources.kafka import KafkaTopics
 from jobs import kafka_topic
 from jobs.defaults import DATABASE, EVENTS_TOPIC, REJECTED_TOPIC, TWEETS_PARTITIONS, TWEETS_TOPIC
+from jobs.kafka_security import client_options, read_files
 from jobs.kafka_topic import NotReadyError
 from jobs.settings import read_collector_settings
 from local.broker import Broker, admin
@@ -32,7 +45,12 @@ from tests.support.waiting import await_value
 
 COLLECTION = "secure"
 # Each contains `s3cret`. A test searches for it everywhere.
-PASSWORDS = {"collector": "col s3cret $x ${file:/a:b} '#/*", "aggregator": "agg-s3cret", "watchdog": "dog-s3cret"}
+PASSWORDS = {
+    "collector": "col s3cret $x ${file:/a:b} '#/*",
+    "aggregator": "agg-s3cret",
+    "watchdog": "dog-s3cret",
+    "console": "con-s3cret",
+}
 DATABASE_USER, DATABASE_PASSWORD, NEW_DATABASE_PASSWORD = "secret-test", "db-s3cret", "new-db-s3cret"
 GROUPS = ("data-collection-aggregator", "data-collection-aggregator-rejections")
 # The rights of the users: user, resource type, name, pattern, operation. READ and WRITE include DESCRIBE.
@@ -49,6 +67,11 @@ ACCESS = [
     ("aggregator", ResourceType.TRANSACTIONAL_ID, "data-collection/aggregator/", PREFIXED, ACLOperation.WRITE),
     *[("aggregator", ResourceType.GROUP, group, LITERAL, ACLOperation.READ) for group in GROUPS],
     ("watchdog", ResourceType.TOPIC, TWEETS_TOPIC, LITERAL, ACLOperation.DESCRIBE),
+    *[
+        ("console", ResourceType.TOPIC, name, LITERAL, ACLOperation.READ)
+        for name in (TWEETS_TOPIC, REJECTED_TOPIC, EVENTS_TOPIC)
+    ],
+    ("console", ResourceType.GROUP, GROUPS[0], LITERAL, ACLOperation.DESCRIBE),
 ]
 
 
@@ -87,6 +110,8 @@ def kafka(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Se
     broker.start()
     try:
         broker.await_ready()
+        with contextlib.closing(admin(broker.bootstrap)) as administrator:
+            administrator.create_topics([NewTopic(EVENTS_TOPIC, 1, 1)], wait_for_metadata=True)
         create_acls(broker.bootstrap)
         with topic(broker.bootstrap, TWEETS_TOPIC) as tweets:
             yield SecureKafka(f"127.0.0.1:{secure_port(ports)}", tweets, folder)
@@ -280,6 +305,24 @@ def test_the_watchdog_gets_no_end_offset_from_a_kafka_that_it_may_not_use(
     watched_topic = watchdog_clients.Topic(read_watchdog_settings(kafka.environment("watchdog", **changed)).kafka)
     with contextlib.closing(watched_topic):
         assert watched_topic.end() is None
+
+
+@pytest.mark.usefixtures("jobs")
+def test_the_console_reads_the_topics_and_may_not_commit_an_offset(kafka: SecureKafka) -> None:
+    settings = read_console_settings(kafka.environment("console"))
+    with contextlib.closing(KafkaTopics(settings.aggregator, settings.events_topic)) as topics:
+        await_value(lambda: (read := topics.read()).posts and read.events, "posts and events", 60)
+        await_value(lambda: topics.read().lag is not None, "the aggregator's offsets", 60)
+    security = settings.aggregator.security
+    options = client_options(security, read_files(security))
+    with contextlib.closing(
+        KafkaConsumer(bootstrap_servers=kafka.bootstrap, group_id=GROUPS[0], enable_auto_commit=False, **options)
+    ) as consumer:
+        partition = TopicPartition(TWEETS_TOPIC, 0)
+        consumer.assign([partition])
+        assert consumer.committed(partition) is not None
+        with pytest.raises(GroupAuthorizationFailedError):
+            consumer.commit({partition: OffsetAndMetadata(0, "", -1)})
 
 
 UNUSABLE = {

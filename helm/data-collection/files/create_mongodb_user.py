@@ -1,7 +1,9 @@
-"""Creates the application's user in MongoDB with readWrite on one database, or updates its password and roles.
+"""Creates the users of one database in MongoDB, or updates their passwords and roles.
 
-Settings: MONGODB_ADDRESS (host:port), MONGODB_DATABASE, MONGODB_SECRET (a folder with the files root-username,
-root-password, username and password). Waits for MongoDB. Exit status: 0, or 1 with an error in the log.
+The application's user may read and write, the console's may only read. Settings: MONGODB_ADDRESS (host:port),
+MONGODB_DATABASE, MONGODB_SECRET (a folder with the files root-username, root-password, username and password),
+MONGODB_READER_SECRET (a folder with username and password; no folder: no such user). Waits for MongoDB. Exit status:
+0, or 1 with an error in the log.
 """
 
 import logging
@@ -27,21 +29,28 @@ def main(environ: Mapping[str, str] = os.environ) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     address, name = environ["MONGODB_ADDRESS"], environ["MONGODB_DATABASE"]
     secret = Path(environ.get("MONGODB_SECRET", "/run/secrets/mongodb"))
-    root, root_password, user, password = (
-        (secret / key).read_text().rstrip("\n") for key in ("root-username", "root-password", "username", "password")
-    )
+    root, root_password = read(secret, "root-username", "root-password")
+    users = {"readWrite": read(secret, "username", "password")}
+    reader = Path(environ.get("MONGODB_READER_SECRET", "/run/secrets/mongodb-reader"))
+    if reader.is_dir():
+        users["read"] = read(reader, "username", "password")
     client: MongoClient[dict[str, Any]] = MongoClient(
         f"mongodb://{address}", username=root, password=root_password, serverSelectionTimeoutMS=2000
     )
     with client:
         try:
             await_answer(lambda: client.admin.command("ping"), address)
-            done = ensure_user(client[name].command, user, password, name)
+            for role, (user, password) in users.items():
+                done = ensure_user(client[name].command, user, password, role, name)
+                log.info("user %s of database %s: %s, may %s", user, name, done, role)
         except (PyMongoError, TimeoutError) as error:
             log.error("error: %s", error)
             return 1
-    log.info("user %s of database %s: %s", user, name, done)
     return 0
+
+
+def read(folder: Path, *names: str) -> list[str]:
+    return [(folder / name).read_text().rstrip("\n") for name in names]
 
 
 def await_answer(
@@ -63,9 +72,9 @@ def await_answer(
         sleep(PAUSE_SECONDS)
 
 
-def ensure_user(command: Command, user: str, password: str, database: str) -> str:
+def ensure_user(command: Command, user: str, password: str, role: str, database: str) -> str:
     """Create or update the user; returns "created" or "updated". `command` runs a command on the user's database."""
-    rights = {"pwd": password, "roles": [{"role": "readWrite", "db": database}]}
+    rights = {"pwd": password, "roles": [{"role": role, "db": database}]}
     try:
         command("createUser", user, **rights)
     except OperationFailure as error:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from console.settings import read_settings as read_console_settings
 from jobs.settings import read_aggregator_settings, read_collector_settings
 from local.settings import REPOSITORY
 from local.settings import read_settings as read_demo_settings
@@ -46,6 +47,7 @@ PROGRAMS = {
     "collector": Program((BOTH, "Collector"), read_collector_settings),
     "aggregator": Program((BOTH, "Aggregator"), read_aggregator_settings),
     "demo": Program(("Demo",), read_demo_settings),
+    "console": Program((BOTH, "Aggregator", "Console"), read_console_settings),
     "simulator": Program(("Simulator",), SimulatorSettings.from_environment),
     "stub": Program(("Stub of the Worldometers page",), worldometers_stub.read_settings),
     "watchdog": Program(("Watchdog",), read_watchdog_settings),

@@ -117,7 +117,7 @@ def test_a_copied_path_that_is_missing_is_named(context: Path) -> None:
 
 def test_project_images() -> None:
     images = {image.folder.name: image for image in project_images()}
-    assert set(images) == {"flink", "simulator", "watchdog"}
+    assert set(images) == {"console", "flink", "simulator", "watchdog"}
     flink = images["flink"]
     assert flink.references("localhost:5000") == [
         f"localhost:5000/data-collection/flink:{project_version()}-{flink.content}",

@@ -93,6 +93,7 @@ def test_the_buildah_profile_installs_the_chart_beside_the_stubs() -> None:
 def test_forwarded_ports() -> None:
     forwarded = {each["resourceName"]: (each["port"], each["localPort"]) for each in MAIN["portForward"]}
     assert forwarded == {
+        f"{RELEASE}-console": (8090, 8090),
         f"{RELEASE}-collector-rest": (8081, 8081),
         f"{RELEASE}-aggregator-rest": (8081, 8082),
         value_of("mongodb.service.name"): (27017, 27017),

@@ -130,11 +130,12 @@ def test_a_relative_state_folder_is_made_absolute(monkeypatch: pytest.MonkeyPatc
 
 def test_addresses_follow_the_ports() -> None:
     settings = read_settings({variable: str(number) for number, variable in enumerate(PORTS.values(), start=1001)})
-    assert settings.simulator_url == "ws://127.0.0.1:1001"
-    assert settings.worldometers_url == "http://127.0.0.1:1002/coronavirus/"
-    assert settings.kafka == "127.0.0.1:1003"
-    assert settings.store_uri == "mongodb://127.0.0.1:1005"
-    assert settings.flink_url == "http://127.0.0.1:1006"
+    assert settings.console_url == "http://127.0.0.1:1001"
+    assert settings.simulator_url == "ws://127.0.0.1:1002"
+    assert settings.worldometers_url == "http://127.0.0.1:1003/coronavirus/"
+    assert settings.kafka == "127.0.0.1:1004"
+    assert settings.store_uri == "mongodb://127.0.0.1:1006"
+    assert settings.flink_url == "http://127.0.0.1:1007"
 
 
 def test_the_users_own_store_comes_first() -> None:

@@ -17,7 +17,7 @@ KAFKA_USERNAME: {{ include "data-collection.fullname" . }}-{{ include "data-coll
 {{- else }}
 KAFKA_USERNAME:
   secretKeyRef:
-    name: {{ include "data-collection.kafka.externalSecret" . }}
+    name: {{ include "data-collection.kafka.externalUser" . }}
     key: username
 {{- end }}
 {{- end }}
@@ -37,7 +37,7 @@ projected:
         name: {{ include "data-collection.kafka.passwords" . }}
         items: [{key: {{ include "data-collection.component" . }}, path: password}]
         {{- else }}
-        name: {{ include "data-collection.kafka.externalSecret" . }}
+        name: {{ include "data-collection.kafka.externalUser" . }}
         items: [{key: password, path: password}]
         {{- end }}
     {{- end }}
@@ -78,6 +78,15 @@ that mounts one could not start before. */}}
 
 {{- define "data-collection.kafka.externalSecret" -}}
 {{ required "kafka.external.existingSecret is needed: the connection uses a password or a CA certificate" .Values.kafka.external.existingSecret }}
+{{- end }}
+
+{{/* The Secret with the user of an external Kafka. The console may have one of its own. */}}
+{{- define "data-collection.kafka.externalUser" -}}
+{{- if and (eq "console" (include "data-collection.component" .)) .Values.console.kafka.existingSecret -}}
+{{ .Values.console.kafka.existingSecret }}
+{{- else -}}
+{{ include "data-collection.kafka.externalSecret" . }}
+{{- end }}
 {{- end }}
 
 {{/* Takes (list . USER). */}}

@@ -24,7 +24,7 @@ projected:
   defaultMode: 0440
   sources:
     - secret:
-        name: {{ include "data-collection.mongodb.secret" . }}
+        name: {{ include (eq "console" (include "data-collection.component" .) | ternary "data-collection.console.mongodbSecret" "data-collection.mongodb.secret") . }}
         items: [{key: uri, path: uri}]
     {{- with .Values.mongodb.caSecret }}
     - secret:

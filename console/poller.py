@@ -1,0 +1,56 @@
+"""Reads each source in a thread of its own. A source that does not answer never stops another one."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from console.observations import Answer
+
+log = logging.getLogger(__name__)
+
+
+class Source(Protocol):
+    def read(self) -> object:
+        """An observation. Raises any error for a source that does not answer."""
+
+
+class Poller:
+    """The newest answers of all sources. interval: seconds between two readings of a source."""
+
+    def __init__(
+        self, sources: Mapping[str, Source], interval: float = 1.0, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._answers = {name: Answer() for name in sources}
+        self._interval = interval
+        self._clock = clock
+        self._stopping = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._run, args=(name, source), name=f"source-{name}", daemon=True)
+            for name, source in sources.items()
+        ]
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+
+    def answers(self) -> Mapping[str, Answer]:
+        return dict(self._answers)
+
+    def _run(self, name: str, source: Source) -> None:
+        while not self._stopping.is_set():
+            before = self._answers[name]
+            try:
+                self._answers[name] = Answer(source.read(), self._clock())
+            except Exception as error:  # noqa: BLE001 - whatever a source raises, the page shows that it does not answer
+                # Only the type: the text may hold an address with a password.
+                kind = type(error).__name__
+                since = before.failing_since or self._clock()
+                if not before.error:
+                    log.warning("%s does not answer: %s", name, kind)
+                self._answers[name] = Answer(before.value, before.at, kind, since)
+            self._stopping.wait(self._interval)

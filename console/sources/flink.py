@@ -1,0 +1,105 @@
+"""Reads a job from Flink's REST API."""
+
+import re
+import time
+from typing import Any
+
+import requests
+
+from console.observations import Checkpoint, Job
+
+TIMEOUT_SECONDS = 5
+LIST_SECONDS = 10.0
+MAX_TASKS = 200
+# The jobs' own metrics, and the task metrics that show back-pressure.
+OWN = re.compile(r"collector_\w+|documents_\w+|enrichment_\w+")
+# In these states a job will not run again by itself, or runs.
+ORDER = ("RUNNING", "INITIALIZING", "CREATED", "RESTARTING", "FAILING", "RECONCILING", "SUSPENDED")
+
+
+class FlinkJob:
+    """The newest job with this name. `read` raises requests' errors, KeyError and ValueError for a foreign answer."""
+
+    def __init__(self, url: str, name: str) -> None:
+        self._url = url.rstrip("/")
+        self._name = name
+        # The metrics of each task that are read. Tasks register theirs some time after their start.
+        self._wanted: dict[str, tuple[float, list[str]]] = {}
+        self._session = requests.Session()
+        self._session.trust_env = False  # Flink is on this machine or in the cluster: no proxy
+
+    def read(self) -> Job:
+        jobs = [job for job in self._get("/jobs/overview")["jobs"] if job["name"] == self._name]
+        if not jobs:
+            return Job(self._name, "ABSENT", 0.0)
+        newest = max(jobs, key=lambda job: (job["state"] in ORDER, job["start-time"]))
+        return self._job(newest["jid"], newest["state"], newest["start-time"] / 1000)
+
+    def _job(self, identity: str, state: str, started_at: float) -> Job:
+        path = f"/jobs/{identity}"
+        vertices = self._get(path)["vertices"]
+        checkpoints = self._get(f"{path}/checkpoints")
+        completed = checkpoints.get("latest", {}).get("completed")
+        failures = self._get(f"{path}/exceptions?maxExceptions=1")["exceptionHistory"]["entries"]
+        restarts = self._get(f"{path}/metrics?get=numRestarts")
+        metrics, pressures, watermarks = self._metrics(path, vertices)
+        return Job(
+            name=self._name,
+            state=state,
+            started_at=started_at,
+            url=f"{self._url}/#/job/running/{identity}/overview",
+            restarts=int(float(restarts[0]["value"])) if restarts else 0,
+            failure=f"{failures[0]['exceptionName']}" if failures else "",
+            failed_at=failures[0]["timestamp"] / 1000 if failures else 0.0,
+            checkpoint=checkpoint_of(completed),
+            failed_checkpoints=checkpoints.get("counts", {}).get("failed", 0),
+            back_pressure=max(pressures, default=0.0),
+            watermark=min(watermarks, default=None),
+            metrics=metrics,
+        )
+
+    def _metrics(self, path: str, vertices: list[Any]) -> tuple[dict[str, float], list[float], list[float]]:
+        own: dict[str, float] = {}
+        pressures: list[float] = []
+        watermarks: list[float] = []
+        for vertex in vertices:
+            base = f"{path}/vertices/{vertex['id']}/metrics"
+            wanted = self._wanted_metrics(base)
+            for each in self._get(f"{base}?get={','.join(wanted)}") if wanted else ():
+                name, value = each["id"].rpartition(".")[2], float(each["value"])
+                if name == "backPressuredTimeMsPerSecond":
+                    pressures.append(value / 1000)
+                elif name == "currentInputWatermark":
+                    watermarks.append(value / 1000)
+                else:
+                    own[name] = own.get(name, 0.0) + value
+        # Flink's lowest number stands for no watermark yet.
+        return own, pressures, [each for each in watermarks if each > 0]
+
+    def _wanted_metrics(self, base: str) -> list[str]:
+        """Their list is long, so it is read again only after LIST_SECONDS."""
+        at, wanted = self._wanted.get(base, (0.0, []))
+        if not wanted or time.monotonic() - at > LIST_SECONDS:
+            wanted = [each["id"] for each in self._get(base) if is_wanted(each["id"])]
+            if len(self._wanted) > MAX_TASKS:  # those of former jobs
+                self._wanted.clear()
+            self._wanted[base] = time.monotonic(), wanted
+        return wanted
+
+    def _get(self, path: str) -> Any:
+        response = self._session.get(f"{self._url}{path}", timeout=TIMEOUT_SECONDS)
+        response.raise_for_status()
+        return response.json()
+
+
+def is_wanted(identity: str) -> bool:
+    name = identity.rpartition(".")[2]
+    return bool(OWN.fullmatch(name)) or name in ("backPressuredTimeMsPerSecond", "currentInputWatermark")
+
+
+def checkpoint_of(completed: Any) -> Checkpoint | None:
+    if not completed:
+        return None
+    return Checkpoint(
+        completed["latest_ack_timestamp"] / 1000, completed["end_to_end_duration"] / 1000, completed["state_size"]
+    )

@@ -1,0 +1,49 @@
+"""A headless Chromium for the tests of the console."""
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+
+@contextlib.contextmanager
+def chromium() -> Iterator[Browser]:
+    """The browser at CHROMIUM, or the one on PATH. A machine without one fails the test with a line that says so."""
+    program = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    if program is None:
+        pytest.fail("no Chromium is on PATH: install it (Debian: apt-get install chromium), or set CHROMIUM")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+class Visit:
+    """A page in a context of its own, with everything that must not happen there.
+
+    faults: errors and warnings of the browser's console, uncaught errors, dialogs, and requests to other hosts.
+    """
+
+    def __init__(self, browser: Browser, url: str, **context: Any) -> None:
+        self._context = browser.new_context(**context)
+        self.page: Page = self._context.new_page()
+        self.faults: list[str] = []
+        note = self.faults.append
+        self.page.on("console", lambda each: note(each.text) if each.type in ("error", "warning") else None)
+        self.page.on("pageerror", lambda each: note(str(each)))
+        self.page.on("dialog", lambda each: (note(each.message), each.dismiss()))
+        self.page.on("request", lambda each: note(each.url) if not each.url.startswith(url) else None)
+        self.page.goto(url)
+
+    def __enter__(self) -> "Visit":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._context.close()
+        assert not self.faults

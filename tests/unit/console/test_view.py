@@ -1,0 +1,75 @@
+"""What the page says about the pipeline."""
+
+import pytest
+
+from console.observations import Answer, Documents, Watchdog
+from console.view import AMBER, GREEN, RED, Board, build
+from tests.unit.console import examples
+from tests.unit.console.examples import NOW, aggregator, answers, collector
+
+
+def test_all_is_well() -> None:
+    view = build(answers(), Board(20), NOW)
+    assert (view.level, list(view.findings)) == (GREEN, [])
+    assert view.sentence == "Complete up to 17:46:20 UTC, nothing lost since the start, 2 s behind"
+
+
+def test_before_the_first_answer_nothing_is_claimed() -> None:
+    silent = {name: Answer() for name in answers()}
+    view = build(silent, Board(20), NOW)
+    assert (view.level, view.sentence) == (AMBER, "No document yet")
+
+
+@pytest.mark.parametrize(
+    ("changed", "level", "sentence"),
+    [
+        (
+            {"collector": collector(state="FAILED", failure="a.b.IOException")},
+            RED,
+            "The collector is FAILED: IOException",
+        ),
+        ({"aggregator": aggregator(state="RESTARTING")}, RED, "The aggregator is RESTARTING"),
+        ({"collector": collector(state="ABSENT", metrics={})}, RED, "The collector is ABSENT"),
+        ({"collector": collector(metrics={"collector_connected": 0.0})}, RED, "no connection to the feed"),
+        ({"collector": collector(metrics={"collector_refused": 1.0})}, RED, "refuses the collector for good"),
+        ({"topics": Answer(examples.topics(), NOW - 9, "KafkaError", NOW - 8)}, RED, "Kafka does not answer since"),
+        ({"documents": Answer(None, 0, "AutoReconnect", NOW - 8)}, RED, "MongoDB does not answer since"),
+        ({"topics": Answer(examples.topics(), NOW - 2, "KafkaError", NOW - 1)}, GREEN, "Complete up to"),
+        ({"collector": collector(metrics={"collector_gaps": 1.0, "collector_lost": 7.0})}, AMBER, "7 lost in 1 gap since"),
+        ({"collector": collector(metrics={"collector_seconds_behind": 90.0})}, AMBER, "90 s behind"),
+        ({"collector": collector(failed_at=NOW - 5, failure="x.Killed")}, AMBER, "The collector restarted at"),
+        ({"aggregator": aggregator(back_pressure=0.8)}, AMBER, "The aggregator waits 80% of the time"),
+        ({"aggregator": aggregator(metrics={"enrichment_age_seconds": -1.0})}, AMBER, "was not read yet"),
+        ({"aggregator": aggregator(metrics={"enrichment_age_seconds": 9_000.0})}, AMBER, "The counters are 2.5 h old"),
+        ({"documents": examples.documents("2026-11-18T17:40:00Z")}, AMBER, "The newest document is 400 s old"),
+        ({"documents": Documents((), 0.1)}, GREEN, "No document yet"),
+    ],
+)
+def test_each_fault_has_its_level_and_its_reason(changed: dict[str, object], level: str, sentence: str) -> None:
+    view = build(answers(**changed), Board(20), NOW)
+    assert view.level == level
+    assert sentence in view.sentence
+
+
+def test_a_part_that_does_not_answer_says_so_and_the_others_go_on() -> None:
+    view = build(answers(topics=Answer(examples.topics(), NOW - 9, "KafkaError", NOW - 8)), Board(20), NOW)
+    stale = {box.title: box.stale for box in view.boxes if box.stale}
+    assert list(stale) == ["Topic tweets"]
+    assert stale["Topic tweets"].startswith("no answer since ")
+    assert view.documents
+
+
+def test_rates_are_those_of_the_last_seconds() -> None:
+    board = Board(20)
+    for second in range(4):
+        view = build(answers(collector=collector(metrics={"collector_posts": second * 250.0})), board, NOW + second)
+    box = next(box for box in view.boxes if box.title == "Collector")
+    assert box.rate == "250 posts/s"
+    assert box.points[-1] == 250.0
+
+
+def test_the_watchdog_is_shown_where_there_is_one() -> None:
+    counts = Watchdog({"unready": 2}, {"silent, held by budget": 1})
+    facts = dict(build(answers(watchdog=counts), Board(20), NOW).operations)
+    assert facts["watchdog: restarts of the simulator"] == "2 (unready)"
+    assert facts["watchdog: restarts held back"] == "1 (silent, held by budget)"
