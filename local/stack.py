@@ -90,7 +90,10 @@ class Stack:
     def __exit__(self, *_: object) -> None:
         # Clients before servers: then no client tries to reconnect during the stop.
         with ThreadPoolExecutor() as pool:
-            for stop in (self.flink.stop, *(p.stop for p in (self.console, self.simulator, self.worldometers, *self._stores()))):
+            for stop in (
+                self.flink.stop,
+                *(p.stop for p in (self.console, self.simulator, self.worldometers, *self._stores())),
+            ):
                 pool.submit(stop)
         kill_leftovers(self.settings.state)
         self._exit.close()

@@ -35,7 +35,11 @@ def test_before_the_first_answer_nothing_is_claimed() -> None:
         ({"topics": Answer(examples.topics(), NOW - 9, "KafkaError", NOW - 8)}, RED, "Kafka does not answer since"),
         ({"documents": Answer(None, 0, "AutoReconnect", NOW - 8)}, RED, "MongoDB does not answer since"),
         ({"topics": Answer(examples.topics(), NOW - 2, "KafkaError", NOW - 1)}, GREEN, "Complete up to"),
-        ({"collector": collector(metrics={"collector_gaps": 1.0, "collector_lost": 7.0})}, AMBER, "7 lost in 1 gap since"),
+        (
+            {"collector": collector(metrics={"collector_gaps": 1.0, "collector_lost": 7.0})},
+            AMBER,
+            "7 lost in 1 gap since",
+        ),
         ({"collector": collector(metrics={"collector_seconds_behind": 90.0})}, AMBER, "90 s behind"),
         ({"collector": collector(failed_at=NOW - 5, failure="x.Killed")}, AMBER, "The collector restarted at"),
         ({"aggregator": aggregator(back_pressure=0.8)}, AMBER, "The aggregator waits 80% of the time"),
