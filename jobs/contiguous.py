@@ -96,8 +96,8 @@ class ContiguousOrder:
         self._settle()
         return None if known else number
 
-    def on_replayed(self, received: int) -> None:
-        return None
+    def on_replayed(self) -> None:
+        pass
 
     def forget(self) -> None:
         pass

@@ -61,8 +61,8 @@ class PerKeyOrder:
         """The key of the frame is unknown, too."""
         return
 
-    def on_replayed(self, received: int) -> None:
-        return None
+    def on_replayed(self) -> None:
+        pass
 
     def forget(self) -> None:
         pass

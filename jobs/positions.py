@@ -7,7 +7,7 @@ contiguous.py and per_key.py.
 from typing import NamedTuple, Protocol
 
 from jobs.event_time import MAX_AHEAD_MS
-from jobs.feeds.model import Ignored, Position, Post
+from jobs.feeds.model import MAX_NUMBER, Ignored, Position, Post
 from jobs.records import FeedState, Frame
 
 # The servers of one feed give the same event slightly different stamps. A smaller difference is not a gap.
@@ -171,6 +171,7 @@ class SequenceOrder:
         self.numbering = progress.numbering
         self._inclusive = inclusive
         self._resumed = self._live = self._advanced = False
+        self._skips = 0
         self.on_subscribed(True)
 
     def on_subscribed(self, resumed: bool) -> None:
@@ -191,6 +192,7 @@ class SequenceOrder:
         gap = self._gap(at, event.timestamp if isinstance(event, Post) else frame.received, behind=behind)
         self._resumed = self._live = False
         self._advanced = True
+        self._skips = 0
         self.position, self.numbering = at
         return [*gap, Accepted(event, frame)]
 
@@ -213,11 +215,16 @@ class SequenceOrder:
         pass
 
     def skip(self, why: str) -> Gap | None:
-        """Advance the position past the frame, whose number is at least the next one."""
+        """Advance the position past the frame, whose number is at least the next one.
+
+        If the same frame comes again, its number is higher. So each further skip is twice as long.
+        """
         if self.position is None:
             return None
-        self.position += 1
-        return Gap(self.numbering, self.position, self.position, 1, 0, why, 0)
+        first, length = self.position + 1, 1 << self._skips
+        self.position = min(self.position + length, MAX_NUMBER)
+        self._skips += 1
+        return Gap(self.numbering, first, self.position, length, 0, why, 0)
 
     def on_replayed(self) -> None:
         pass

@@ -108,9 +108,15 @@ def belongs(record: ParsedRecord, shard: Shard) -> bool:
 def recent_ids(
     records: Iterable[ParsedRecord], newest: int, overlap: int, per_second: int
 ) -> tuple[tuple[int, str], ...]:
-    """(position, id) of the posts within twice the overlap. A stamp that was ahead of the clock counts as position."""
+    """(position, id) of the posts within twice the overlap.
+
+    The position of a post may be newer than that of its record: a stamp that was ahead of the clock, and a stored post
+    that came while the feed's position stood still.
+    """
     posts = {
-        (max(each.number or 0, each.stamp * per_second // 1_000), each.id) for each in records if each.shard is None
+        (max(each.number or 0, max(each.stamp, each.timestamp) * per_second // 1_000), each.id)
+        for each in records
+        if each.shard is None
     }
     return tuple(sorted(post for post in posts if post[0] >= newest - 2 * overlap))
 

@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from jobs.event_time import MAX_AHEAD_MS, MAX_BEHIND_MS
 from jobs.feed_processor import Batch, FeedProcessor, FeedState, Frame, Record
-from jobs.feeds.feed import make_feed
+from jobs.feeds.feed import Feed, make_feed
 from jobs.feeds.model import Shard
 from jobs.resume import progress_from
 
@@ -55,6 +55,9 @@ class Collector(RuleBasedStateMachine):
 
     # What a history needs to know of its feed.
 
+    def feed(self) -> Feed:
+        return make_feed(self.kind, str)
+
     def connect(self, resumed: bool) -> bool:
         """Answer a request; False if the server cannot resume from the position."""
         raise NotImplementedError
@@ -73,7 +76,7 @@ class Collector(RuleBasedStateMachine):
         self.connected = False
         self.written = self.committed
         self.promise = max((record["timestamp"] for record in heartbeats(self.written)), default=0)
-        self.processor = FeedProcessor(make_feed(self.kind, str), Shard(), clean, progress)
+        self.processor = FeedProcessor(self.feed(), Shard(), clean, progress)
         self.processor.heartbeat_keys = ["heartbeat-0", "heartbeat-1"]
 
     def ask(self) -> None:
@@ -124,7 +127,7 @@ class Collector(RuleBasedStateMachine):
 
     def restart_without_state(self) -> None:
         values = [json.dumps(record) for record in self.committed.tweets]
-        progress = progress_from(values, make_feed(self.kind, str), Shard()) or FeedState()
+        progress = progress_from(values, self.feed(), Shard()) or FeedState()
         self.kept = tuple(progress)
         self.start(progress)
 

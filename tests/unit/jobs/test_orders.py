@@ -135,6 +135,24 @@ def test_a_frame_of_growing_numbers_that_is_too_large_is_passed_and_reported() -
     assert texts(target.process(sequence([11, 20]))) == ["20"]
 
 
+def test_a_frame_that_is_too_large_again_and_again_is_passed_soon() -> None:
+    """Its number is unknown, and may be far ahead."""
+    target, number, attempts = processor(GROWING, FeedState("growing", "", 10, CLOCK)), 10_000, 0
+    hidden: list[int | None] = []
+    while target.resume_from is not None and target.resume_from.number < number:
+        batch = target.skip("a frame larger than 9 bytes", CLOCK)
+        hidden += [position for first, last, _ in gaps(batch) for position in (first, last)]
+        target.on_subscribed(True)
+        attempts += 1
+    assert attempts == 14
+    assert hidden[0] == 11
+    assert all(begin == end + 1 for end, begin in zip(hidden[1::2], hidden[2::2], strict=False) if begin and end)
+    assert hidden[-1] == target.resume_from.number if target.resume_from else False
+    batch = target.process(sequence([30_000]))
+    assert (texts(batch), gaps(batch)) == (["30000"], [])
+    assert gaps(target.skip("a frame larger than 9 bytes", CLOCK)) == [(30_001, 30_001, 1)]
+
+
 def many(number: int, *items: str, **fields: object) -> Frame:
     parts = [{"id": each, "text": each, "at": CLOCK} if each != "-" else {"id": each} for each in items]
     return Frame(json.dumps({"n": number, "items": parts, **fields}).encode(), True, CLOCK)
