@@ -29,6 +29,8 @@ TIMER_INTERVAL_MS = 10
 # Python's garbage collector searches for cycles after so many new objects, instead of 700. Frames and records have no
 # cycles, but each search visits everything in the buffer. That took a seventh of the worker's time.
 CYCLE_SEARCH_OBJECTS = 20_000
+# How much later than its event time Kafka may get a heartbeat.
+QUIET_MARGIN_MS = 60_000
 EARLIEST_FIELDS = 6  # of FeedState in version 0.1.0
 
 # Each record is its key, a tab and its value. Neither contains a tab. A nested row would cost Python twice as much.
@@ -122,10 +124,18 @@ def restored_progress(state: tuple[Any, ...] | None, shard: Shard) -> FeedState 
 def first_progress(settings: CollectorSettings, shard: Shard, password: str) -> FeedState:
     """The FeedState of a collector without state: it resumes from the newest position in the topic."""
     feed = Feed(settings.feed, str)
+
+    def read(look_back_ms: int) -> FeedState:
+        return progress_from(newest_values_patiently(settings, password, look_back_ms), feed, shard) or FeedState()
+
+    if not feed.per_second:
+        return read(0)
     # The ids of posts that the feed may send twice: those within twice its overlap.
-    look_back_ms = 2_000 * feed.overlap // feed.per_second if feed.per_second else 0
-    values = newest_values_patiently(settings, password, look_back_ms)
-    return progress_from(values, feed, shard) or FeedState()
+    overlap_ms = 1_000 * feed.overlap // feed.per_second
+    progress = read(2 * overlap_ms)
+    quiet_ms = 0 if progress.position is None else progress.timestamp - 1_000 * progress.position // feed.per_second
+    # After a quiet time the newest records are heartbeats, and those posts are before them.
+    return progress if quiet_ms <= overlap_ms else read(2 * overlap_ms + quiet_ms + QUIET_MARGIN_MS)
 
 
 def as_rows(batch: Batch, settings: CollectorSettings) -> Iterator[Row]:

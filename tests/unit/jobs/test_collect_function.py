@@ -1,10 +1,13 @@
-"""How the collector reads Flink's state."""
+"""How the collector reads Flink's state, and the end of the topic without it."""
+
+import json
 
 import pytest
 
-from jobs.collect_function import restored_progress
+from jobs.collect_function import first_progress, restored_progress
 from jobs.feeds.model import Shard
 from jobs.records import FeedState
+from jobs.settings import read_collector_settings
 
 STATE = FeedState("simulator", "1a2b3c4d", 42, 1_000, 2_000, ((41, "x"),))
 
@@ -27,3 +30,33 @@ def test_the_state_of_an_earlier_version_is_completed() -> None:
 def test_the_state_of_another_version_is_not_used() -> None:
     assert restored_progress((1, *STATE, 8), Shard()) is None
     assert restored_progress((1, 42, 1_000, ()), Shard()) is None
+
+
+NOW = 1_767_225_600_000
+
+
+def record(identity: str, at: int, position: int, text: str | None) -> bytes:
+    value = {"id": identity, "text": text, "timestamp": at, "source": "jetstream", "position": f"{position * 1_000}"}
+    return json.dumps({**value, "shard": "0/1"} if text is None else value).encode()
+
+
+@pytest.mark.parametrize(("quiet_ms", "reads"), [(0, 1), (5_000, 1), (5_001, 2), (3_600_000, 2)])
+def test_the_newest_ids_are_known_after_a_quiet_time(
+    monkeypatch: pytest.MonkeyPatch, quiet_ms: int, reads: int
+) -> None:
+    """The broker gives the records that are at most `look_back_ms` older than the newest one."""
+    topic = [(NOW - ago, record(f"post-{ago}", NOW - ago, NOW - ago, "a post")) for ago in (20_000, 4_000, 0)]
+    topic += [(NOW + at, record("heartbeat-0", NOW + at, NOW, None)) for at in range(0, quiet_ms + 1, 1_000)]
+    topic.append((NOW + quiet_ms, record("heartbeat-0", NOW + quiet_ms, NOW, None)))
+    asked: list[int] = []
+
+    def newest_values(_settings: object, _password: str, look_back_ms: int) -> list[bytes]:
+        asked.append(look_back_ms)
+        return [value for at, value in topic if at >= topic[-1][0] - look_back_ms]
+
+    monkeypatch.setattr("jobs.collect_function.newest_values_patiently", newest_values)
+    progress = first_progress(read_collector_settings({"FEED": "jetstream-v1"}), Shard(), "")
+    assert (progress.position, progress.timestamp) == (NOW * 1_000, NOW + quiet_ms)
+    assert {identity for _, identity in progress.recent} >= {"post-4000", "post-0"}
+    assert asked[0] == 10_000
+    assert len(asked) == reads
