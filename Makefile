@@ -46,7 +46,7 @@ format: $(VENV)/ready ## rewrite the Python files in the project's style
 	@$(VENV)/bin/ruff check --fix --quiet
 	@$(VENV)/bin/ruff format --quiet
 
-bench: $(VENV)/ready ## measure both jobs against plain Python loops, and the parsers (CASES=parser: only those)
+bench: $(VENV)/ready ## measure both jobs against plain Python loops, and the parsers (CASES=parser measures only these)
 	@$(RUN) benchmarks
 
 soak: $(VENV)/ready ## run both jobs while parts are killed and stopped at random, then the audit (MINUTES=30, SEED, RATE)

@@ -9,6 +9,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, expect
 
+from console.observations import FeedEvent, Post
 from console.view import Board, View, build
 from tests.support.browser import Visit, chromium
 from tests.unit.console import examples
@@ -33,7 +34,7 @@ class Shown:
         self.standard()
 
     def standard(self) -> None:
-        events = [examples.FeedEvent("connected", NOW - 40_000, "simulator", "ws://feed"), lost(NOW - 30_000)]
+        events = [FeedEvent("connected", NOW - 40_000, "simulator", "ws://feed"), lost(NOW - 30_000)]
         self.answers = answers(topics=topics(rejected=(REJECTED,), events=tuple(events)))
 
     def view(self) -> View:
@@ -90,7 +91,7 @@ def test_posts_can_be_paused_and_filtered(browser: Browser, address: str, shown:
         page.get_by_label("Filter").fill("")
         page.get_by_role("button", name="Pause").click()
         try:
-            newer = examples.Post("simulator-a-3", "the newest post", NOW, "simulator", "a/3")
+            newer = Post("simulator-a-3", "the newest post", NOW, "simulator", "a/3")
             shown.answers = answers(topics=topics(posts=(newer,), records=7_000), collector=collector(state="FAILED"))
             expect(page.locator("#state .state.red")).to_be_visible(timeout=10_000)
             expect(page.locator("#posts li")).to_have_count(2)
@@ -165,12 +166,12 @@ def picture() -> View:
         ("resumed", 1.0, {"position": "5ed74717/91377"}),
     ]
     events = [
-        examples.FeedEvent(what, NOW - ago * hour, "simulator", "ws://simulator:5555/?format=json", details)
+        FeedEvent(what, NOW - ago * hour, "simulator", "ws://simulator:5555/?format=json", details)
         for what, ago, details in happened
     ]
     texts = ("Wash your hands, stay at home", "New numbers for the county are out", "Masks are mandatory on the bus")
     posts = [
-        examples.Post(f"simulator-a-{at}", texts[at % 3], NOW - at / 20, "simulator", f"5ed74717/{95_000 - at}")
+        Post(f"simulator-a-{at}", texts[at % 3], NOW - at / 20, "simulator", f"5ed74717/{95_000 - at}")
         for at in range(12)
     ]
     total = 0.0

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Dialog, Page, sync_playwright
 
 
 @contextlib.contextmanager
@@ -37,9 +37,13 @@ class Visit:
         note = self.faults.append
         self.page.on("console", lambda each: note(each.text) if each.type in ("error", "warning") else None)
         self.page.on("pageerror", lambda each: note(str(each)))
-        self.page.on("dialog", lambda each: (note(each.message), each.dismiss()))
+        self.page.on("dialog", self._dismiss)
         self.page.on("request", lambda each: note(each.url) if not each.url.startswith(url) else None)
         self.page.goto(url)
+
+    def _dismiss(self, dialog: Dialog) -> None:
+        self.faults.append(dialog.message)
+        dialog.dismiss()
 
     def __enter__(self) -> "Visit":
         return self

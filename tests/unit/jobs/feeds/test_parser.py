@@ -278,13 +278,13 @@ def test_texts(template: str, value: object, expected: str | None) -> None:
 
 def test_extra_fields_are_those_that_the_frame_has() -> None:
     mapping = changed(PLAIN, ("post/extra", {"a": "a", "b": "b.c"}))
-    values: list[dict[str, object]] = [
+    values: tuple[dict[str, object], ...] = (
         {},
         {"a": None},
         {"a": 0},
         {"a": [1, "\u00e9"], "b": {"c": False}},
         {"a": "x" * 5_000, "b": {"c": 1}},
-    ]
+    )
     found = [getattr(post, "extra", None) for value in values for post in parse(mapping, {**value, "text": "t"})]
     assert found == ["", "", '{"a":0}', '{"a":[1,"\u00e9"],"b":false}', '{"b":1}']
     (surrogate,) = parse(mapping, b'{"a": "\\ud800", "text": "t"}')
