@@ -218,11 +218,6 @@ NO_OBJECTS = {
 }
 
 
-def test_an_array_is_no_post() -> None:
-    assert isinstance(parse("simulator", "[{}]"), Rejection)
-    assert parse("jetstream", "[{}]") == Ignored(None)  # the rules of `keep` want a commit
-
-
 @pytest.mark.parametrize("kind", JSON_KINDS)
 @pytest.mark.parametrize(("text", "reason"), NO_OBJECTS.values(), ids=NO_OBJECTS)
 def test_what_is_no_json_object_is_rejected(kind: str, text: str, reason: str) -> None:
