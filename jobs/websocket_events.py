@@ -69,3 +69,6 @@ class Protocol:
     max_age: float | None = None
     too_old: tuple[TooOld, ...] = ()
     client_certificate: str | None = None
+
+
+NOTHING_SPECIAL = Protocol()

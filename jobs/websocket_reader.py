@@ -22,7 +22,16 @@ from jobs.proxies import websocket_proxy
 from jobs.records import Frame
 from jobs.redaction import redact_text, redact_url
 from jobs.websocket_connection import CONTINUATION, TEXT, Ending, FrameConnection, Step, refusal, step_after
-from jobs.websocket_events import Connected, Disconnected, Event, Protocol, ResumeRejected, Subscribed, TooLarge
+from jobs.websocket_events import (
+    NOTHING_SPECIAL,
+    Connected,
+    Disconnected,
+    Event,
+    Protocol,
+    ResumeRejected,
+    Subscribed,
+    TooLarge,
+)
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +89,7 @@ class Reader:
         max_silence: float | None = None,
         clock: Callable[[], float] = time.time,
         ca_file: str | None = None,
-        protocol: Protocol = Protocol(),
+        protocol: Protocol = NOTHING_SPECIAL,
     ) -> None:
         self._urls = urls
         self._build_request = build_request
