@@ -21,16 +21,8 @@ from jobs.records import Counts, Record, token
 from jobs.rejected_share import RejectedShare
 from jobs.settings import CollectorSettings, read_secret_file
 from jobs.websocket_connection import TooOld
-from jobs.websocket_reader import (
-    Connected,
-    Disconnected,
-    Event,
-    Protocol,
-    Reader,
-    ResumeRejected,
-    Subscribed,
-    TooLarge,
-)
+from jobs.websocket_events import Connected, Disconnected, Event, Protocol, ResumeRejected, Subscribed, TooLarge
+from jobs.websocket_reader import Reader
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, cast
 
 from websockets.asyncio.client import ClientConnection, connect
@@ -22,7 +21,17 @@ from jobs.feeds.request import Request
 from jobs.proxies import websocket_proxy
 from jobs.records import Frame
 from jobs.redaction import redact_text, redact_url
-from jobs.websocket_connection import CONTINUATION, TEXT, Ending, FrameConnection, Step, TooOld, refusal, step_after
+from jobs.websocket_connection import CONTINUATION, TEXT, Ending, FrameConnection, Step, refusal, step_after
+from jobs.websocket_events import (
+    NOTHING_SPECIAL,
+    Connected,
+    Disconnected,
+    Event,
+    Protocol,
+    ResumeRejected,
+    Subscribed,
+    TooLarge,
+)
 
 log = logging.getLogger(__name__)
 
@@ -35,70 +44,6 @@ REFUSED_SECONDS = 60.0
 MAX_FRAGMENTS = 4_096
 # Memory of a buffered event, or of a fragment, in addition to its data: the Python objects.
 OVERHEAD_BYTES = 256
-
-
-@dataclass(frozen=True)
-class Subscribed:
-    """A request was sent; the events behind this one are its answer. resumed: the request had a position."""
-
-    resumed: bool
-
-
-@dataclass(frozen=True)
-class ResumeRejected:
-    """The server rejects the position, but serves the same request without it. The next request has no position."""
-
-
-@dataclass(frozen=True)
-class TooLarge:
-    """The next message is larger than the client's limit of `limit` bytes, or has more than MAX_FRAGMENTS fragments."""
-
-    limit: int
-
-
-@dataclass(frozen=True)
-class Connected:
-    """The handshake succeeded. server: its URL for people. at: ms since 1970 UTC."""
-
-    server: str
-    at: int
-
-
-@dataclass(frozen=True)
-class Disconnected:
-    """An attempt ended.
-
-    what: `disconnected`, `silent`, or `refused` for an attempt that never connected.
-    """
-
-    what: str
-    server: str
-    reason: str
-    at: int
-
-
-Event = Frame | Subscribed | ResumeRejected | TooLarge | Connected | Disconnected
-
-
-@dataclass(frozen=True)
-class Protocol:
-    """What a feed needs besides the exchange of frames.
-
-    expect: recognizes the frame that must arrive within `within` seconds after the handshake; None: none must.
-    pings: whether the client sends protocol pings.
-    every: seconds between two messages of `Request.ping`.
-    max_age: seconds after which the client closes the connection; None: never.
-    too_old: HTTP answers that say that the position is too old.
-    client_certificate: PEM file with the client's certificate and private key.
-    """
-
-    expect: Callable[[bytes], bool] | None = None
-    within: float = 10.0
-    pings: bool = True
-    every: float = 20.0
-    max_age: float | None = None
-    too_old: tuple[TooOld, ...] = ()
-    client_certificate: str | None = None
 
 
 class Liveness:
@@ -144,7 +89,7 @@ class Reader:
         max_silence: float | None = None,
         clock: Callable[[], float] = time.time,
         ca_file: str | None = None,
-        protocol: Protocol = Protocol(),
+        protocol: Protocol = NOTHING_SPECIAL,
     ) -> None:
         self._urls = urls
         self._build_request = build_request

@@ -37,7 +37,8 @@ from jobs.records import Frame
 from jobs.redaction import redact_url
 from jobs.settings import CollectorSettings, EnvReader, SettingError, read_collector_settings, read_secret_file
 from jobs.shard_worker import protocol_of
-from jobs.websocket_reader import Connected, Disconnected, Event, Reader, ResumeRejected, Subscribed, TooLarge
+from jobs.websocket_events import Connected, Disconnected, Event, ResumeRejected, Subscribed, TooLarge
+from jobs.websocket_reader import Reader
 
 DEFAULT = "simulator"
 SAMPLES = 5

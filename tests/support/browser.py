@@ -12,10 +12,13 @@ from playwright.sync_api import Browser, Dialog, Page, sync_playwright
 
 @contextlib.contextmanager
 def chromium() -> Iterator[Browser]:
-    """The browser at CHROMIUM, or the one on PATH. A machine without one fails the test with a line that says so."""
+    """The browser at CHROMIUM, or the one on PATH.
+
+    Without one the tests are skipped, and pytest's summary says why. `.ci/run` sets CHROMIUM, so there none is skipped.
+    """
     program = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
     if program is None:
-        pytest.fail("no Chromium is on PATH: install it (Debian: apt-get install chromium), or set CHROMIUM")
+        pytest.skip("the console's page is NOT tested: no Chromium is on PATH (Debian: apt-get install chromium)")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         try:

@@ -11,7 +11,8 @@ from websockets.frames import Opcode
 
 from jobs.feed_processor import Frame
 from jobs.feeds.request import Request
-from jobs.websocket_reader import Connected, Disconnected, Event, Reader, ResumeRejected, TooLarge
+from jobs.websocket_events import Connected, Disconnected, Event, ResumeRejected, TooLarge
+from jobs.websocket_reader import Reader
 from tests.unit.jobs.hostile_server import HostileServer, Peer, Script
 
 READER = "jobs.websocket_reader"

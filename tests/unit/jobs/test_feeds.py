@@ -226,17 +226,6 @@ def test_what_is_no_json_object_is_rejected(kind: str, text: str, reason: str) -
     assert reason in outcome.reason
 
 
-def test_an_array_is_a_frame_without_the_fields() -> None:
-    assert parse("simulator", "[{}]") == Rejection("bad_position", f"seq is not a whole number from 0 to {2**63 - 1}")
-    assert parse("jetstream", "[{}]") == Ignored(None)
-
-
-@pytest.mark.parametrize("value", [ABSENT, "soon", -1])
-def test_an_event_that_creates_no_post_needs_no_position(value: object) -> None:
-    event = json.loads(frame("jetstream", "time_us", value)) | {"kind": "identity"}
-    assert parse("jetstream", json.dumps(event)) == Ignored(None)
-
-
 @pytest.mark.parametrize(
     ("path", "value"),
     [

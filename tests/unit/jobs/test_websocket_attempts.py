@@ -13,7 +13,7 @@ from websockets.frames import Opcode
 
 from jobs.feed_processor import Frame
 from jobs.websocket_connection import MAX_WAIT, retry_after
-from jobs.websocket_reader import ResumeRejected, Subscribed
+from jobs.websocket_events import ResumeRejected, Subscribed
 from tests.unit.jobs.hostile_server import Peer, Script, closing, in_turn, mute, quiet, refusing, sending
 from tests.unit.jobs.reader_lab import (
     CONNECTION,

@@ -23,7 +23,7 @@ from jobs.records import Frame
 from jobs.settings import read_secret_file
 from jobs.shard_worker import protocol_of
 from jobs.websocket_connection import TooOld
-from jobs.websocket_reader import Connected, Disconnected, Protocol, ResumeRejected, Subscribed
+from jobs.websocket_events import Connected, Disconnected, Protocol, ResumeRejected, Subscribed
 from tests.support.certificates import self_signed
 from tests.unit.jobs.hostile_server import HostileServer, Peer, Script, closing, in_turn, quiet, refusing, sending
 from tests.unit.jobs.reader_lab import (

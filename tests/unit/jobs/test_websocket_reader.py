@@ -18,7 +18,7 @@ from websockets.sync.server import ServerConnection, serve
 
 from jobs.feed_processor import Frame
 from jobs.redaction import MAX_LOGGED, redact_text, redact_url
-from jobs.websocket_reader import Subscribed, TooLarge
+from jobs.websocket_events import Subscribed, TooLarge
 from tests.support.certificates import self_signed
 from tests.unit.jobs.hostile_server import Peer, Script, closing, frozen, in_turn, mute, quiet, refusing, sending
 from tests.unit.jobs.reader_lab import (

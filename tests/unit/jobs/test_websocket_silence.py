@@ -8,7 +8,7 @@ from websockets.frames import Frame as WireFrame
 from websockets.frames import Opcode
 
 from jobs.feed_processor import Frame
-from jobs.websocket_reader import Subscribed
+from jobs.websocket_events import Subscribed
 from tests.unit.jobs.hostile_server import Peer, Script, frozen, in_turn, quiet, sending
 from tests.unit.jobs.reader_lab import READER, Lab, assert_stays, await_until, fragments
 
