@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from jobs.feeds.model import Ignored, Position, Post, Shard
-from jobs.positions import GAP_EXPIRED, GAP_LIVE_START, NO_NUMBER, Accepted, Duplicate, Gap, Invalid, Step
+from jobs.positions import GAP_EXPIRED, GAP_LIVE_START, NO_NUMBER, Accepted, Decision, Duplicate, Gap, Invalid
 from jobs.records import FeedState, Frame
 
 
@@ -67,11 +67,11 @@ class ContiguousOrder:
         self._unproven = False
         self._settle()
 
-    def place(self, event: Post | Ignored, frame: Frame, newest: int) -> list[Step]:
+    def place(self, event: Post | Ignored, frame: Frame, newest: int) -> list[Decision]:
         if not isinstance(event, Post) or event.position is None:
             return []  # a contiguous feed sends no such event
         at = Position(event.position, event.numbering)
-        steps: list[Step] = []
+        steps: list[Decision] = []
         if at.number % self._shard.of != self._shard.number:
             self._rejected += 1
             reason = f"number {at.number} is not of shard {self._shard.number}/{self._shard.of}"
@@ -114,7 +114,7 @@ class ContiguousOrder:
         """The shard's first number above `last`."""
         return last + 1 + (self._shard.number - last - 1) % self.step
 
-    def _resolve(self, held: Held, at: Position, frame: Frame, known: bool, steps: list[Step]) -> bool:
+    def _resolve(self, held: Held, at: Position, frame: Frame, known: bool, steps: list[Decision]) -> bool:
         """Accept or reject the held frame after the next one. False: the next one says nothing about the held frame."""
         if known or (at == held.at and frame.data == held.frame.data):
             self._drop(at, steps)
@@ -135,7 +135,7 @@ class ContiguousOrder:
             steps.append(Invalid(held.post, held.frame, f"{reason}, {at.number}"))
         return True
 
-    def _judge(self, post: Post, at: Position, frame: Frame, known: bool, steps: list[Step]) -> None:
+    def _judge(self, post: Post, at: Position, frame: Frame, known: bool, steps: list[Decision]) -> None:
         """Accept the frame, drop it as a duplicate, or hold it."""
         believed = at == self._suspect
         continues = at.numbering == self.numbering and not self._is_behind(at)
@@ -154,12 +154,12 @@ class ContiguousOrder:
             self._held = Held(post, at, frame, self._rejected)
             self._rejected = 0
 
-    def _drop(self, at: Position, steps: list[Step]) -> None:
+    def _drop(self, at: Position, steps: list[Decision]) -> None:
         """Drop a duplicate. The frames that were rejected before it were duplicates, too."""
         self._rejected = 0
         steps.append(Duplicate(at.number))
 
-    def _accept(self, post: Post, at: Position, frame: Frame, steps: list[Step]) -> None:
+    def _accept(self, post: Post, at: Position, frame: Frame, steps: list[Decision]) -> None:
         if at.numbering != self.numbering:
             self._earlier = []
         self.position, self.numbering = at
@@ -191,7 +191,7 @@ class ContiguousOrder:
             missing -= sum(map(self._is_known_elsewhere, range(first, end, self.step)))
         return missing
 
-    def _gap(self, post: Post, at: Position, frame: Frame, rejected: int) -> list[Step]:
+    def _gap(self, post: Post, at: Position, frame: Frame, rejected: int) -> list[Decision]:
         """The gap before that frame, if there is one."""
         first, until = (self.position or 0) + 1, min(post.timestamp, frame.received)
         if at.numbering != self.numbering:

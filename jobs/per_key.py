@@ -2,7 +2,7 @@
 
 from jobs.contiguous import ContiguousOrder
 from jobs.feeds.model import Ignored, Post, Shard
-from jobs.positions import NO_NUMBER, Accepted, Step
+from jobs.positions import NO_NUMBER, Accepted, Decision
 from jobs.records import FeedState, Frame
 
 # The most keys that are kept. The one whose last post is the oldest is dropped first.
@@ -43,7 +43,7 @@ class PerKeyOrder:
         for order in self._orders.values():
             order.on_subscribed(resumed)
 
-    def place(self, event: Post | Ignored, frame: Frame, newest: int) -> list[Step]:
+    def place(self, event: Post | Ignored, frame: Frame, newest: int) -> list[Decision]:
         if not isinstance(event, Post):
             return [Accepted(event, frame)]
         key = event.numbering

@@ -60,7 +60,7 @@ class Gap(NamedTuple):
     until: int
 
 
-Step = Accepted | Duplicate | Invalid | Gap
+Decision = Accepted | Duplicate | Invalid | Gap
 
 
 class Order(Protocol):
@@ -95,7 +95,7 @@ class Order(Protocol):
         resumed: the request had `position`; False: it was live.
         """
 
-    def place(self, event: Post | Ignored, frame: Frame, newest: int) -> list[Step]:
+    def place(self, event: Post | Ignored, frame: Frame, newest: int) -> list[Decision]:
         """What to do with this frame, and with a frame that was held back.
 
         newest: event time of the newest post in ms.
@@ -135,7 +135,7 @@ class NoOrder:
     def on_subscribed(self, resumed: bool) -> None:
         self._away = self._known
 
-    def place(self, event: Post | Ignored, frame: Frame, newest: int) -> list[Step]:
+    def place(self, event: Post | Ignored, frame: Frame, newest: int) -> list[Decision]:
         gap = [Gap("", None, None, None, 0, GAP_NOT_RESUMABLE, frame.received)] if self._away else []
         self._known, self._away = True, False
         return [*gap, Accepted(event, frame)]
@@ -179,7 +179,7 @@ class SequenceOrder:
         self._live = not resumed and self.position is not None
         self._advanced = False
 
-    def place(self, event: Post | Ignored, frame: Frame, newest: int) -> list[Step]:
+    def place(self, event: Post | Ignored, frame: Frame, newest: int) -> list[Decision]:
         if event.position is None:
             return [Accepted(event, frame)]
         at, last = Position(event.position, event.numbering), self.position
@@ -196,7 +196,7 @@ class SequenceOrder:
         self.position, self.numbering = at
         return [*gap, Accepted(event, frame)]
 
-    def _gap(self, at: Position, until: int, *, behind: bool) -> list[Step]:
+    def _gap(self, at: Position, until: int, *, behind: bool) -> list[Decision]:
         if self.position is None:
             return []
         if at.numbering != self.numbering:
@@ -287,7 +287,7 @@ class TimestampOrder:
             self.position = max(self.position or 0, self._seen)
         return gap
 
-    def place(self, event: Post | Ignored, frame: Frame, newest: int) -> list[Step]:
+    def place(self, event: Post | Ignored, frame: Frame, newest: int) -> list[Decision]:
         if event.position is None:
             return [Accepted(event, frame)]
         at = event.position
@@ -304,7 +304,7 @@ class TimestampOrder:
             if self.position is None or at <= self.position:  # the answer continues where the last one ended
                 self._resumed = self._live = False
             return [Duplicate(at)]
-        steps: list[Step] = [gap] if (gap := self._gap(at)) else []
+        steps: list[Decision] = [gap] if (gap := self._gap(at)) else []
         self._resumed = self._live = False
         # The position never passes the time of arrival. So a server's clock that is ahead only extends the overlap.
         self._seen = max(self._seen, min(at, self._units(frame.received)))
@@ -348,7 +348,7 @@ class TimestampOrder:
     def _ms(self, position: int) -> int:
         return position * 1_000 // self._per_second
 
-    def _unless_known(self, event: Post | Ignored, frame: Frame, at: int) -> list[Step]:
+    def _unless_known(self, event: Post | Ignored, frame: Frame, at: int) -> list[Decision]:
         if isinstance(event, Ignored):
             return [Accepted(event, frame)]
         if event.id in self._recent:

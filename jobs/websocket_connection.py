@@ -72,7 +72,7 @@ class FrameConnection(ClientConnection):
             self._opened()
 
 
-class Step(Enum):
+class Purpose(Enum):
     """The purpose of a request.
 
     A gateway may answer 400 to every request. So a rejected position is given up only if the same server serves the
@@ -108,15 +108,15 @@ class Ending(NamedTuple):
     wait: float = 0.0
 
 
-def step_after(step: Step, ending: Ending) -> Step:
+def purpose_after(step: Purpose, ending: Ending) -> Purpose:
     """The purpose of the next request. An ending that says nothing about the position starts the check again."""
     if ending.too_old:
-        return Step.LIVE
-    if step is Step.PROBE:
-        return Step.CONFIRM if ending.served else Step.RESUME
+        return Purpose.LIVE
+    if step is Purpose.PROBE:
+        return Purpose.CONFIRM if ending.served else Purpose.RESUME
     if not ending.refused:
-        return Step.RESUME
-    return Step.LIVE if step is Step.CONFIRM else Step.PROBE
+        return Purpose.RESUME
+    return Purpose.LIVE if step is Purpose.CONFIRM else Purpose.PROBE
 
 
 class TooOld(NamedTuple):

@@ -21,7 +21,7 @@ from jobs.feeds.request import Request
 from jobs.proxies import websocket_proxy
 from jobs.records import Frame
 from jobs.redaction import redact_text, redact_url
-from jobs.websocket_connection import CONTINUATION, TEXT, Ending, FrameConnection, Step, refusal, step_after
+from jobs.websocket_connection import CONTINUATION, TEXT, Ending, FrameConnection, Purpose, purpose_after, refusal
 from jobs.websocket_events import (
     NOTHING_SPECIAL,
     Connected,
@@ -108,7 +108,7 @@ class Reader:
         self._enqueued = self._dequeued = self._acked = 0
         self._fragments: list[WireFrame] = []
         self._fragment_bytes = 0
-        self._step = Step.RESUME
+        self._purpose = Purpose.RESUME
         # Index of the next server, and for each server the monotonic time before which it wants no request.
         self._turn = 0
         self._free_at = [0.0] * len(urls)
@@ -278,7 +278,7 @@ class Reader:
                 continue
             seconds = 0.0 if ending.planned else pause * (0.5 + self._jitter())
             seconds = max(seconds, self._free_at[self._turn] - time.monotonic())
-            shown = redact_url(url), redact_text(ending.reason, url, self._secrets), seconds, self._step.value
+            shown = redact_url(url), redact_text(ending.reason, url, self._secrets), seconds, self._purpose.value
             log.warning("feed %s: %s; the next attempt comes in %.1f s and %s", *shown)
             await self._sleep(seconds)
             pause = min(pause * 2, self._back_off[1])
@@ -296,15 +296,15 @@ class Reader:
 
     def _plan(self, ending: Ending) -> None:
         """Choose the step and the server of the next attempt."""
-        self._step = step_after(self._step, ending)
-        if self._step is Step.LIVE:
+        self._purpose = purpose_after(self._purpose, ending)
+        if self._purpose is Purpose.LIVE:
             self._append(ResumeRejected())
         now = time.monotonic()
         self._free_at[self._turn] = now + ending.wait
         self._forget_changed_requests()
         if ending.fatal:
             self._refused[self._turn] = self._request(self._turn)
-        if self._step is Step.RESUME:  # the other steps need the same server again
+        if self._purpose is Purpose.RESUME:  # the other purposes need the same server again
             in_turn = [(self._turn + number) % len(self._urls) for number in range(1, len(self._urls) + 1)]
             # The next server that accepts a request now, or else the one that accepts one first.
             asked = [number for number in in_turn if number not in self._refused] or in_turn
@@ -336,10 +336,10 @@ class Reader:
     async def _attempt(self, url: str) -> Ending:
         """Connect once and read until the connection ends. Returns why it ended."""
         through, resumed = "", False
-        probe = self._step is Step.PROBE
+        probe = self._purpose is Purpose.PROBE
         try:
             without = self._build_request(url, False)
-            request = without if self._step in (Step.PROBE, Step.LIVE) else self._build_request(url, True)
+            request = without if self._purpose in (Purpose.PROBE, Purpose.LIVE) else self._build_request(url, True)
             resumed = request != without
             self._secrets = request.secrets
             if not probe:
