@@ -306,6 +306,11 @@ def contradictions(feed: Definition) -> Iterator[tuple[str, str]]:
         ),
         ("resume.overlap", "only positions that are times have an overlap", "overlap" in resume and not feed.timed),
         (
+            "resume.overlap",
+            "several posts can have one time: set it above 0, or inclusive: true",
+            feed.timed and feed.resumable and not (resume.get("overlap") or resume.get("inclusive")),
+        ),
+        (
             "connect.shards",
             "only a feed with dense numbers and resume.query can be divided",
             feed.divisible and not (feed.dense and "query" in resume),
