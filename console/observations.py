@@ -23,7 +23,7 @@ class Job:
     failure, failed_at: the last failure; "" and 0 without one.
     back_pressure: the largest share of time, from 0 to 1, that a task waits for the next one.
     watermark: the lowest event time up to which all tasks are; None if it is unknown.
-    metrics: the sums of the job's own metrics by name.
+    metrics: the job's own metrics by name: the sums over all subtasks, or the worst value where a sum says nothing.
     url: Flink's page of the job.
     """
 

@@ -12,7 +12,7 @@ COLLECTOR, AGGREGATOR, TOPICS, DOCUMENTS, WATCHDOG = "collector", "aggregator", 
 NAMES = {COLLECTOR: "Flink (collector)", AGGREGATOR: "Flink (aggregator)", TOPICS: "Kafka", DOCUMENTS: "MongoDB"}
 GREEN, AMBER, RED = "green", "amber", "red"
 LEVELS = (GREEN, AMBER, RED)
-# A source that is silent for so long, and a feed that is disconnected for so long, is a fault.
+# A source that is silent for so long is a fault.
 FAILING_SECONDS = 3.0
 BEHIND_SECONDS = 15.0
 OLD_COUNTERS_SECONDS = 3_600.0

@@ -16,7 +16,8 @@ from ruamel.yaml import YAML
 from deploy import pods
 from deploy.chart import copy_without_dependencies
 from deploy.cluster import Cluster, ClusterError, Object, build_and_load_images, connect
-from deploy.release import NAMESPACE, RELEASE, Release, labels
+from deploy.installed import FULLNAME, NAMESPACE, RELEASE
+from deploy.release import Release, labels
 from images.build import REPOSITORY, BuildError, image
 from jobs.command import interruptible
 from jobs.settings import SettingError
@@ -53,7 +54,7 @@ def main() -> int:
 
 def on_cluster(cluster: Cluster, environment: Mapping[str, str]) -> int:
     """Run the audit in a pod beside the release; returns its exit status. Raises ClusterError or BuildError."""
-    Release(cluster).require_installed()
+    Release(cluster).require_installed(RELEASE, NAMESPACE)
     deployment = deployment_of(cluster, "aggregator")
     flink = image(REPOSITORY / "images" / "flink")
     passed_on = {name: environment[name] for name in PASSED_ON if environment.get(name)}
@@ -87,7 +88,7 @@ def remove(cluster: Cluster, name: str) -> None:
 def deployment_of(cluster: Cluster, job: str) -> Object:
     """The job's FlinkDeployment from the cluster, else as the chart renders it. Raises ClusterError."""
     if "flinkdeployments" in cluster.run("api-resources", "--api-group=flink.apache.org", "-o", "name"):
-        found = cluster.get("flinkdeployment", f"{RELEASE}-{job}", NAMESPACE)
+        found = cluster.get("flinkdeployment", f"{FULLNAME}-{job}", NAMESPACE)
         if found is not None:
             return found
     return rendered(cluster, job)
@@ -109,7 +110,7 @@ def add_feed(pod: Object, collector: Object) -> None:
     feed = collector.get("feed") or collector["settings"].get("FEED", "simulator")
     container = pod["spec"]["containers"][0]
     if not isinstance(feed, str):
-        config_map = {"name": "feed", "configMap": {"name": f"{RELEASE}-collector"}}
+        config_map = {"name": "feed", "configMap": {"name": f"{FULLNAME}-collector"}}
         pod["spec"]["volumes"].append(config_map)
         container["volumeMounts"].append({"name": "feed", "mountPath": str(Path(FEED_FILE).parent), "readOnly": True})
         feed = FEED_FILE
@@ -143,7 +144,7 @@ def job_pod(
     template = spec["podTemplate"]["spec"]
     pod = pods.idle_pod(name, reference, memory=MEMORY)
     # By these labels the chart's NetworkPolicies allow connections to Kafka and to the database, in any such pod.
-    pod["metadata"]["labels"] = labels(POD)
+    pod["metadata"]["labels"] = labels(POD, RELEASE)
     shared = ("securityContext", "imagePullSecrets", "nodeSelector", "tolerations")
     pod["spec"] |= {name: template[name] for name in shared if name in template}
     pod["spec"]["volumes"] += [each for each in template.get("volumes", []) if each["name"] in volumes]

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from deploy.audit import deployment_of, fail, job_pod, run_in
 from deploy.cluster import Cluster, ClusterError, build_and_load_images, connect
+from deploy.installed import NAMESPACE, RELEASE
 from deploy.release import Release
 from images.build import REPOSITORY, BuildError, image
 from jobs.command import interruptible
@@ -41,7 +42,7 @@ def main() -> int:
 
 def on_cluster(cluster: Cluster, environment: Mapping[str, str]) -> int:
     """Run the command in a pod beside the release; returns its exit status. Raises ClusterError or BuildError."""
-    Release(cluster).require_installed()
+    Release(cluster).require_installed(RELEASE, NAMESPACE)
     deployment = deployment_of(cluster, "collector")
     flink = image(REPOSITORY / "images" / "flink")
     reference = build_and_load_images(cluster, [flink])[flink.name]

@@ -116,10 +116,14 @@ class Release:
             self.cluster.run("delete", "namespace", NAMESPACE, "--timeout=170s", seconds=180)
         say("nothing is left of the pipeline on this cluster")
 
-    def require_installed(self) -> None:
+    def require_installed(self, release: str = RELEASE, namespace: str = NAMESPACE) -> None:
         """Raise ClusterError, with the next step, when the release is not installed."""
-        if RELEASE not in self._helm_output("list", "--short").split():
-            raise ClusterError(f"release {RELEASE} is not installed on {self.cluster.target.context}: make docker_up")
+        target = ("--kube-context", self.cluster.target.context, "--namespace", namespace)
+        if release not in self.cluster.program("helm", "list", "--short", *target).split():
+            where = f"in namespace {namespace} on {self.cluster.target.context}"
+            raise ClusterError(
+                f"release {release} is not installed {where}: make docker_up, or set RELEASE and NAMESPACE"
+            )
 
     def _chart(self) -> Path:
         """The chart to install: with its dependencies, or on the project's test cluster with empty ones."""
@@ -230,11 +234,11 @@ def ready(workload: Object) -> bool:
     return any(each["type"] == wanted and each["status"] == "True" for each in status.get("conditions", []))
 
 
-def labels(component: str) -> dict[str, str]:
+def labels(component: str, release: str = RELEASE) -> dict[str, str]:
     """The labels by which the chart's NetworkPolicies know a pod beside the release."""
     return {
         "app.kubernetes.io/name": "data-collection",
-        "app.kubernetes.io/instance": RELEASE,
+        "app.kubernetes.io/instance": release,
         "app.kubernetes.io/component": component,
     }
 

@@ -7,7 +7,8 @@ import sys
 
 from deploy import pods
 from deploy.cluster import Cluster, ClusterError, build_and_load_images, connect
-from deploy.release import NAMESPACE, RELEASE, Release, labels
+from deploy.installed import FULLNAME, NAMESPACE, RELEASE
+from deploy.release import Release, labels
 from images.build import REPOSITORY, BuildError, image
 from jobs.settings import SettingError
 from local.flink import Flink
@@ -34,11 +35,11 @@ def main() -> int:
 
 def on_cluster(cluster: Cluster, query: str) -> int:
     """Run the client in a pod beside the release; returns its exit status. Raises ClusterError or BuildError."""
-    Release(cluster).require_installed()
+    Release(cluster).require_installed(RELEASE, NAMESPACE)
     flink = image(REPOSITORY / "images" / "flink")
     pod = pods.idle_pod(POD, build_and_load_images(cluster, [flink])[flink.name], memory="1500Mi")
     # By these labels the chart's NetworkPolicies allow connections to the database.
-    pod["metadata"]["labels"] = labels(POD)
+    pod["metadata"]["labels"] = labels(POD, RELEASE)
     cluster.apply([pod], NAMESPACE)
     cluster.await_condition(f"pod/{POD}", "Ready", NAMESPACE, 120)
     statements = init_statements(database_uri(cluster, NAMESPACE), {**OPTIONS, "execution.target": "local"})
@@ -54,9 +55,9 @@ def on_cluster(cluster: Cluster, query: str) -> int:
 
 def database_uri(cluster: Cluster, namespace: str) -> str:
     """The URI of the release's database with the application user's login. Raises ClusterError."""
-    secret = cluster.get("secret", f"{RELEASE}-mongodb", namespace)
+    secret = cluster.get("secret", f"{FULLNAME}-mongodb", namespace)
     if secret is None:
-        raise ClusterError(f"Secret {RELEASE}-mongodb does not exist: query an external MongoDB at its own address")
+        raise ClusterError(f"Secret {FULLNAME}-mongodb does not exist: query an external MongoDB at its own address")
     return base64.b64decode(secret["data"]["uri"]).decode()
 
 

@@ -71,17 +71,17 @@ class ContiguousOrder:
         if not isinstance(event, Post) or event.position is None:
             return []  # a contiguous feed sends no such event
         at = Position(event.position, event.numbering)
-        steps: list[Decision] = []
+        decisions: list[Decision] = []
         if at.number % self._shard.of != self._shard.number:
             self._rejected += 1
             reason = f"number {at.number} is not of shard {self._shard.number}/{self._shard.of}"
-            steps.append(Invalid(event, frame, reason))
+            decisions.append(Invalid(event, frame, reason))
         else:
             known = self._is_behind(at) and not self._goes_back(event, frame, newest)
-            if self._held is None or self._resolve(self._held, at, frame, known, steps):
-                self._judge(event, at, frame, known, steps)
+            if self._held is None or self._resolve(self._held, at, frame, known, decisions):
+                self._judge(event, at, frame, known, decisions)
         self._settle()
-        return steps
+        return decisions
 
     def reject(self) -> None:
         self._rejected += 1
@@ -114,10 +114,10 @@ class ContiguousOrder:
         """The shard's first number above `last`."""
         return last + 1 + (self._shard.number - last - 1) % self.step
 
-    def _resolve(self, held: Held, at: Position, frame: Frame, known: bool, steps: list[Decision]) -> bool:
+    def _resolve(self, held: Held, at: Position, frame: Frame, known: bool, decisions: list[Decision]) -> bool:
         """Accept or reject the held frame after the next one. False: the next one says nothing about the held frame."""
         if known or (at == held.at and frame.data == held.frame.data):
-            self._drop(at, steps)
+            self._drop(at, decisions)
             return False
         backwards = self._is_behind(held.at)
         goes_on = at.numbering == self.numbering and at.number == self._following(self.position or 0)
@@ -126,46 +126,46 @@ class ContiguousOrder:
         if at.numbering == held.at.numbering and at.number > held.at.number and not goes_on:
             # Its time of arrival becomes now, because the clock may have been set back.
             held_frame = held.frame._replace(received=frame.received)
-            steps += self._gap(held.post, held.at, held_frame, held.rejected)
-            self._accept(held.post, held.at, held_frame, steps)
+            decisions += self._gap(held.post, held.at, held_frame, held.rejected)
+            self._accept(held.post, held.at, held_frame, decisions)
             self._unproven = at.number != self._following(held.at.number)
         else:
             self._rejected += held.rejected + 1
             reason = f"number {held.at.number} is {'behind' if backwards else 'ahead of'} what the feed sends next"
-            steps.append(Invalid(held.post, held.frame, f"{reason}, {at.number}"))
+            decisions.append(Invalid(held.post, held.frame, f"{reason}, {at.number}"))
         return True
 
-    def _judge(self, post: Post, at: Position, frame: Frame, known: bool, steps: list[Decision]) -> None:
+    def _judge(self, post: Post, at: Position, frame: Frame, known: bool, decisions: list[Decision]) -> None:
         """Accept the frame, drop it as a duplicate, or hold it."""
         believed = at == self._suspect
         continues = at.numbering == self.numbering and not self._is_behind(at)
         if self.position is None:
             self._rejected = 0
-            self._accept(post, at, frame, steps)
+            self._accept(post, at, frame, decisions)
             self._unproven = True
         elif known:
-            self._drop(at, steps)
+            self._drop(at, decisions)
         elif believed or (continues and self._missing(at.number) <= self._rejected):
-            steps += self._gap(post, at, frame, self._rejected)
+            decisions += self._gap(post, at, frame, self._rejected)
             self._rejected = 0
-            self._accept(post, at, frame, steps)
+            self._accept(post, at, frame, decisions)
             self._unproven = believed
         else:
             self._held = Held(post, at, frame, self._rejected)
             self._rejected = 0
 
-    def _drop(self, at: Position, steps: list[Decision]) -> None:
+    def _drop(self, at: Position, decisions: list[Decision]) -> None:
         """Drop a duplicate. The frames that were rejected before it were duplicates, too."""
         self._rejected = 0
-        steps.append(Duplicate(at.number))
+        decisions.append(Duplicate(at.number))
 
-    def _accept(self, post: Post, at: Position, frame: Frame, steps: list[Decision]) -> None:
+    def _accept(self, post: Post, at: Position, frame: Frame, decisions: list[Decision]) -> None:
         if at.numbering != self.numbering:
             self._earlier = []
         self.position, self.numbering = at
         self._suspect = None
         self._live = self._unproven = False
-        steps.append(Duplicate(at.number) if self._is_known_elsewhere(at.number) else Accepted(post, frame))
+        decisions.append(Duplicate(at.number) if self._is_known_elsewhere(at.number) else Accepted(post, frame))
 
     def _is_behind(self, at: Position) -> bool:
         return self.position is not None and at.numbering == self.numbering and at.number <= self.position

@@ -75,11 +75,11 @@ class FeedProcessor:
         self._newest = progress.timestamp
         self._seen = self._seen_before = progress.seen
         self._clamped_before, self._clamped_at = 0, 0
-        self._watermark = 0
-        self._advance_watermark(progress.watermark)
+        self._heartbeat_time = 0
+        self._advance_heartbeat_time(progress.heartbeat_time)
         self._resume_rejected = False
         # The last known time of the clock, ms since 1970 UTC.
-        self._now = progress.watermark
+        self._now = progress.heartbeat_time
         self._prepare_fields(self._order.numbering)
 
     @property
@@ -94,10 +94,10 @@ class FeedProcessor:
     @property
     def progress(self) -> FeedState:
         if self._foreign is not None:
-            return self._foreign._replace(timestamp=self._newest, watermark=self._watermark, seen=self._seen)
+            return self._foreign._replace(timestamp=self._newest, heartbeat_time=self._heartbeat_time, seen=self._seen)
         order, source = self._order, self.feed.name
         return FeedState(
-            source, order.numbering, order.position, self._newest, self._watermark, order.recent, self._seen
+            source, order.numbering, order.position, self._newest, self._heartbeat_time, order.recent, self._seen
         )
 
     @property
@@ -193,32 +193,32 @@ class FeedProcessor:
             because it is disconnected; then event time does not advance.
         """
         self._now = now_ms
-        if not self._newest and not self._watermark:
+        if not self._newest and not self._heartbeat_time:
             return []
         if quiet_ms is not None and not self._order.waiting and not self._order.replaying:
-            self._advance_watermark(min(now_ms, self._newest + max(0, quiet_ms - HEARTBEAT_LAG_MS)))
-        return self._heartbeats(now_ms) if self._watermark else []
+            self._advance_heartbeat_time(min(now_ms, self._newest + max(0, quiet_ms - HEARTBEAT_LAG_MS)))
+        return self._heartbeats(now_ms) if self._heartbeat_time else []
 
     def _place(self, event: Post | Ignored, frame: Frame, batch: Batch) -> None:
-        """Process a frame that is not the next one of its numbering."""
+        """Process an event that is not on the fast path."""
         self._now = frame.received
-        for step in self._order.place(event, frame, self._newest):
-            if isinstance(step, Accepted):
-                self._accept(step, batch)
-            elif isinstance(step, Duplicate):
+        for decision in self._order.place(event, frame, self._newest):
+            if isinstance(decision, Accepted):
+                self._accept(decision, batch)
+            elif isinstance(decision, Duplicate):
                 self.counts.overlap += 1
-            elif isinstance(step, Gap):
-                self._record_gap(step, self.feed.name, batch)
-                if step.numbering != self._order.numbering and not self.feed.per_key:
+            elif isinstance(decision, Gap):
+                self._record_gap(decision, self.feed.name, batch)
+                if decision.numbering != self._order.numbering and not self.feed.per_key:
                     # The record with the newest event time must have the new numbering, see resume.py.
-                    self._advance_watermark(min(self._newest + 1, frame.received))
+                    self._advance_heartbeat_time(min(self._newest + 1, frame.received))
                     self._marker_due = True
             else:
-                for post in (*step.post.before, step.post):
-                    self._reject(Rejection("wrong_number", step.reason, post.item), step.frame, None, batch)
+                for post in (*decision.post.before, decision.post):
+                    self._reject(Rejection("wrong_number", decision.reason, post.item), decision.frame, None, batch)
 
-    def _accept(self, step: Accepted, batch: Batch) -> None:
-        event, frame = step
+    def _accept(self, accepted: Accepted, batch: Batch) -> None:
+        event, frame = accepted
         if self._foreign is not None:
             state, self._foreign = self._foreign, None
             first = None if state.position is None else state.position + 1
@@ -245,7 +245,7 @@ class FeedProcessor:
             self._append_rejection(empty, frame, token(post.position, post.numbering), batch)
             return
         if stamp >= self._heartbeat_at and not self._order.replaying:
-            self._advance_watermark(stamp - OUT_OF_ORDER_MS)
+            self._advance_heartbeat_time(stamp - OUT_OF_ORDER_MS)
             batch.posts += self._heartbeats(stamp)
         extra = f',"extra":{post.extra}' if post.extra else ""
         place = self._source if post.position is None else f'{self._numbered}{post.position}"'
@@ -268,20 +268,20 @@ class FeedProcessor:
             self.counts.ahead += 1
             return received
         self.counts.behind += 1
-        return min(self._watermark, received)
+        return min(self._heartbeat_time, received)
 
-    def _advance_watermark(self, timestamp: int) -> None:
-        """Set the event time below which no post is expected. It never decreases."""
-        self._watermark = max(self._watermark, timestamp)
-        self._oldest = self._watermark - MAX_BEHIND_MS
-        self._heartbeat_at = self._watermark + HEARTBEAT_STEP_MS
+    def _advance_heartbeat_time(self, timestamp: int) -> None:
+        """Set the event time of heartbeats. It never decreases. A post up to MAX_BEHIND_MS older keeps its stamp."""
+        self._heartbeat_time = max(self._heartbeat_time, timestamp)
+        self._oldest = self._heartbeat_time - MAX_BEHIND_MS
+        self._heartbeat_at = self._heartbeat_time + HEARTBEAT_STEP_MS
 
     def _heartbeats(self, now: int) -> list[Record]:
         return [self._heartbeat(key, now) for key in self.heartbeat_keys]
 
     def _heartbeat(self, key: str, now: int) -> Record:
         position = token(self._order.position, self._order.numbering)
-        return heartbeat(key, min(self._watermark, now), self.feed.name, position, self._shard_name)
+        return heartbeat(key, min(self._heartbeat_time, now), self.feed.name, position, self._shard_name)
 
     def _prepare_fields(self, numbering: str) -> None:
         """Prepare the JSON fields that nearly all records have in common."""
@@ -334,8 +334,8 @@ class FeedProcessor:
         """The batch, with a heartbeat at its end if its last post does not hold the newest position."""
         due = self._marker_due or self._unmarked == len(batch.posts)
         if due and self._order.position is not None:
-            if not self._watermark:
-                self._advance_watermark(min(self._newest, self._now))
+            if not self._heartbeat_time:
+                self._advance_heartbeat_time(min(self._newest, self._now))
             key = self.heartbeat_keys[0] if self.heartbeat_keys else f"{HEARTBEAT_PREFIX}0"
             batch.posts.append(self._heartbeat(key, self._now))
         return batch

@@ -42,10 +42,11 @@ class Invalid(NamedTuple):
 
 
 class Gap(NamedTuple):
-    """Positions from `first` to `last` that the feed did not deliver.
+    """Positions that were not delivered, or whose frames were rejected.
 
-    last, lost: None if the size of the gap is unknown.
-    lost: how many of the positions were not delivered, without the rejected frames.
+    first, last: of dense numbers, the first and the last one that is missing; of other positions, the last one before
+        the gap and the first one behind it. last, lost: None if the size of the gap is unknown.
+    lost: how many of the positions were not delivered, without the rejected frames; 0 for rejected frames only.
     rejected: how many of the positions were rejected frames.
     why: the reason, for people.
     until: the feed's time after the gap, in ms.
@@ -304,12 +305,12 @@ class TimestampOrder:
             if self.position is None or at <= self.position:  # the answer continues where the last one ended
                 self._resumed = self._live = False
             return [Duplicate(at)]
-        steps: list[Decision] = [gap] if (gap := self._gap(at)) else []
+        decisions: list[Decision] = [gap] if (gap := self._gap(at)) else []
         self._resumed = self._live = False
         # The position never passes the time of arrival. So a server's clock that is ahead only extends the overlap.
         self._seen = max(self._seen, min(at, self._units(frame.received)))
         self.position = max(self.position or 0, self._seen)
-        return steps + self._unless_known(event, frame, at)
+        return decisions + self._unless_known(event, frame, at)
 
     def reject(self) -> None:
         pass

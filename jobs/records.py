@@ -34,7 +34,8 @@ class FeedState(NamedTuple):
     source: name of the feed, "" before the first frame.
     numbering, position: of the last frame. position: None before the first one.
     timestamp: event time of the newest post in ms, 0 before the first one.
-    watermark: event time of the newest heartbeat in ms, 0 before the first one. No older post follows.
+    heartbeat_time: event time of the newest heartbeat in ms, 0 before the first one. A post more than
+        MAX_BEHIND_MS older gets another event time.
     recent: (position, id) of the posts that the feed may send twice, oldest first. In a contiguous feed the id is a
         shard, for example "1/3": the numbers of this shard up to the position are already collected. In a feed with
         numbers for each key it is a key with its last number.
@@ -45,7 +46,7 @@ class FeedState(NamedTuple):
     numbering: str = ""
     position: int | None = None
     timestamp: int = 0
-    watermark: int = 0
+    heartbeat_time: int = 0
     recent: tuple[tuple[int, str], ...] = ()
     seen: int = 0
 

@@ -108,15 +108,15 @@ class Ending(NamedTuple):
     wait: float = 0.0
 
 
-def purpose_after(step: Purpose, ending: Ending) -> Purpose:
+def purpose_after(purpose: Purpose, ending: Ending) -> Purpose:
     """The purpose of the next request. An ending that says nothing about the position starts the check again."""
     if ending.too_old:
         return Purpose.LIVE
-    if step is Purpose.PROBE:
+    if purpose is Purpose.PROBE:
         return Purpose.CONFIRM if ending.served else Purpose.RESUME
     if not ending.refused:
         return Purpose.RESUME
-    return Purpose.LIVE if step is Purpose.CONFIRM else Purpose.PROBE
+    return Purpose.LIVE if purpose is Purpose.CONFIRM else Purpose.PROBE
 
 
 class TooOld(NamedTuple):

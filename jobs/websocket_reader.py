@@ -104,7 +104,7 @@ class Reader:
         self._ca_file = ca_file
         # Each event with the value that `_enqueued` had after it.
         self._events: deque[tuple[int, Event]] = deque()
-        # In bytes since the start. Each is written by one thread only; when they are equal, everything is in effect.
+        # In bytes since the start. Each is written by one thread only; when they are equal, everything is processed.
         self._enqueued = self._dequeued = self._acked = 0
         self._fragments: list[WireFrame] = []
         self._fragment_bytes = 0
@@ -295,7 +295,7 @@ class Reader:
         self._append(Disconnected(what, redact_url(url), reason, int(self._clock() * 1000)))
 
     def _plan(self, ending: Ending) -> None:
-        """Choose the step and the server of the next attempt."""
+        """Choose the purpose and the server of the next attempt."""
         self._purpose = purpose_after(self._purpose, ending)
         if self._purpose is Purpose.LIVE:
             self._append(ResumeRejected())

@@ -1,7 +1,9 @@
 """Reads a job from Flink's REST API."""
 
+import operator
 import re
 import time
+from collections.abc import Callable
 from typing import Any
 
 import requests
@@ -10,6 +12,14 @@ from console.observations import Checkpoint, Job
 
 TIMEOUT_SECONDS = 5
 LIST_SECONDS = 10.0
+# Each shard of a collector has these metrics. One shard without a connection is a fault, as in the alerts.
+COMBINED: dict[str, Callable[[float, float], float]] = {
+    "collector_connected": min,
+    "collector_refused": max,
+    "collector_seconds_behind": max,
+    "collector_seconds_since_frame": max,
+    "enrichment_age_seconds": max,
+}
 MAX_TASKS = 200
 # The jobs' own metrics, and the task metrics that show back-pressure.
 OWN = re.compile(r"collector_\w+|documents_\w+|enrichment_\w+")
@@ -72,7 +82,8 @@ class FlinkJob:
                 elif name == "currentInputWatermark":
                     watermarks.append(value / 1000)
                 else:
-                    own[name] = own.get(name, 0.0) + value
+                    combine = COMBINED.get(name, operator.add)
+                    own[name] = combine(own[name], value) if name in own else value
         # Flink's lowest number stands for no watermark yet.
         return own, pressures, [each for each in watermarks if each > 0]
 

@@ -814,7 +814,7 @@ LAG = HEARTBEAT_LAG_MS
 def test_heartbeat(again: Again, quiet_ms: int | None, later: int) -> None:
     target = collection(clean=lambda text: text.replace("#", ""))
     target.process([post(1, timestamp=6_000), post(2, "#", timestamp=7_000), post(3, timestamp=5_000)])
-    assert target.progress.watermark == 6_000 - OUT_OF_ORDER_MS
+    assert target.progress.heartbeat_time == 6_000 - OUT_OF_ORDER_MS
     target = again(target)
     target.heartbeat_keys = BEATS
     target.heartbeat(6_000, 0)
@@ -822,7 +822,7 @@ def test_heartbeat(again: Again, quiet_ms: int | None, later: int) -> None:
     expected = {"text": None, "timestamp": timestamp, "source": "simulator", "position": "3", "shard": "0/1"}
     records = [(record.key, value(record)) for record in target.heartbeat(CLOCK, quiet_ms)]
     assert records == [("beat-0", {"id": "beat-0", **expected}), ("beat-7", {"id": "beat-7", **expected})]
-    assert target.progress.watermark == timestamp
+    assert target.progress.heartbeat_time == timestamp
 
 
 def test_a_heartbeat_of_a_named_numbering_and_of_a_feed_without_positions() -> None:

@@ -75,7 +75,7 @@ class Collector(RuleBasedStateMachine):
     def start(self, progress: FeedState) -> None:
         self.connected = False
         self.written = self.committed
-        self.watermark = max((record["timestamp"] for record in heartbeats(self.written)), default=0)
+        self.heartbeat_time = max((record["timestamp"] for record in heartbeats(self.written)), default=0)
         self.processor = FeedProcessor(self.feed(), Shard(), clean, progress)
         self.processor.heartbeat_keys = ["heartbeat-0", "heartbeat-1"]
 
@@ -102,10 +102,10 @@ class Collector(RuleBasedStateMachine):
         for record in tweets:
             assert record["timestamp"] <= self.clock
             if record["text"] is None:
-                assert record["timestamp"] >= min(self.watermark, self.clock)
-                self.watermark = max(self.watermark, record["timestamp"])
+                assert record["timestamp"] >= min(self.heartbeat_time, self.clock)
+                self.heartbeat_time = max(self.heartbeat_time, record["timestamp"])
             else:
-                assert record["timestamp"] >= min(self.watermark - MAX_BEHIND_MS, self.clock)
+                assert record["timestamp"] >= min(self.heartbeat_time - MAX_BEHIND_MS, self.clock)
 
     @rule(
         milliseconds=st.integers(1, 400) | st.integers(1_000, 90_000) | st.integers(-90_000, -1),

@@ -216,10 +216,10 @@ def test_what_a_key_lacks_is_counted_after_a_reconnect_and_after_a_restart() -> 
 def test_a_gap_of_a_key_moves_no_promise() -> None:
     target = processor(KEYED)
     target.process(keyed(("a", 5), ("a", 6)))
-    watermark = target.progress.watermark
+    heartbeat_time = target.progress.heartbeat_time
     batch = target.process(keyed(("a", 9), ("a", 10)))
     assert gaps(batch) == [(7, 8, 2)]
-    assert target.progress.watermark == watermark
+    assert target.progress.heartbeat_time == heartbeat_time
 
 
 def test_a_known_number_of_a_key_is_a_duplicate() -> None:
@@ -399,6 +399,6 @@ def test_the_result_does_not_depend_on_how_frames_are_cut(
             whole.add(target.process(group))
         # A heartbeat at the end of a group holds the position of a frame without a post.
         posts = [record for record in whole.posts if value(record)["text"] is not None]
-        progress = target.progress._replace(watermark=0)
+        progress = target.progress._replace(heartbeat_time=0)
         results.append((posts, whole.rejected, whole.events, whole.errors, progress, target.counts))
     assert results[0] == results[1]

@@ -159,7 +159,7 @@ def test_with_other_shards_than_before_nothing_is_lost_and_nothing_comes_twice(o
         shard = Shard(number, of)
         progress = progress_from(shuffled(SHARDS), SIMULATOR, shard)
         assert progress is not None
-        assert (progress.timestamp, progress.watermark) == ((1_900, 1_950)[number] if of == 2 else 1_950,) * 2
+        assert (progress.timestamp, progress.heartbeat_time) == ((1_900, 1_950)[number] if of == 2 else 1_950,) * 2
         target = FeedProcessor(make_feed("simulator", str), shard, str, progress)
         assert target.resume_from is not None
         sent = [n for n in range(target.resume_from.number + 1, 30) if n % of == number]
