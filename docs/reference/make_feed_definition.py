@@ -155,7 +155,7 @@ def guarantees() -> str:
     lines = [
         "## Guarantees",
         "",
-        "The definition says what a cut costs. `make check_feed`, the log and the metrics name it.",
+        "The definition says what a cut costs. `make check_feed`, the log and the topic `tweets.events` name it.",
         "",
     ]
     lines += ["| Guarantee | Needs | Means |", "|---|---|---|"]
