@@ -28,7 +28,7 @@ sql_client: $(VENV)/ready ## open Flink's SQL client on the running demo, else o
 audit: $(VENV)/ready ## check that each post is in the topic and in a document, on the running demo, else on the cluster
 	@$(RUN) deploy.audit
 
-rejected: $(VENV)/ready ## list what the feed's mapping rejected, on the demo, else on the cluster (SHOW=0/123, REPLAY=code, DISCARD=code)
+rejected: $(VENV)/ready ## list what the feed's definition rejected, on the demo, else on the cluster (SHOW=0/123, REPLAY=code, DISCARD=code)
 	@$(RUN) deploy.rejected
 
 test: $(VENV)/ready lint ## run lint and all tests that need no cluster (TESTS="tests/unit/jobs -k cleaning" runs only these)

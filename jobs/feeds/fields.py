@@ -70,12 +70,14 @@ def position_field(feed: Definition, cell: FrameCell) -> Field | None:
     get, shown = cell.field(path), path.removeprefix(ROOT)
     what = f"a whole number from 0 to {limit}"
 
+    in_string = feed.position.get("string", False)
+
     def position(value: Any) -> int:
         found = get(value)
+        if in_string and isinstance(found, str) and found.isascii() and found.isdigit() and len(found) < 20:
+            found = int(found)
         if type(found) is int and 0 <= found <= limit:
             return found
-        if isinstance(found, str) and found.isascii() and found.isdigit() and len(found) < 20 and int(found) <= limit:
-            return int(found)
         raise Malformed("bad_position", f"{shown} is not {what}")
 
     return position

@@ -1,5 +1,6 @@
 """The collection job on Kafka and Flink, with a WebSocket server that sends invalid frames and HTTP errors."""
 
+import base64
 import json
 from collections.abc import Iterator
 from urllib.parse import parse_qs, urlsplit
@@ -33,7 +34,8 @@ INVALID_FRAMES: dict[str, tuple[bytes | str | Frame, str]] = {
     "invalid UTF-8": (text_frame(b'{"seq": \xff\xfe'), "not UTF-8"),
     "no JSON": ("hello", "not JSON"),
     "deep": ("[" * 4_000, "JSON is nested too deeply"),
-    "array": ("[1]", "a JSON object is expected"),
+    "array": ("[1]", "seq is not"),
+    "number": ("1", "a JSON object or array is expected"),
     "seq is text": ('{"seq": "4", "timestamp": 1, "text": "x"}', "seq is not"),
     "no timestamp": ('{"seq": 4, "text": "x"}', "timestamp is not"),
     "text is a number": ('{"seq": 4, "timestamp": 1, "text": 7}', "text is not a string"),
@@ -94,7 +96,10 @@ def test_every_invalid_frame_is_rejected_with_its_reason(records: tuple[Topic, H
     assert len(found) == len(reasons)
     for reason in reasons:
         assert any(rejection["reason"].startswith(reason) for rejection in found), reason
-    assert all(set(rejection) == {"reason", "source", "record", "bytes", "position"} for rejection in found)
+    fields = {"code", "reason", "source", "server", "time", "position", "bytes", "record", "frame"}
+    assert all(set(rejection) - {"binary"} == fields for rejection in found)
+    frames = [base64.b64decode(rejection["frame"]) for rejection in found]
+    assert all(frame in frames for frame, _ in INVALID_FRAMES.values() if isinstance(frame, bytes))
 
 
 def test_a_frame_that_is_too_large_is_skipped_and_not_requested_again(

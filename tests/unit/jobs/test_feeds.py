@@ -4,6 +4,7 @@ import copy
 import itertools
 import json
 import os
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from jobs.feeds.definition import load
 from jobs.feeds.feed import Feed, make_feed
 from jobs.feeds.model import CODES, Ignored, Position, Post, Rejection, Shard
 
@@ -193,10 +195,12 @@ def test_wrong_field_is_rejected_by_its_name(kind: str, path: str, value: object
 
 
 @pytest.mark.parametrize("number", [0, 7, 2**63 - 1])
-def test_a_position_may_be_a_string_of_digits(number: int) -> None:
-    assert parse("simulator", frame("simulator", "seq", str(number))) == Post(
-        f"simulator-{number}", "a post", SENT, number
-    )
+def test_a_position_may_be_a_string_of_digits_where_the_feed_says_so(number: int) -> None:
+    text = frame("simulator", "seq", str(number))
+    assert isinstance(parse("simulator", text), Rejection)
+    simulator = load("simulator")
+    in_strings = Feed(replace(simulator, position={**simulator.position, "string": True}), str)
+    assert in_strings.parse(text.encode(), RECEIVED) == Post(f"simulator-{number}", "a post", SENT, number)
 
 
 DEEP = 100_000

@@ -43,7 +43,7 @@ def test_the_full_definition_has_every_key_of_the_schema() -> None:
     others = {
         "connect": {"shards"},
         "frames": {"replayed"},
-        "position": {"unit", "dense", "per", "numbering"},
+        "position": {"unit", "string", "dense", "per", "numbering"},
         "resume": {"send", "overlap"},
     }
     used = {key: set(section) if isinstance(section, dict) else set() for key, section in FULL.items()}
