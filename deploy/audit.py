@@ -8,7 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from ruamel.yaml import YAML
@@ -23,7 +23,7 @@ from jobs.command import interruptible
 from jobs.settings import SettingError
 from local.audit import on_demo
 from local.flink import Flink
-from local.settings import read_settings
+from local.settings import Settings, read_settings
 
 POD = "audit"
 MEMORY = "1Gi"
@@ -37,6 +37,11 @@ PASSED_ON = ("AUDIT_WAIT_SECONDS",)  # settings of the user that the pod gets
 
 
 def main() -> int:
+    return run_where_it_is(on_demo, on_cluster)
+
+
+def run_where_it_is(on_demo: Callable[[Settings], int], on_cluster: Callable[[Cluster, Mapping[str, str]], int]) -> int:
+    """Run a command on the running demo, else on the cluster. Returns its exit status; 2 if there is neither."""
     interruptible()
     try:
         settings = read_settings()

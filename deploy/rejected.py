@@ -3,20 +3,15 @@
 Exit status: 0 when it could be done, 2 when it could not.
 """
 
-import os
 import sys
 from collections.abc import Mapping
 
-from deploy.audit import deployment_of, fail, job_pod, run_in
-from deploy.cluster import Cluster, ClusterError, build_and_load_images, connect
+from deploy.audit import deployment_of, job_pod, run_in, run_where_it_is
+from deploy.cluster import Cluster, build_and_load_images
 from deploy.installed import NAMESPACE, RELEASE
 from deploy.release import Release
-from images.build import REPOSITORY, BuildError, image
-from jobs.command import interruptible
-from jobs.settings import SettingError
-from local.flink import Flink
+from images.build import REPOSITORY, image
 from local.rejected import on_demo
-from local.settings import read_settings
 
 POD = "rejected"
 # The collector's volumes with the feed's definition, and with its login to Kafka.
@@ -25,19 +20,7 @@ PASSED_ON = ("SHOW", "REPLAY", "DISCARD")  # settings of the user that the pod g
 
 
 def main() -> int:
-    interruptible()
-    try:
-        settings = read_settings()
-        if Flink(settings).get("/overview"):
-            return on_demo(settings)
-    except SettingError as error:
-        return fail(str(error))
-    try:
-        return on_cluster(connect(start=False), os.environ)
-    except (ClusterError, BuildError) as error:
-        return fail(f"no demo runs here ({settings.flink_url} does not answer: make demo), and {error}")
-    except KeyboardInterrupt:
-        return 130
+    return run_where_it_is(on_demo, on_cluster)
 
 
 def on_cluster(cluster: Cluster, environment: Mapping[str, str]) -> int:
