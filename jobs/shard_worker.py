@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, cast
 from jobs.cleaning import clean
 from jobs.feed_processor import HEARTBEAT_PREFIX, Batch, FeedProcessor, FeedState, Frame
 from jobs.feeds.feed import Feed
-from jobs.feeds.guarantee import explain, guarantee
+from jobs.feeds.guarantee import GUARANTEES, explain, guarantee
 from jobs.feeds.model import Shard
 from jobs.feeds.request import Request
 from jobs.kafka_topic import Partitions
@@ -270,6 +270,8 @@ class ShardWorker:
         metrics.gauge("collector_reconnects", lambda: reader.connects)
         metrics.gauge("collector_silences", lambda: reader.silences)
         metrics.gauge("collector_refused", lambda: int(reader.refused))
+        strength = GUARANTEES.index(guarantee(self.feed.definition))
+        metrics.gauge("collector_guarantee", lambda: strength)
         metrics.gauge("collector_seconds_behind", self._seconds_behind)
         metrics.gauge("collector_seconds_since_frame", lambda: int(time.monotonic() - self._newest_at))
 

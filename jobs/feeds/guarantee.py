@@ -6,6 +6,8 @@ EXACTLY_ONCE = "exactly once"
 WITHIN_LOOK_BACK = "exactly once within the look-back"
 LOSS_COUNTED = "loss counted"
 LOSS_TIMED = "loss timed"
+# The weakest one first: the index is the value of the metric `collector_guarantee`.
+GUARANTEES = (LOSS_TIMED, LOSS_COUNTED, WITHIN_LOOK_BACK, EXACTLY_ONCE)
 
 
 def guarantee(feed: Definition) -> str:

@@ -5,7 +5,15 @@ from typing import Any
 import pytest
 
 from jobs.feeds.definition import PRESETS, check, load
-from jobs.feeds.guarantee import EXACTLY_ONCE, LOSS_COUNTED, LOSS_TIMED, WITHIN_LOOK_BACK, explain, guarantee
+from jobs.feeds.guarantee import (
+    EXACTLY_ONCE,
+    GUARANTEES,
+    LOSS_COUNTED,
+    LOSS_TIMED,
+    WITHIN_LOOK_BACK,
+    explain,
+    guarantee,
+)
 from tests.unit.jobs.feeds.samples import FULL, PLAIN, TEXT, TIMED, changed
 
 DENSE = changed(PLAIN, ("position", {"path": "seq", "dense": True}))
@@ -42,3 +50,7 @@ def test_every_preset_has_one(name: str) -> None:
 )
 def test_the_guarantees_of_presets(name: str, expected: str) -> None:
     assert guarantee(load(name)) == expected
+
+
+def test_the_metric_has_the_stronger_guarantee_as_the_higher_number() -> None:
+    assert GUARANTEES == ("loss timed", "loss counted", "exactly once within the look-back", "exactly once")
