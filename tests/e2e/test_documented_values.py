@@ -22,7 +22,18 @@ def options(block: str, folder: Path) -> list[str]:
         return ["--values", str(file)]
     words = [word for command in pages.commands(block) for word in shlex.split(command)]
     given = [pair for pair in itertools.pairwise(words) if pair[0] in OPTIONS]
-    return [word for name, value in given for word in (name, str(REPOSITORY / value) if name == "--values" else value)]
+    return [
+        word for name, value in given for word in (name, file_of(value, block, folder) if name == "--values" else value)
+    ]
+
+
+def file_of(value: str, block: str, folder: Path) -> str:
+    """The file of the repository; or one without values, where the block itself writes the user's values."""
+    if f"> {value}" not in block:
+        return str(REPOSITORY / value)
+    file = folder / value
+    file.write_text("{}\n")
+    return str(file)
 
 
 BLOCKS = [
