@@ -33,7 +33,7 @@ SIMULATOR, WATCHDOG, COLLECTOR = f"{NAME}-simulator", f"{NAME}-watchdog", f"{NAM
 TOPICS = ("flow", "flow.rejected")
 RATE = 20
 SETTINGS = (
-    *("aggregator.enabled=false", "worldometersStub.enabled=false"),
+    *("aggregator.enabled=false", "worldometersStub.enabled=false", "console.enabled=false"),
     *("mongodb.mode=external", "mongodb.existingSecret=none"),
     *(f"kafka.topics.tweets.name={TOPICS[0]}", f"kafka.topics.rejected.name={TOPICS[1]}"),
     f"simulator.settings.SIMULATOR_RATE={RATE}",
