@@ -39,8 +39,8 @@ else
 	@$(RUN) pytest --numprocesses 2 --dist loadfile tests/integration
 endif
 
-test-unit: $(VENV)/ready ## run the tests that start no part of the pipeline
-	@$(RUN) pytest --numprocesses logical --dist loadfile --quiet tests/unit
+test-unit: $(VENV)/ready ## run the tests that start no part of the pipeline, with fewer random examples than make test
+	@QUICK=1 $(RUN) pytest --numprocesses logical --dist loadfile --quiet tests/unit
 
 format: $(VENV)/ready ## rewrite the Python files in the project's style
 	@$(VENV)/bin/ruff check --fix --quiet

@@ -5,11 +5,12 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
+from tests.support.examples import examples
 from tests.unit.jobs.reader_lab import READER, Lab
 
 # A test case takes as long as a busy machine needs for it.
-settings.register_profile("busy", deadline=None)
-settings.load_profile("busy")
+settings.register_profile("examples", deadline=None, max_examples=examples(100))
+settings.load_profile("examples")
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from jobs.audit.reconciliation import DAY_MS, MAX_AUDIT_MS, AuditSettings, audit
 from jobs.audit.report import Report
 from jobs.documents import document_key, iso
 from jobs.settings import read_aggregator_settings
+from tests.support.examples import examples
 
 WINDOW = 20
 START = 1_767_225_600_000  # the begin of a window, ms
@@ -738,7 +739,7 @@ def random_history(steps: Sequence[tuple[str, int, str]], chunk: int) -> History
     return made
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=examples(150))
 @given(STEPS, st.integers(1, 5))
 def test_random_histories_balance(steps: Sequence[tuple[str, int, str]], chunk: int) -> None:
     report = report_of(random_history(steps, chunk))
@@ -775,7 +776,7 @@ def changed(made: History, name: str, items: list[Any]) -> History:
     return dataclasses.replace(made, **changes)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=examples(40))
 @given(STEPS, st.integers(1, 5))
 def test_one_item_less_or_twice_never_balances(steps: Sequence[tuple[str, int, str]], chunk: int) -> None:
     for other in variants(random_history(steps, chunk)):

@@ -10,6 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from jobs.cleaning import clean
+from tests.support.examples import examples
 
 URLS = {
     "alone": ("https://t.co/abcDEF1234", ""),
@@ -178,7 +179,7 @@ def nested(draw: st.DrawFn) -> str:
     return text
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(NASTY | nested() | st.text(ANY_CHARACTER))
 @example("&nu" * 9 + "&num;" + "m;" * 9)
 @example("R&" * 9 + "RT:" + "num;T:" * 9 + " www.a.b")
@@ -210,7 +211,7 @@ WORD = st.text(st.characters(categories=["L", "Nd", "So"]), min_size=1, max_size
 WORDS = st.lists(WORD, min_size=1, max_size=5).map(" ".join)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(WORDS)
 def test_words_are_left_alone(words: str) -> None:
     assert clean(words) == words
@@ -227,7 +228,7 @@ def _urls() -> st.SearchStrategy[str]:
     return st.tuples(starts, host, port, path, ending).map("".join)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.tuples(WORDS, WORDS), _urls(), st.sampled_from(["", ",", ").", "?!", "\u3002", "\u2026\u201d"]))
 def test_a_url_goes_whole_and_nothing_goes_with_it(words: tuple[str, str], url: str, behind: str) -> None:
     before, after = words

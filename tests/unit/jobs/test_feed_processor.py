@@ -18,6 +18,7 @@ from jobs.event_time import HEARTBEAT_STEP_MS, MAX_AHEAD_MS, MAX_BEHIND_MS, OUT_
 from jobs.feed_processor import HEARTBEAT_LAG_MS, MAX_RECORD_BYTES, Batch, FeedProcessor, FeedState, Frame, Record
 from jobs.feeds.feed import Feed, make_feed
 from jobs.feeds.model import CODES, MAX_TIMESTAMP, Position, Shard
+from tests.support.examples import examples
 
 SECOND = 1_000_000
 T = 1_767_225_600 * SECOND  # a moment in microseconds
@@ -679,7 +680,7 @@ def drive(
     return out, live
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(STEPS, st.integers(1, 3), st.integers(0, 2), st.integers(0, 3))
 def test_each_number_comes_out_once_and_in_order(steps: list[tuple[str, int]], of: int, shard: int, start: int) -> None:
     first = shard % of  # frame n of this shard has the number first + n * of
@@ -693,7 +694,7 @@ def test_each_number_comes_out_once_and_in_order(steps: list[tuple[str, int]], o
     assert out == list(range(out[0], first + live * of, of))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(STEPS, st.lists(st.integers(250, 1_000), min_size=1), st.lists(st.integers(-2_000, 2_000), min_size=1))
 def test_each_event_comes_out_once(steps: list[tuple[str, int]], pauses: list[int], clocks: list[int]) -> None:
     """Each connection is to another server, whose clock stamps all events differently."""

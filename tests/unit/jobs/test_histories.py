@@ -18,10 +18,11 @@ from jobs.feed_processor import Batch, FeedProcessor, FeedState, Frame, Record
 from jobs.feeds.feed import Feed, make_feed
 from jobs.feeds.model import Shard
 from jobs.resume import progress_from
+from tests.support.examples import examples
 
 START_MS = 1_767_225_600_000
 SECOND_US = 1_000_000
-HISTORIES = settings(max_examples=150, stateful_step_count=50, deadline=None)
+HISTORIES = settings(max_examples=examples(150), stateful_step_count=50, deadline=None)
 
 
 def clean(text: str) -> str:

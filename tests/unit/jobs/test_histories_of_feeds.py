@@ -12,9 +12,10 @@ from hypothesis.stateful import invariant, precondition, rule
 
 from jobs.feeds.definition import check
 from jobs.feeds.feed import Feed
+from tests.support.examples import examples
 from tests.unit.jobs.test_histories import START_MS, Collector, positions, posts, reported_gaps
 
-HISTORIES = settings(max_examples=60, stateful_step_count=40, deadline=None)
+HISTORIES = settings(max_examples=examples(60), stateful_step_count=40, deadline=None)
 RESUME: dict[str, Any] = {"query": {"since": "${position}"}, "inclusive": True}
 ITEMS = st.lists(st.sampled_from(["post", "post", "like", "emptied", "malformed"]), min_size=1, max_size=4)
 FAULTS = st.sampled_from(["disconnect", "restart", "restart", "lose state"])
