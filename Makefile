@@ -11,7 +11,7 @@ export no_proxy := $(addsuffix $(comma),$(or $(no_proxy),$(NO_PROXY)))localhost,
 export NO_PROXY := $(no_proxy)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check_feed sql_client audit rejected test test-unit format bench soak docker_build docker_up clean package deploy remote_collection_stream remote_aggregation_stream docker_down docker_clean manifests chart-docs feed-docs cluster-up cluster-down cluster-clean test-cluster lint lock
+.PHONY: help demo check_feed sql_client audit rejected test test-unit format bench bench_peers soak docker_build docker_up clean package deploy remote_collection_stream remote_aggregation_stream docker_down docker_clean manifests chart-docs feed-docs cluster-up cluster-down cluster-clean test-cluster lint lock
 
 help: ## list the targets
 	@sed -n 's/^\([a-z_-]*\):.*## /\1: /p' $(MAKEFILE_LIST) | awk -F': ' '{ printf "  make %-26s %s\n", $$1, $$2 }'
@@ -46,8 +46,11 @@ format: $(VENV)/ready ## rewrite the Python files in the project's style
 	@$(VENV)/bin/ruff check --fix --quiet
 	@$(VENV)/bin/ruff format --quiet
 
-bench: $(VENV)/ready ## measure both jobs against plain Python loops, and the parsers (CASES=parser measures only these)
+bench: $(VENV)/ready ## measure both jobs against plain Python loops, latency, parsers and the live page (CASES=collector only that)
 	@$(RUN) benchmarks
+
+bench_peers: $(VENV)/ready .venv-peers/ready ## measure both jobs against other stream processors for Python and against Flink's SQL
+	@$(RUN) benchmarks.peers
 
 soak: $(VENV)/ready ## run both jobs while parts are killed and stopped at random, then the audit (MINUTES=30, SEED, RATE)
 	@$(RUN) tests.soak
@@ -119,6 +122,13 @@ lock: $(VENV)/ready ## pin all packages again in requirements.lock, and from it 
 	@$(LOCK) --constraint requirements.lock pyproject.toml --output-file images/flink/requirements.txt
 	@for image in images/console images/simulator images/watchdog dev/stubs/images/mongodb dev/stubs/images/s3; do \
 		$(LOCK) --constraint requirements.lock $$image/requirements.in --output-file $$image/requirements.txt || exit 1; done
+	@$(LOCK) benchmarks/peers/requirements.in --output-file benchmarks/peers/requirements.txt
+
+.venv-peers/ready: benchmarks/peers/requirements.txt | $(VENV)/ready
+	@echo "installing the peers' packages into .venv-peers (once) ..."
+	@$(VENV)/bin/python -m venv --clear .venv-peers
+	@$(VENV)/bin/uv pip sync --quiet --require-hashes --python .venv-peers/bin/python benchmarks/peers/requirements.txt
+	@touch $@
 
 $(VENV)/ready: requirements.lock
 	@case $$PWD in *[!A-Za-z0-9/._+@-]*) \

@@ -6,21 +6,21 @@ python -m benchmarks.loops aggregator KAFKA TOPIC POSTS MONGODB_URI COLLECTION W
 
 import asyncio
 import contextlib
-import hashlib
 import json
 import sys
 import time
-from datetime import UTC, datetime
 
 import pymongo
 from confluent_kafka import Consumer, Producer
 from websockets.asyncio.client import connect
 
 from jobs.cleaning import clean
-from jobs.defaults import DATABASE
+from jobs.defaults import DATABASE, TWEETS_PARTITIONS
+from jobs.documents import document_key, iso
 from jobs.worldometers import CachedCounters, Counters
 
 WINDOW_MS = 20_000
+GRACE_MS = 10 * WINDOW_MS  # how far a peer lets the partitions be apart before it takes a post for late
 
 
 async def collect(url: str, kafka: str, topic: str, posts: str) -> None:
@@ -51,8 +51,7 @@ async def collect(url: str, kafka: str, topic: str, posts: str) -> None:
 def aggregate(kafka: str, topic: str, posts: str, uri: str, collection: str, page: str) -> None:
     """Kafka -> window -> counters -> one upsert per window.
 
-    Prints the seconds from the first record to the last upsert. It assumes that the records are nearly in order: it
-    writes a window once a record two windows later has come.
+    It writes a window once each partition has come to a later one: within a partition the records are in order.
     """
     counters = CachedCounters(page)
     documents: pymongo.collection.Collection[dict[str, object]] = pymongo.MongoClient(uri)[DATABASE][collection]
@@ -63,41 +62,45 @@ def aggregate(kafka: str, topic: str, posts: str, uri: str, collection: str, pag
             "auto.offset.reset": "earliest",
             "enable.auto.commit": False,
             "isolation.level": "read_committed",
+            # Small fetches of all partitions in turn: with the defaults one partition runs far ahead of the others.
+            "max.partition.fetch.bytes": 262_144,
+            "queued.min.messages": 10_000,
+            "fetch.queue.backoff.ms": 5,
         }
     )
     consumer.subscribe([topic])
     windows: dict[int, list[str]] = {}
-    seen, began = 0, 0.0
+    seen = 0
 
     def write(number: int) -> None:
-        key = hashlib.sha256(f"{topic}/{number}/0".encode()).hexdigest()
-        values = counters.get() or Counters(*[None] * len(Counters._fields))
-        document = {
-            "hash": key,
-            "content": windows.pop(number),
-            "timestamp": datetime.fromtimestamp((number + 1) * WINDOW_MS / 1000, UTC).isoformat(),
-            **values._asdict(),
-        }
-        documents.update_one({"_id": key}, {"$set": document}, upsert=True)
+        document = window_document(topic, number, windows.pop(number), counters)
+        documents.update_one({"_id": document["hash"]}, {"$set": document}, upsert=True)
 
-    newest = 0
+    newest: dict[int, int] = {}  # window by partition
     while seen < int(posts):
         messages = consumer.consume(10_000, timeout=1)
-        began = began or (time.monotonic() if messages else 0.0)
         for message in messages:
             record = json.loads(message.value())
             if record["text"] is not None:
                 number = record["timestamp"] // WINDOW_MS
                 windows.setdefault(number, []).append(record["text"])
-                newest = max(newest, number)
-        seen += len(messages)
-        for number in sorted(number for number in windows if number < newest - 1):
-            write(number)
+                newest[message.partition()] = number
+                seen += 1
+        if len(newest) == TWEETS_PARTITIONS:
+            for number in sorted(number for number in windows if number < min(newest.values())):
+                write(number)
     for number in sorted(windows):
         write(number)
-    sys.stdout.write(f"{time.monotonic() - began}\n")
     with contextlib.suppress(RuntimeError):
         consumer.close()
+
+
+def window_document(topic: str, number: int, texts: list[str], counters: CachedCounters) -> dict[str, object]:
+    """The document of a window. number: how many windows end before it begins, since 1970 UTC."""
+    start, end = (iso(bound * WINDOW_MS / 1000) for bound in (number, number + 1))
+    values = counters.get() or Counters(*[None] * len(Counters._fields))
+    key = document_key(topic, start, end, 0)
+    return {"hash": key, "content": texts, "timestamp": end, **values._asdict()}
 
 
 if __name__ == "__main__":
