@@ -144,4 +144,5 @@ $(VENV)/ready: requirements.lock
 		$(PYTHON) -m venv --clear $(VENV) || { echo "error: the venv module is missing: install python3-venv" >&2; exit 1; }
 	@$(VENV)/bin/pip install --quiet --disable-pip-version-check $(UV)
 	@$(VENV)/bin/uv pip sync --quiet --require-hashes --python $(VENV)/bin/python requirements.lock
+	@images/flink/patch-beam.sh $(VENV)
 	@touch $@

@@ -89,7 +89,7 @@ recipe() { # recipe PART: a text that changes when the part has to be built agai
       if [ -f "$source" ]; then cksum <"$source"; fi
       ;;
     image:pause) echo "$PAUSE_IMAGE" && cksum <"$SCRIPTS/src/pause.c" ;;
-    image:base) echo "$BASE_IMAGE" && { cat /usr/local/share/ca-certificates/*.crt 2>/dev/null || true; } | cksum ;;
+    image:base) echo "$BASE_IMAGE merged-usr" && { cat /usr/local/share/ca-certificates/*.crt 2>/dev/null || true; } | cksum ;;
     image:*) echo "${IMAGE_NAME[$name]}" && recipe "binary:$name" ;;
   esac
 }

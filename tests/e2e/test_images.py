@@ -8,7 +8,7 @@ from deploy import pods
 from deploy.cluster import ClusterError
 from tests.e2e.conftest import ClusterNamespace
 
-MAX_FLINK_MEGABYTES = 1_000
+MAX_FLINK_MEGABYTES = 800
 SIGTERM_SECONDS = 20  # the kubelet kills the pods of these tests after 60
 
 
