@@ -42,6 +42,8 @@ __all__ = [
 MAX_RECORD_BYTES = 900_000
 # While a feed is quiet, its event time stays this much behind the clock.
 HEARTBEAT_LAG_MS = 2_000
+# At most so often, a record has the text before cleaning, too: samples for people, such as the live page.
+ORIGINAL_MS = 50
 BINARY = Rejection("binary", "a binary frame")
 # At most so often, stamps that were replaced are reported in `tweets.events`.
 CLAMPED_MS = 10_000
@@ -75,6 +77,7 @@ class FeedProcessor:
         self._newest = progress.timestamp
         self._seen = self._seen_before = progress.seen
         self._clamped_before, self._clamped_at = 0, 0
+        self._original_at = 0  # from when on the next record may have its original
         self._heartbeat_time = 0
         self._advance_heartbeat_time(progress.heartbeat_time)
         self._resume_rejected = False
@@ -254,11 +257,13 @@ class FeedProcessor:
             f'{{"id":{encode_basestring(post.id)},"text":{encode_basestring(text)},"timestamp":{stamp}{place}{own}'
             f"{extra}}}"
         )
-        # A character has at most four bytes, so only a long record is encoded to measure it.
-        if len(value) * 4 > MAX_RECORD_BYTES and len(value.encode()) > MAX_RECORD_BYTES:
+        if is_too_large(value):
             reason = f"the cleaned post is larger than {MAX_RECORD_BYTES} bytes"
             self._reject(Rejection("too_large", reason, post.item), frame, token(post.position, post.numbering), batch)
             return
+        if frame.received >= self._original_at and text != post.text:
+            self._original_at = frame.received + ORIGINAL_MS
+            value = with_original(value, post.text)
         self.counts.posts += 1
         batch.posts.append(Record(post.id if self._next_key is None else next(self._next_key), value))
 
@@ -352,6 +357,21 @@ def make_order(feed: Feed, shard: Shard, progress: FeedState) -> Order:
     if feed.per_second:
         return TimestampOrder(feed.per_second, feed.overlap, progress, newest_first=feed.newest_first)
     return SequenceOrder(feed.inclusive, progress)
+
+
+def is_too_large(value: str) -> bool:
+    # A character has at most four bytes, so only a long record is encoded to measure it.
+    return len(value) * 4 > MAX_RECORD_BYTES and len(value.encode()) > MAX_RECORD_BYTES
+
+
+def with_original(value: str, text: str) -> str:
+    """A record with the text before cleaning; without it if the record would become too large.
+
+    Unpaired surrogates become U+FFFD: a record is valid UTF-8.
+    """
+    text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    longer = f'{value[:-1]},"original":{encode_basestring(text)}}}'
+    return value if is_too_large(longer) else longer
 
 
 def extent(gap: Gap, feed: Feed, source: str) -> str:

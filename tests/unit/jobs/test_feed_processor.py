@@ -15,7 +15,16 @@ from hypothesis import strategies as st
 
 from jobs import cleaning, positions
 from jobs.event_time import HEARTBEAT_STEP_MS, MAX_AHEAD_MS, MAX_BEHIND_MS, OUT_OF_ORDER_MS
-from jobs.feed_processor import HEARTBEAT_LAG_MS, MAX_RECORD_BYTES, Batch, FeedProcessor, FeedState, Frame, Record
+from jobs.feed_processor import (
+    HEARTBEAT_LAG_MS,
+    MAX_RECORD_BYTES,
+    ORIGINAL_MS,
+    Batch,
+    FeedProcessor,
+    FeedState,
+    Frame,
+    Record,
+)
 from jobs.feeds.feed import Feed, make_feed
 from jobs.feeds.model import CODES, MAX_TIMESTAMP, Position, Shard
 from tests.support.examples import examples
@@ -243,7 +252,7 @@ def test_nothing_that_is_sent_raises(kind: str, frames: list[Frame]) -> None:
 @pytest.mark.parametrize("character", ["x", "é", "🌍", '"'], ids=["1 byte", "2 bytes", "4 bytes", "escaped"])
 @pytest.mark.parametrize("over", [0, 1])
 def test_post_that_kafka_would_refuse_is_rejected(character: str, over: int) -> None:
-    frame = len(collection(clean=lambda _: "x").process([post(1)]).posts[0].value) - 1
+    frame = len(collection(clean=lambda _: "x").process([post(1, "x")]).posts[0].value) - 1
     most, rest = divmod(MAX_RECORD_BYTES - frame, len(json.dumps(character, ensure_ascii=False).encode()) - 2)
     target = collection(clean=lambda _: character * most + "x" * (rest + over))
     batch = target.process([post(1)])
@@ -256,6 +265,25 @@ def test_post_that_kafka_would_refuse_is_rejected(character: str, over: int) -> 
         assert len(batch.posts[0].value.encode()) == MAX_RECORD_BYTES < 1 << 20  # Kafka's own limit
         assert (batch.rejected, target.counts.posts, target.counts.rejected) == ([], 1, 0)
     assert target.progress.position == 1
+
+
+def test_a_changed_post_has_its_original_a_few_times_a_second() -> None:
+    """At 1,000 posts/s over two seconds; each third post is what cleaning leaves of it."""
+    target = collection(clean=cleaning.clean)
+    texts = {number: "calm" if number % 3 else f"#calm\n{number}" for number in range(2_000)}
+    batch = target.process(post(number, text, received=CLOCK + number) for number, text in texts.items())
+    found = [value(record) for record in batch.posts]
+    sampled = [each for each in found if "original" in each]
+    assert 30 <= len(sampled) <= 2 * 1_000 / ORIGINAL_MS
+    assert {each["original"] == texts[int(each["position"])] != each["text"] for each in sampled} == {True}
+    assert len(found) == 2_000
+
+
+@pytest.mark.parametrize(("size", "kept"), [(MAX_RECORD_BYTES - 200, True), (MAX_RECORD_BYTES, False)])
+def test_an_original_never_makes_a_record_too_large(size: int, kept: bool) -> None:
+    batch = collection(clean=lambda _: "x").process([post(1, "y" * size)])
+    (record,) = batch.posts
+    assert (len(record.value) <= MAX_RECORD_BYTES, "original" in value(record)) == (True, kept)
 
 
 # Numbers: each gap is a loss. A frame with an unexpected number waits for the next one.
