@@ -6,7 +6,7 @@ Settings: benchmarks/settings.py. Exit status: 0, or 1 with a reason.
 import os
 import sys
 
-from benchmarks import aggregator, collector, latency, live_page, parser
+from benchmarks import aggregator, collector, idle, latency, live_page, parser
 from benchmarks.run import say, say_header, session
 from benchmarks.settings import Settings, read_settings
 from jobs.settings import SettingError
@@ -21,7 +21,9 @@ def main() -> int:
         say_header()
         if "parser" in settings.cases:
             parser.run(say, PARSER_ROUNDS)
-        if settings.cases != ("parser",):
+        if "idle" in settings.cases:
+            idle.run(say)
+        if not set(settings.cases) <= {"parser", "idle"}:
             measure(settings)
     except (StackError, SettingError) as error:
         sys.stderr.write(f"error: {error}\n")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from jobs.settings import EnvReader
 
-CASES = ("parser", "collector", "aggregator", "latency", "console")
+CASES = ("parser", "idle", "collector", "aggregator", "latency", "console")
 NAMES = f"(?:{'|'.join(CASES)})"
 
 
