@@ -23,11 +23,11 @@ from local.store import client
 
 RATES = (20, 1_000, 20_000)  # posts a second
 CHECKPOINT_SECONDS = (1, 2)
-SETTLE_SECONDS = 10.0  # not counted: the job compiles
-SECONDS = 20.0
+SETTLE_SECONDS = 8.0  # not counted: the job compiles
+SECONDS = 15.0
 WINDOW_RATE = 1_000
 WINDOW_SECONDS = 1  # the shortest that a job takes: for the most samples
-WINDOWS = 40
+WINDOWS = 30
 POLL_SECONDS = 0.01
 
 
