@@ -2,12 +2,14 @@
 
 import pytest
 
-from benchmarks.settings import CASES, read_settings
+from benchmarks.settings import CASES, DEFAULT_CASES, read_settings
 from jobs.settings import SettingError
 
 
-def test_all_cases_are_measured_by_default() -> None:
-    assert read_settings({}).cases == CASES
+def test_the_idle_demo_is_measured_only_when_it_is_asked_for() -> None:
+    assert read_settings({}).cases == DEFAULT_CASES
+    assert {*CASES} - {*DEFAULT_CASES} == {"idle"}
+    assert read_settings({"CASES": "idle"}).cases == ("idle",)
 
 
 def test_cases_can_be_chosen() -> None:
