@@ -43,13 +43,14 @@ class Job:
 
 @dataclass(frozen=True)
 class Post:
-    """A post in the topic. at: its event time."""
+    """A post in the topic. at: its event time. original: the text before cleaning; "" if the record has none."""
 
     id: str
     text: str
     at: float
     source: str
     position: str = ""
+    original: str = ""
 
 
 @dataclass(frozen=True)
@@ -67,13 +68,19 @@ class RejectedGroup:
 
 @dataclass(frozen=True)
 class FeedEvent:
-    """A record of the topic of events. what: its kind; details: its other fields as texts."""
+    """A record of the topic of events.
+
+    what: its kind. details: its other fields as texts.
+    place: partition and offset, for example 0/123. record: its value, shortened.
+    """
 
     what: str
     at: float
     source: str
     server: str = ""
     details: Mapping[str, str] = field(default_factory=dict)
+    place: str = ""
+    record: str = ""
 
 
 @dataclass(frozen=True)

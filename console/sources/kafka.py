@@ -77,10 +77,11 @@ class KafkaTopics:
             value = read_object(record.value)
             if value is None:
                 continue
+            place = f"{record.partition}/{record.offset}"
             if record.topic == self._events_topic:
-                self._add_event(value)
+                self._add_event(value, place)
             else:
-                self._add_rejection(value, f"{record.partition}/{record.offset}")
+                self._add_rejection(value, place)
         committed = [consumer.committed(partition) for partition in posts]
         known = any(offset is not None for offset in committed)
         lag = sum(max(0, ends[at] - (offset or 0)) for at, offset in zip(posts, committed, strict=True))
@@ -103,18 +104,9 @@ class KafkaTopics:
     def _read_tail(self, consumer: KafkaConsumer, partitions: list[TopicPartition], ends: dict[Any, int]) -> None:
         """The newest posts: at high rates most records are skipped, so that the console costs the same at any rate."""
         starts = {each: max(self._offsets.get(each, 0), ends[each] - TAIL_OFFSETS) for each in partitions}
-        for record in self._records(consumer, starts, ends):
-            value = read_object(record.value)
-            if value is not None and isinstance(value.get("text"), str):
-                self._posts.append(
-                    Post(
-                        str(value.get("id"))[:200],
-                        value["text"][:MAX_TEXT],
-                        seconds(value.get("timestamp")),
-                        str(value.get("source"))[:32],
-                        str(value.get("position") or "")[:100],
-                    )
-                )
+        values = (read_object(record.value) for record in self._records(consumer, starts, ends))
+        posts = [post_of(value) for value in values if value is not None and isinstance(value.get("text"), str)]
+        self._posts.extend(sample(posts, POSTS))
 
     def _new_records(
         self, consumer: KafkaConsumer, partitions: list[TopicPartition], begins: dict[Any, int], ends: dict[Any, int]
@@ -140,7 +132,7 @@ class KafkaTopics:
                     left.discard(each)
                     consumer.pause(each)
 
-    def _add_event(self, value: dict[str, Any]) -> None:
+    def _add_event(self, value: dict[str, Any], place: str) -> None:
         known = {"event", "time", "source", "server"}
         self._events.append(
             FeedEvent(
@@ -149,6 +141,8 @@ class KafkaTopics:
                 str(value.get("source"))[:32],
                 str(value.get("server") or "")[:200],
                 {name[:32]: str(each)[:300] for name, each in value.items() if name not in known},
+                place,
+                json.dumps(value, ensure_ascii=False)[:MAX_TEXT],
             )
         )
 
@@ -185,6 +179,25 @@ class KafkaTopics:
             for code, members in groups.items()
         ]
         return sorted(found, key=lambda group: -group.count)
+
+
+def post_of(value: dict[str, Any]) -> Post:
+    return Post(
+        str(value.get("id"))[:200],
+        value["text"][:MAX_TEXT],
+        seconds(value.get("timestamp")),
+        str(value.get("source"))[:32],
+        str(value.get("position") or "")[:100],
+        str(value.get("original") or "")[:MAX_TEXT],
+    )
+
+
+def sample(posts: list[Post], most: int) -> list[Post]:
+    """At most so many posts, in their order: those with the text before cleaning first, then the newest ones."""
+    if len(posts) <= most:
+        return posts
+    numbers = sorted(range(len(posts)), key=lambda number: (not posts[number].original, -number))
+    return [posts[number] for number in sorted(numbers[:most])]
 
 
 def read_object(value: bytes | None) -> dict[str, Any] | None:

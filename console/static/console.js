@@ -73,6 +73,12 @@ pause.addEventListener("click", () => {
   }
 });
 filter.addEventListener("input", applyFilter);
+// A click on the bar opens the incident in the list. Browsers that do this for each fragment find it open.
+document.getElementById("ledger").addEventListener("click", (event) => {
+  const link = event.target.closest("a[href^='#']");
+  let each = link && document.getElementById(link.getAttribute("href").slice(1));
+  for (; each; each = each.parentElement) if (each.tagName === "DETAILS") each.open = true;
+});
 localTimes(document);
 document.documentElement.classList.add("live");
 live.textContent = "live";

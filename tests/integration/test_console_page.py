@@ -60,6 +60,62 @@ def test_a_hostile_post_is_text(browser: Browser, address: str) -> None:
         assert "owned" not in visit.page.title()
 
 
+def test_a_post_is_shown_before_and_after_cleaning(browser: Browser, address: str) -> None:
+    with Visit(browser, address) as visit:
+        pair = visit.page.locator("#posts li").filter(has_text="before cleaning")
+        expect(pair.locator(".original")).to_have_text("a #calm post")
+        expect(pair.locator(".text")).to_have_text("a calm post")
+        before, after = pair.locator(".before").bounding_box(), pair.locator(".after").bounding_box()
+        assert before is not None
+        assert after is not None
+        assert (before["y"], before["x"] < after["x"]) == (after["y"], True)
+
+
+HOUR = 3_600
+HAPPENED = (
+    ("connected", 9.0, {}),
+    ("disconnected", 8.0, {"reason": "closed"}),
+    ("resumed", 7.0, {"position": "a/4"}),
+    ("silent", 6.0, {"reason": "nothing for 60 s"}),
+    ("refused", 5.0, {"reason": "status 503"}),
+    ("connected", 4.0, {}),
+)
+EVENTS = [
+    FeedEvent(what, NOW - ago * HOUR, "simulator", "ws://feed", details, f"0/{number}", f'{{"event": "{what}"}}')
+    for number, (what, ago, details) in enumerate(HAPPENED)
+]
+
+
+@pytest.mark.parametrize("scripts", [True, False], ids=["with JavaScript", "without"])
+@pytest.mark.parametrize(
+    ("kind", "texts"),
+    [
+        ("lost", ["first position", "5", "last position", "9", '{"event": "lost", "first": 5}']),
+        ("reconnecting", ["3,600 s", "closed", '0/1 {"event": "disconnected"}', '0/2 {"event": "resumed"}']),
+        ("replayed", ["from position", "a/4", '0/1 {"event": "disconnected"}', '0/2 {"event": "resumed"}']),
+        ("silent", ["3,600 s", "nothing for 60 s", '0/3 {"event": "silent"}', '0/4 {"event": "refused"}']),
+        ("refused", ["3,600 s", "status 503", '0/4 {"event": "refused"}', '0/5 {"event": "connected"}']),
+    ],
+    ids=["LOST", "reconnecting", "replayed", "silent", "refused"],
+)
+def test_a_click_on_a_lost_range_shows_the_range_and_its_records(
+    browser: Browser, address: str, shown: Shown, kind: str, texts: list[str], scripts: bool
+) -> None:
+    shown.answers = answers(topics=topics(events=(*EVENTS, lost(NOW - 3 * HOUR))))
+    try:
+        with Visit(browser, address, java_script_enabled=scripts) as visit:
+            page = visit.page
+            incident = page.locator(f"#ledger li.{kind} details")
+            expect(incident).to_have_count(1, timeout=20_000)
+            expect(incident.locator("pre")).to_be_hidden()
+            page.locator(f"#ledger svg rect.{kind}").click(force=True)
+            expect(incident.locator("pre")).to_be_visible()
+            for text in texts:
+                expect(incident).to_contain_text(text)
+    finally:
+        shown.standard()
+
+
 def test_the_page_reads_without_javascript(browser: Browser, address: str) -> None:
     with Visit(browser, address, java_script_enabled=False) as visit:
         for text in ("nothing lost since the start", "a calm post", "positions 5 to 9, 5 lost: gone"):

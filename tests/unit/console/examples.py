@@ -38,7 +38,7 @@ def aggregator(**changes: Any) -> Job:
 def topics(**changes: Any) -> Topics:
     posts = (
         Post("simulator-a-2", HOSTILE, NOW - 1, "simulator", "a/2"),
-        Post("simulator-a-1", "a calm post", NOW - 2, "simulator", "a/1"),
+        Post("simulator-a-1", "a calm post", NOW - 2, "simulator", "a/1", "a #calm post"),
     )
     standard = {"records": 6_000, "lag": 12, "posts": posts}
     return Topics(**{**standard, **changes})
@@ -56,9 +56,8 @@ def answers(**values: Any) -> Mapping[str, Answer]:
 
 
 def lost(at: float, **details: str) -> FeedEvent:
-    return FeedEvent(
-        "lost", at, "simulator", "ws://feed", {"first": "5", "last": "9", "lost": "5", "why": "gone", **details}
-    )
+    found = {"first": "5", "last": "9", "lost": "5", "why": "gone", **details}
+    return FeedEvent("lost", at, "simulator", "ws://feed", found, f"0/{at:.0f}", '{"event": "lost", "first": 5}')
 
 
 REJECTED = RejectedGroup("bad_text", HOSTILE, 3, NOW - 60, NOW - 5, HOSTILE, True)
