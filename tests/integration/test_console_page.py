@@ -72,7 +72,7 @@ def test_a_post_is_shown_before_and_after_cleaning(browser: Browser, address: st
 
 
 HOUR = 3_600
-HAPPENED = (
+HAPPENED: tuple[tuple[str, float, dict[str, str]], ...] = (
     ("connected", 9.0, {}),
     ("disconnected", 8.0, {"reason": "closed"}),
     ("resumed", 7.0, {"position": "a/4"}),
