@@ -21,9 +21,9 @@ KINDS: Mapping[str, str] = {"disconnected": "reconnecting", "stopped": "refused"
 # The state of the feed during an incident; a loss is a moment, and changes none.
 STATES: Mapping[str, str] = {KINDS.get(what, what): state for what, state in AFTER.items()}
 WORSE = ("connected", "reconnecting", "silent", "refused")
-INCIDENTS = 40  # of each feed, the newest
+INCIDENTS = 30  # of each feed, the newest
 RECORDS = 12  # behind an incident
-PERIODS = 150  # in a bar: more are narrower than a line
+PERIODS = 100  # in a bar: more are narrower than a line
 # A gap is reported with the first post after an outage, so the records of the outage are behind it.
 NEAR_SECONDS = 60.0
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gzip
 import json
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -30,6 +31,7 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
+COMPRESSED = {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
 TYPES = {"js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}
 
 
@@ -84,8 +86,11 @@ def application(build: Callable[[], View], allowed_hosts: Sequence[str]) -> ASGI
     """The application. build: returns what the page shows now."""
     live = Live(build, Page())
 
-    async def page(_: Request) -> Response:
-        return HTMLResponse(await asyncio.to_thread(live.whole))
+    async def page(request: Request) -> Response:
+        content = (await asyncio.to_thread(live.whole)).encode()
+        if takes_gzip(request):
+            return HTMLResponse(await asyncio.to_thread(gzip.compress, content, 5), headers=COMPRESSED)
+        return HTMLResponse(content)
 
     async def events(_: Request) -> Response:
         if live.clients >= MAX_CLIENTS:
@@ -97,7 +102,10 @@ def application(build: Callable[[], View], allowed_hosts: Sequence[str]) -> ASGI
         if name not in live.page.static:
             return PlainTextResponse("not found", 404)
         kind = TYPES.get(name.rpartition(".")[2], "text/plain")
-        return Response(live.page.static[name], headers={"Cache-Control": "max-age=31536000"}, media_type=kind)
+        caching = {"Cache-Control": "max-age=31536000"}
+        if takes_gzip(request):
+            return Response(live.page.compressed[name], headers={**caching, **COMPRESSED}, media_type=kind)
+        return Response(live.page.static[name], headers=caching, media_type=kind)
 
     async def healthz(_: Request) -> Response:
         return PlainTextResponse("ok\n")
@@ -112,12 +120,16 @@ def application(build: Callable[[], View], allowed_hosts: Sequence[str]) -> ASGI
         routes=[
             Route("/", page),
             Route("/events", events),
-            Route("/static/{name}", static),
+            Route("/static/{name:path}", static),
             Route("/healthz", healthz),
         ],
         lifespan=lifespan,
     )
     return Guard(app, allowed_hosts)
+
+
+def takes_gzip(request: Request) -> bool:
+    return "gzip" in request.headers.get("Accept-Encoding", "")
 
 
 class Guard:

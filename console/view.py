@@ -35,13 +35,14 @@ class Finding:
 
 @dataclass(frozen=True)
 class Box:
-    """A part of the path. facts: (label, value). points: the last quarter of an hour of `rate`."""
+    """A part of the path. facts: (label, value). points: the last quarter of an hour of `rate`, in `unit`."""
 
     title: str
     level: str
     rate: str
     lag: str
     points: Sequence[float | None] = ()
+    unit: str = ""
     facts: Sequence[tuple[str, str]] = ()
     mark: str = ""
     link: str = ""
@@ -219,6 +220,7 @@ def collector_box(answers: Mapping[str, Answer], job: Job | None, board: Board, 
         rate=per_second(rate),
         lag=f"{behind(job):,.0f} s behind" if job is not None and metrics else "unknown",
         points=points,
+        unit="/s",
         facts=[
             ("posts", whole(metrics.get("collector_posts"))),
             ("lost", whole(metrics.get("collector_lost"))),
@@ -240,6 +242,7 @@ def topic_box(answers: Mapping[str, Answer], topics: Topics | None, board: Board
         rate=per_second(rate).replace("posts", "records"),
         lag="lag unknown" if lag is None else f"{lag:,} records not yet committed by the aggregator",
         points=points,
+        unit="/s",
         stale=stale(answers[TOPICS]),
     )
 
@@ -251,9 +254,10 @@ def aggregator_box(answers: Mapping[str, Answer], job: Job | None, board: Board,
     return Box(
         title="Aggregator",
         level=level_of(job),
-        rate=f"{rate * 60:,.1f} documents/min" if rate is not None else "rate unknown",
+        rate=f"{rate * 60:,.1f} documents a minute" if rate is not None else "rate unknown",
         lag=f"event time is {max(0.0, now - watermark):,.0f} s old" if watermark else "event time unknown",
-        points=points,
+        points=per_minute(points),
+        unit="/min",
         facts=[
             ("documents written", whole(metrics.get("documents_written"))),
             ("kept as stored", whole(metrics.get("documents_kept"))),
@@ -276,7 +280,8 @@ def store_box(
         level=GREEN if documents else AMBER,
         rate=f"{newest.posts:,} posts in the newest document" if newest else "no document yet",
         lag=f"newest window ended {age:,.0f} s ago" if age is not None else "",
-        points=points,
+        points=per_minute(points),
+        unit="/min",
         facts=[("answers in", f"{documents.ping_seconds * 1000:.0f} ms")] if documents else [],
         stale=stale(answers[DOCUMENTS]),
     )
@@ -345,6 +350,10 @@ def stale(answer: Answer) -> str:
 
 def per_second(rate: float | None) -> str:
     return "rate unknown" if rate is None else f"{rate:,.0f} posts/s" if rate >= 10 else f"{rate:.1f} posts/s"
+
+
+def per_minute(points: Sequence[float | None]) -> list[float | None]:
+    return [None if point is None else point * 60 for point in points]
 
 
 def whole(value: float | None) -> str:

@@ -13,12 +13,13 @@ from console.observations import FeedEvent, Post, RejectedGroup, Topics
 from jobs.kafka_security import client_options, read_files
 from jobs.settings import AggregatorSettings
 
-POSTS = 50  # of the newest posts
+POSTS = 30  # of the newest posts
 TAIL_OFFSETS = 200  # of each partition that are read for them
 EVENTS = 2_000
 EVENT_SECONDS = 86_400
 REJECTED = 5_000  # of the newest rejections that are grouped
-MAX_TEXT = 500
+MAX_TEXT = 280
+MAX_RECORD = 500
 POLL_MS = 200
 # These codes name gaps: there is no frame to replay.
 GAPS = ("lost", "rejected_range")
@@ -142,7 +143,7 @@ class KafkaTopics:
                 str(value.get("server") or "")[:200],
                 {name[:32]: str(each)[:300] for name, each in value.items() if name not in known},
                 place,
-                json.dumps(value, ensure_ascii=False)[:MAX_TEXT],
+                json.dumps(value, ensure_ascii=False)[:MAX_RECORD],
             )
         )
 

@@ -24,6 +24,7 @@ function replace(name, html) {
   for (const each of section.querySelectorAll("details[id]")) if (open.has(each.id)) each.open = open.get(each.id);
   section.querySelectorAll("[tabindex]").forEach((each, at) => { each.scrollTop = scrolled[at] || 0; });
   localTimes(section);
+  drawCharts(section);
   const focused = path && section.querySelector(path);
   if (focused) focused.focus({ preventScroll: true });
 }
@@ -80,6 +81,7 @@ document.getElementById("ledger").addEventListener("click", (event) => {
   for (; each; each = each.parentElement) if (each.tagName === "DETAILS") each.open = true;
 });
 localTimes(document);
+drawCharts(document);
 document.documentElement.classList.add("live");
 live.textContent = "live";
 const source = new EventSource("events");

@@ -1,6 +1,8 @@
 """The console's page in a real browser. Its sources are examples here; test_console.py has the real ones."""
 
+import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -116,6 +118,26 @@ def test_a_click_on_a_lost_range_shows_the_range_and_its_records(
         shown.standard()
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_cursor_reads_a_line(browser: Browser, scheme: Any) -> None:
+    view = picture()
+    with serving(lambda: view) as url, Visit(browser, url, color_scheme=scheme, timezone_id="UTC") as visit:
+        chart = visit.page.locator(".box", has_text="Collector").locator(".chart")
+        expect(chart).to_contain_text("at most")
+        assert visit.page.locator("svg.line").count() == 0
+        chart.locator(".u-over").hover(position={"x": 2, "y": 5})
+        expect(chart.locator("p")).to_have_text(re.compile(r"^17:3[12]:\d\d: [\d.]+/s$"))
+        label = chart.get_by_role("img").get_attribute("aria-label")
+        assert label is not None
+        assert label.startswith("Collector, last 15 minutes: now ")
+
+
+def test_without_javascript_the_lines_are_those_of_the_server(browser: Browser) -> None:
+    view = picture()
+    with serving(lambda: view) as url, Visit(browser, url, java_script_enabled=False) as visit:
+        expect(visit.page.get_by_role("img", name="Collector, last 15 minutes: now")).to_be_visible()
+
+
 def test_the_page_reads_without_javascript(browser: Browser, address: str) -> None:
     with Visit(browser, address, java_script_enabled=False) as visit:
         for text in ("nothing lost since the start", "a calm post", "positions 5 to 9, 5 lost: gone"):
@@ -222,12 +244,26 @@ def picture() -> View:
         ("resumed", 1.0, {"position": "5ed74717/91377"}),
     ]
     events = [
-        FeedEvent(what, NOW - ago * hour, "simulator", "ws://simulator:5555/?format=json", details)
-        for what, ago, details in happened
-    ]
-    texts = ("Wash your hands, stay at home", "New numbers for the county are out", "Masks are mandatory on the bus")
+        FeedEvent(
+            what, NOW - ago * hour, "simulator", "ws://simulator:5555", details, f"0/{number}",
+            json.dumps({"event": what, "source": "simulator", "shard": "0/1", **details}),
+        )
+        for number, (what, ago, details) in enumerate(happened)
+    ]  # fmt: skip
+    texts = (
+        ("Wash your hands, stay at home", "RT: Wash your hands, stay at home #COVID19 https://example.org/a"),
+        ("New numbers for the county are out", "New numbers for the #county are out"),
+        ("Masks are mandatory on the bus", ""),
+    )
     posts = [
-        Post(f"simulator-a-{at}", texts[at % 3], NOW - at / 20, "simulator", f"5ed74717/{95_000 - at}")
+        Post(
+            f"simulator-a-{at}",
+            texts[at % 3][0],
+            NOW - at / 20,
+            "simulator",
+            f"5ed74717/{95_000 - at}",
+            texts[at % 3][1],
+        )
         for at in range(12)
     ]
     total = 0.0

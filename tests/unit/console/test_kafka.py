@@ -19,4 +19,4 @@ def test_of_many_posts_those_with_the_text_before_cleaning_are_shown_then_the_ne
 def test_a_record_without_its_original_is_a_post_too() -> None:
     value = {"id": "a", "text": "b", "timestamp": 1_500, "source": "simulator", "position": "n/1"}
     assert post_of(value) == Post("a", "b", 1.5, "simulator", "n/1")
-    assert post_of({**value, "original": "#b" * 1_000}).original == "#b" * 250
+    assert post_of({**value, "original": "#b" * 1_000}).original == "#b" * 140

@@ -1,17 +1,27 @@
 """The web application, over a real socket."""
 
 import contextlib
+import re
 import socket
+import string
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from random import Random
 
 import pytest
 import requests
 import uvicorn
+from markupsafe import escape
 
+from console.history import SECONDS
+from console.ledger import INCIDENTS
+from console.observations import FeedEvent, Post
 from console.server import HEADERS, MAX_CLIENTS, application
+from console.sources.kafka import MAX_RECORD, MAX_TEXT, POSTS
 from console.view import Board, View, build
-from tests.unit.console.examples import HOSTILE, NOW, REJECTED, answers, topics
+from jobs.feeds.model import CODES
+from tests.unit.console.examples import HOSTILE, NOW, REJECTED, answers, collector, topics
 
 HOSTS = ("localhost", "127.0.0.1")
 
@@ -41,10 +51,47 @@ def test_the_page_is_complete_without_javascript_and_small(address: str) -> None
     assert "nothing lost since the start" in page.text
     assert "a calm post" in page.text
     assert "make rejected REPLAY=bad_text" in page.text
-    statics = [
-        requests.get(f"{address}/static/{name}", timeout=10) for name in ("console.js", "console.css", "icon.svg")
-    ]
+    named = re.findall(r'(?:src|href)="(static/[^"]+)"', page.text)
+    assert any("uPlot" in name for name in named)
+    statics = [requests.get(f"{address}/{name}", timeout=10) for name in named]
+    assert [each.status_code for each in statics] == [200] * len(statics)
     assert len(page.content) + sum(len(each.content) for each in statics) < 100_000
+
+
+def test_a_full_page_is_small_on_the_wire() -> None:
+    """All that is bounded is at its bound: lines, periods, incidents, posts, documents and rejections."""
+    with serving(full) as url:
+        page = requests.get(url, timeout=10)
+        named = re.findall(r'(?:src|href)="(static/[^"]+)"', page.text)
+        answers = [requests.get(f"{url}/{name}", timeout=10) for name in named] + [page]
+    assert page.text.count('<details id="incident-') == INCIDENTS
+    assert {each.headers["Content-Encoding"] for each in answers} == {"gzip"}
+    assert sum(int(each.headers["Content-Length"]) for each in answers) < 100_000
+
+
+def full() -> View:
+    board, random = Board(20), Random(1)
+    for at in range(SECONDS):
+        build(answers(collector=collector(metrics={"collector_posts": at * random.random() * 999})), board, NOW - at)
+
+    def text(length: int) -> str:
+        return "".join(random.choices(HOSTILE + string.ascii_letters, k=length))
+
+    events = tuple(
+        FeedEvent(what, NOW - ago * 60, "simulator", text(40), {"reason": text(90)}, f"0/{ago}", text(MAX_RECORD))
+        for ago in range(1_000, 0, -2)
+        for what in ("disconnected", "resumed", "lost")
+    )
+    posts = tuple(Post(str(at), text(MAX_TEXT), NOW - at, "simulator", "a/1", text(MAX_TEXT)) for at in range(POSTS))
+    rejected = tuple(replace(REJECTED, code=code, sample=text(300), reason=text(200)) for code in CODES)
+    return build(answers(topics=topics(events=events, posts=posts, rejected=rejected)), board, NOW)
+
+
+def test_no_script_runs_before_the_page_is_read_and_none_is_inline(address: str) -> None:
+    page = requests.get(address, timeout=10).text
+    scripts = re.findall(r"<script[^>]*>(.*?)</script>", page, re.DOTALL)
+    assert (scripts, page.count("<script src="), page.count(" defer></script>")) == ([""] * 3, 3, 3)
+    assert not re.search(r"\s(?:style|on\w+)=", page.replace(str(escape(HOSTILE)), ""))
 
 
 def test_posts_are_text(address: str) -> None:
