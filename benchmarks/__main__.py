@@ -1,6 +1,6 @@
 """`make bench`: measures the cases, and prints each round and a summary.
 
-Settings: benchmarks/settings.py. Exit status: 0, or 1 with a reason.
+Settings: benchmarks/settings.py. Exit status: 0, 1 with a reason, or 130 after Ctrl-C.
 """
 
 import os
@@ -25,6 +25,8 @@ def main() -> int:
             idle.run(say)
         if not set(settings.cases) <= {"parser", "idle"}:
             measure(settings)
+    except KeyboardInterrupt:
+        return 130
     except (StackError, SettingError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 1

@@ -8,7 +8,7 @@ from typing import Any
 from pymongo.collection import Collection
 
 from benchmarks import topics
-from benchmarks.bench import Bench, Running, Side, failed, loop_command, process
+from benchmarks.bench import Bench, Running, Side, failed, loop_command
 from benchmarks.machine import Cpu
 from benchmarks.numbers import Measurement, steady
 from jobs.defaults import DATABASE
@@ -40,7 +40,7 @@ def loop(bench: Bench, posts: int, published: int) -> Side:
     def side(name: str) -> Measurement:
         arguments = (settings.kafka, TOPIC, str(published), settings.store_uri, name, settings.worldometers_url)
         command = loop_command("aggregator", *arguments)
-        with process(command, settings.logs / "loop.log") as running, Cpu((running.pid,)) as cpu:
+        with bench.process(command, "loop") as running, Cpu((running.pid,)) as cpu:
             times = document_times(bench, name, running)
         return measurement(bench, name, times, posts, cpu)
 

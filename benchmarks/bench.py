@@ -6,11 +6,10 @@ import subprocess
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from benchmarks.machine import BUSY_SHARE, Cpu, Watch
 from benchmarks.numbers import Measurement, summary
-from local.process import StackError, inherited_environment, wait_until
+from local.process import StackError, owned_environment, wait_until
 from local.settings import REPOSITORY
 from local.stack import Stack, answers
 
@@ -104,6 +103,39 @@ class Bench:
         flink.cancel(identity)
         wait_until(lambda: flink.state(identity) in ("CANCELED", "FAILED", "FINISHED"), "the job to be cancelled", 60)
 
+    @contextlib.contextmanager
+    def process(
+        self, command: Sequence[str], name: str, environment: Mapping[str, str] | None = None
+    ) -> Iterator[subprocess.Popen[bytes]]:
+        """A program of the benchmarks, stopped at the end of the context. name: of its log.
+
+        A StackError inside the context has the program's own reason, if it has failed.
+        """
+        settings = self.stack.settings
+        log = settings.logs / f"{name}.log"
+        with log.open("wb") as out:
+            running = subprocess.Popen(
+                command,
+                cwd=REPOSITORY,
+                env=owned_environment(settings.state, environment),
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+            )
+        try:
+            yield running
+        except StackError as error:
+            if running.poll():
+                found = reason(log.read_text(errors="replace"))
+                raise StackError(f"it ended with status {running.returncode}: {found} (log: {log})") from error
+            raise
+        finally:
+            running.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                running.wait(10)
+            running.kill()
+            running.wait()
+
     def restart_simulator(self, environment: Mapping[str, str]) -> None:
         """Start the simulator anew, with these settings and its port."""
         simulator, settings = self.stack.simulator, self.stack.settings
@@ -127,39 +159,6 @@ class Bench:
         duration = found.get("summary", {}).get("end_to_end_duration", {})
         count = found.get("counts", {}).get("completed", 0)
         return f"{count} checkpoints of {duration.get('min', 0)} to {duration.get('max', 0)} ms"
-
-
-@contextlib.contextmanager
-def process(
-    arguments: Sequence[str | Path], log: Path, environment: Mapping[str, str] | None = None
-) -> Iterator[subprocess.Popen[bytes]]:
-    """A program of the benchmarks, stopped at the end of the context.
-
-    A StackError inside the context has the program's own reason, if it has failed.
-    """
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("wb") as out:
-        running = subprocess.Popen(
-            [str(each) for each in arguments],
-            cwd=REPOSITORY,
-            env={**inherited_environment(), **(environment or {})},
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        yield running
-    except StackError as error:
-        if running.poll():
-            found = reason(log.read_text(errors="replace"))
-            raise StackError(f"it ended with status {running.returncode}: {found} (log: {log})") from error
-        raise
-    finally:
-        running.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            running.wait(10)
-        running.kill()
-        running.wait()
 
 
 def failed(running: Running) -> bool:

@@ -1,7 +1,7 @@
 """The case `collector`: WebSocket -> clean -> topic. Both sides read the same posts from the simulator."""
 
 from benchmarks import topics
-from benchmarks.bench import Bench, Side, failed, loop_command, process
+from benchmarks.bench import Bench, Side, failed, loop_command
 from benchmarks.machine import Cpu
 from benchmarks.numbers import Measurement, steady
 
@@ -16,7 +16,7 @@ def loop(bench: Bench, posts: int) -> Side:
     def side(name: str) -> Measurement:
         with topics.topic(settings.kafka, f"collector-{name}") as topic:
             command = loop_command("collector", url(bench), settings.kafka, topic, str(posts))
-            with process(command, settings.logs / "loop.log") as running, Cpu((running.pid,)) as cpu:
+            with bench.process(command, "loop") as running, Cpu((running.pid,)) as cpu:
                 times = topics.append_times(settings.kafka, topic, posts, lambda: failed(running))
         return measurement(times, posts, cpu)
 

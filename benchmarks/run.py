@@ -1,6 +1,7 @@
 """The stack of a run, with the header before the cases and the summary after them."""
 
 import contextlib
+import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -8,6 +9,7 @@ from importlib.metadata import version
 
 from benchmarks.bench import Bench
 from benchmarks.machine import BUSY_SHARE, header
+from local.demo import interrupt
 from local.settings import read_settings
 from local.stack import Stack
 from local.store import client
@@ -29,6 +31,8 @@ def say_header() -> None:
 def session(rounds: int, simulator: Mapping[str, str]) -> Iterator[Bench]:
     """The stack without jobs. rounds: counted ones; simulator: further settings of the simulator. Raises StackError."""
     began = time.monotonic()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, interrupt)  # as Ctrl-C: nothing may be left running
     with Stack(read_settings()) as stack:
         bench = Bench(stack, rounds, say)
         warn_if_busy(bench)

@@ -1,6 +1,6 @@
 """`make bench_peers`: our jobs, the bare loops, Flink without Python and other stream processors, on the same work.
 
-Settings: `read_settings`. Exit status: 0, or 1 with a reason.
+Settings: `read_settings`. Exit status: 0, 1 with a reason, or 130 after Ctrl-C.
 """
 
 import contextlib
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from importlib.metadata import distributions
 
 from benchmarks import aggregator, collector, topics
-from benchmarks.bench import Bench, Side, failed, process
+from benchmarks.bench import Bench, Side, failed
 from benchmarks.machine import Cpu
 from benchmarks.numbers import Measurement
 from benchmarks.peers.upper_bound import without_python
@@ -94,7 +94,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     return Settings(
         tuple(cases.split(",")),
         read.integer("BENCH_COLLECTOR_POSTS", 400_000, 10_000, 10_000_000),
-        read.integer("BENCH_AGGREGATOR_POSTS", 1_000_000, 10_000, 20_000_000),
+        read.integer("BENCH_AGGREGATOR_POSTS", 2_000_000, 10_000, 20_000_000),
         read.integer("BENCH_ROUNDS", 3, 1, 20),
     )
 
@@ -108,6 +108,8 @@ def main() -> int:
                 compare_collectors(bench, settings.collector_posts)
             if "aggregator" in settings.cases:
                 compare_aggregators(bench, settings.aggregator_posts)
+    except KeyboardInterrupt:
+        return 130
     except (StackError, SettingError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
@@ -171,11 +173,10 @@ def aggregate(bench: Bench, peer: Peer, posts: int) -> Side:
 def peer_process(
     bench: Bench, peer: Peer, arguments: Sequence[str]
 ) -> contextlib.AbstractContextManager[subprocess.Popen[bytes]]:
-    settings = bench.stack.settings
-    state = settings.run / "peers"
+    state = bench.stack.settings.run / "peers"
     state.mkdir(exist_ok=True)
     command = [str(VENV / "bin" / "python"), "-m", f"benchmarks.peers.{peer.module}", *arguments]
-    return process(command, settings.logs / f"{peer.module}.log", {"STATE_FOLDER": str(state)})
+    return bench.process(command, peer.module, {"STATE_FOLDER": str(state)})
 
 
 if __name__ == "__main__":

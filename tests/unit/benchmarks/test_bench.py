@@ -1,14 +1,17 @@
 """The rounds of a comparison."""
 
+import sys
 from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
 
-from benchmarks.bench import Bench, Side, in_turn, line, reason
+from benchmarks.bench import Bench, Side, failed, in_turn, line, reason
 from benchmarks.machine import Watch
 from benchmarks.numbers import Measurement
-from local.process import StackError
+from local.process import StackError, wait_until
 from local.stack import Stack
 
 NO_STACK = cast(Stack, None)
@@ -99,3 +102,26 @@ def test_the_reason_of_a_failure_is_the_error_and_not_a_warning_after_it() -> No
     assert reason("Traceback\nValueError: no key\n\n/lib/x.py: UserWarning: unused\n") == "ValueError: no key"
     assert reason("stopped\n") == "stopped"
     assert reason("") == "no output"
+
+
+def with_state(folder: Path) -> Bench:
+    stack = SimpleNamespace(settings=SimpleNamespace(state=folder, logs=folder))
+    return Bench(cast(Stack, stack), 1, lambda _: None, Quiet())
+
+
+def test_a_program_is_stopped_at_the_end(tmp_path: Path) -> None:
+    with with_state(tmp_path).process([sys.executable, "-c", "import time; time.sleep(600)"], "side") as running:
+        assert not failed(running)
+    assert running.poll() is not None
+
+
+def test_a_failure_has_the_programs_own_reason(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "raise ValueError('no key')"]
+
+    def await_posts() -> None:
+        with with_state(tmp_path).process(command, "side") as running:
+            wait_until(lambda: failed(running), "the program to fail", 60)
+            raise StackError("nothing came")
+
+    with pytest.raises(StackError, match="ended with status 1: ValueError: no key"):
+        await_posts()
