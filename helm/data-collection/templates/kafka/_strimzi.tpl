@@ -9,6 +9,10 @@ strimzi.io/cluster: {{ include "data-collection.fullname" . }}
 jvmOptions:
   -Xms: {{ .entityOperator.heap }}
   -Xmx: {{ .entityOperator.heap }}
+  {{- with .entityOperator.jvmOptions }}
+  -XX:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
 resources:
   {{- toYaml .entityOperator.resources | nindent 2 }}
 {{- end }}
