@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping
+from urllib.parse import urlsplit
 
 import uvicorn
 
@@ -16,35 +17,40 @@ from console.server import application
 from console.settings import Settings, read_settings
 from console.sources.flink import FlinkJob
 from console.sources.kafka import KafkaTopics
+from console.sources.kubernetes import ReleaseEvents
 from console.sources.mongodb import MongoDocuments
 from console.sources.watchdog import WatchdogMetrics
-from console.view import AGGREGATOR, COLLECTOR, DOCUMENTS, TOPICS, WATCHDOG, Board, View, build
+from console.view import AGGREGATOR, CLUSTER, COLLECTOR, DOCUMENTS, TOPICS, WATCHDOG, Board, View, build
 from jobs.settings import SettingError
+
+# Events of Kubernetes change seldom, and its API server is not ours.
+CLUSTER_SECONDS = 5.0
 
 
 def sources_of(settings: Settings) -> dict[str, Source]:
     sources: dict[str, Source] = {
-        COLLECTOR: FlinkJob(settings.collector_flink, "collector_stream"),
-        AGGREGATOR: FlinkJob(settings.aggregator_flink, "aggregator_stream"),
+        COLLECTOR: FlinkJob(settings.collector_flink, "collector_stream", settings.collector_page),
+        AGGREGATOR: FlinkJob(settings.aggregator_flink, "aggregator_stream", settings.aggregator_page),
         TOPICS: KafkaTopics(settings.aggregator, settings.events_topic),
         DOCUMENTS: MongoDocuments(settings.aggregator),
     }
     if settings.watchdog is not None:
         sources[WATCHDOG] = WatchdogMetrics(settings.watchdog)
+    if settings.namespace and settings.events_of:
+        sources[CLUSTER] = ReleaseEvents(settings.namespace, settings.events_of)
     return sources
 
 
-def shown_settings(settings: Settings) -> list[tuple[str, str]]:
-    """The settings for the page. None of them is or holds a secret."""
-    aggregator = settings.aggregator
-    return [
-        ("topics", ", ".join((aggregator.topic, aggregator.rejected_topic, settings.events_topic))),
-        ("collection", f"{aggregator.database}.{aggregator.collection}"),
-        ("window", f"{aggregator.window_seconds} s"),
-        ("late posts are taken for", f"{aggregator.allowed_lateness_seconds} s"),
-        ("counters are read every", f"{aggregator.refresh_seconds} s"),
-        ("Kafka's protocol", aggregator.security.protocol),
-    ]
+def commands_of(settings: Settings) -> dict[str, str]:
+    """By source: the command that makes Flink's pages reachable, where a browser cannot reach them."""
+    if not settings.namespace:
+        return {}
+    forward = f"kubectl port-forward --namespace {settings.namespace} service"
+    services = {COLLECTOR: (settings.collector_flink, 8081), AGGREGATOR: (settings.aggregator_flink, 8082)}
+    return {
+        name: f"{forward}/{urlsplit(url).hostname} {port}:{urlsplit(url).port or 80}"
+        for name, (url, port) in services.items()
+    }
 
 
 def main(environment: Mapping[str, str] = os.environ) -> int:
@@ -56,8 +62,8 @@ def main(environment: Mapping[str, str] = os.environ) -> int:
     except SettingError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
-    poller = Poller(sources_of(settings))
-    board = Board(settings.aggregator.window_seconds, shown_settings(settings))
+    poller = Poller(sources_of(settings), intervals={CLUSTER: CLUSTER_SECONDS})
+    board = Board(settings.aggregator.window_seconds, settings.versions, commands_of(settings))
 
     def view() -> View:
         return build(poller.answers(), board, time.time())

@@ -20,11 +20,13 @@ class Job:
     state: Flink's name of the state, for example RUNNING.
     started_at: when it was submitted.
     restarts: how often Flink has restarted it since.
-    failure, failed_at: the last failure; "" and 0 without one.
+    failure, failed_at: the last failure as one line, without secrets; "" and 0 without one.
     back_pressure: the largest share of time, from 0 to 1, that a task waits for the next one.
     watermark: the lowest event time up to which all tasks are; None if it is unknown.
     metrics: the job's own metrics by name: the sums over all subtasks, or the worst value where a sum says nothing.
-    url: Flink's page of the job.
+    url: Flink's page of the job, for a browser; "" if a browser cannot reach it.
+    settings: the settings with which the job was submitted, by the name of the variable. None of them is a secret.
+    flink_version: version of Flink; "" if it is unknown.
     """
 
     name: str
@@ -39,6 +41,8 @@ class Job:
     back_pressure: float = 0.0
     watermark: float | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
+    settings: Mapping[str, str] = field(default_factory=dict)
+    flink_version: str = ""
 
 
 @dataclass(frozen=True)
@@ -125,6 +129,24 @@ class Watchdog:
 
     restarts: Mapping[str, int]
     suppressed: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class ClusterEvent:
+    """A Warning event of Kubernetes. what: kind and name of the object. count: how often. at: the last time."""
+
+    at: float
+    reason: str
+    what: str
+    message: str
+    count: int
+
+
+@dataclass(frozen=True)
+class ClusterEvents:
+    """The newest Warning events of the release's objects, newest first."""
+
+    newest: tuple[ClusterEvent, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -17,13 +17,21 @@ class Source(Protocol):
 
 
 class Poller:
-    """The newest answers of all sources. interval: seconds between two readings of a source."""
+    """The newest answers of all sources.
+
+    interval: seconds between two readings of a source. intervals: those of sources that change seldom.
+    """
 
     def __init__(
-        self, sources: Mapping[str, Source], interval: float = 1.0, clock: Callable[[], float] = time.time
+        self,
+        sources: Mapping[str, Source],
+        interval: float = 1.0,
+        clock: Callable[[], float] = time.time,
+        intervals: Mapping[str, float] = {},
     ) -> None:
         self._answers = {name: Answer() for name in sources}
         self._interval = interval
+        self._intervals = intervals
         self._clock = clock
         self._stopping = threading.Event()
         self._threads = [
@@ -53,4 +61,4 @@ class Poller:
                 if not before.error:
                     log.warning("%s does not answer: %s", name, kind)
                 self._answers[name] = Answer(before.value, before.at, kind, since)
-            self._stopping.wait(self._interval)
+            self._stopping.wait(self._intervals.get(name, self._interval))

@@ -6,10 +6,30 @@ from datetime import datetime
 
 from console.history import Rate, Series
 from console.ledger import Ledger, ledger_of
-from console.observations import Answer, Document, Documents, Job, Post, RejectedGroup, Topics, Watchdog
+from console.observations import (
+    Answer,
+    ClusterEvent,
+    ClusterEvents,
+    Document,
+    Documents,
+    Job,
+    Post,
+    RejectedGroup,
+    Topics,
+    Watchdog,
+)
 
-COLLECTOR, AGGREGATOR, TOPICS, DOCUMENTS, WATCHDOG = "collector", "aggregator", "topics", "documents", "watchdog"
-NAMES = {COLLECTOR: "Flink (collector)", AGGREGATOR: "Flink (aggregator)", TOPICS: "Kafka", DOCUMENTS: "MongoDB"}
+COLLECTOR, AGGREGATOR, TOPICS, DOCUMENTS = "collector", "aggregator", "topics", "documents"
+WATCHDOG, CLUSTER = "watchdog", "cluster"
+NAMES = {
+    COLLECTOR: "Flink (collector)",
+    AGGREGATOR: "Flink (aggregator)",
+    TOPICS: "Kafka",
+    DOCUMENTS: "MongoDB",
+    CLUSTER: "The Kubernetes API",
+}
+# A post passes without them.
+BESIDE = (WATCHDOG, CLUSTER)
 GREEN, AMBER, RED = "green", "amber", "red"
 LEVELS = (GREEN, AMBER, RED)
 # A source that is silent for so long is a fault.
@@ -35,7 +55,11 @@ class Finding:
 
 @dataclass(frozen=True)
 class Box:
-    """A part of the path. facts: (label, value). points: the last quarter of an hour of `rate`, in `unit`."""
+    """A part of the path.
+
+    facts: (label, value). points: the last quarter of an hour of `rate`, in `unit`.
+    link: Flink's page; "" where a browser cannot reach it. command: what makes it reachable.
+    """
 
     title: str
     level: str
@@ -46,12 +70,17 @@ class Box:
     facts: Sequence[tuple[str, str]] = ()
     mark: str = ""
     link: str = ""
+    command: str = ""
     stale: str = ""
 
 
 @dataclass(frozen=True)
 class View:
-    """All that the page shows."""
+    """All that the page shows.
+
+    operations, versions: (label, value). settings: by job, (variable, value).
+    warnings: of Kubernetes; None outside of a cluster.
+    """
 
     at: float
     level: str
@@ -63,15 +92,21 @@ class View:
     documents: Sequence[Document]
     rejected: Sequence[RejectedGroup]
     operations: Sequence[tuple[str, str]]
-    settings: Sequence[tuple[str, str]]
+    versions: Sequence[tuple[str, str]]
+    settings: Mapping[str, Sequence[tuple[str, str]]]
+    warnings: Sequence[ClusterEvent] | None
 
 
 @dataclass
 class Board:
-    """The memory of the console: rates and their history."""
+    """The memory of the console: rates and their history, and what never changes.
+
+    versions: (name, version). commands: by job, see Box.command.
+    """
 
     window_seconds: int
-    settings: Sequence[tuple[str, str]] = ()
+    versions: Sequence[tuple[str, str]] = ()
+    commands: Mapping[str, str] = field(default_factory=dict)
     rates: dict[str, Rate] = field(default_factory=dict)
     series: dict[str, Series] = field(default_factory=dict)
 
@@ -114,7 +149,9 @@ def build(answers: Mapping[str, Answer], board: Board, now: float) -> View:
         documents=documents.newest if documents else (),
         rejected=topics.rejected if topics else (),
         operations=operations(answers, collector, aggregator, now),
-        settings=board.settings,
+        versions=versions(board, collector, aggregator),
+        settings={job.name: sorted(job.settings.items()) for job in (collector, aggregator) if job and job.settings},
+        warnings=warnings(answers),
     )
 
 
@@ -144,7 +181,7 @@ def behind(collector: Job) -> float:
 def silent_sources(answers: Mapping[str, Answer], now: float) -> Iterable[Finding]:
     for name, answer in answers.items():
         if answer.error and now - answer.failing_since >= FAILING_SECONDS:
-            level = AMBER if name == WATCHDOG else RED
+            level = AMBER if name in BESIDE else RED
             since = clock(answer.failing_since)
             yield Finding(level, f"{NAMES.get(name, name.capitalize())} does not answer since {since} UTC")
 
@@ -154,10 +191,10 @@ def job_findings(name: str, job: Job | None, now: float) -> list[Finding]:
         return []
     found = []
     if job.state != "RUNNING":
-        why = f": {short(job.failure)}" if job.failure else ""
+        why = f": {job.failure}" if job.failure else ""
         found.append(Finding(RED, f"{name} is {job.state}{why}"))
     elif job.failed_at and now - job.failed_at < RESTARTED_SECONDS:
-        found.append(Finding(AMBER, f"{name} restarted at {clock(job.failed_at)} UTC: {short(job.failure)}"))
+        found.append(Finding(AMBER, f"{name} restarted at {clock(job.failed_at)} UTC: {job.failure}"))
     if job.back_pressure >= PRESSED:
         found.append(Finding(AMBER, f"{name} waits {job.back_pressure:.0%} of the time for what comes behind it"))
     return found
@@ -229,6 +266,7 @@ def collector_box(answers: Mapping[str, Answer], job: Job | None, board: Board, 
         ],
         mark=pressure(job),
         link=job.url if job is not None else "",
+        command=board.commands.get(COLLECTOR, ""),
         stale=stale(answers[COLLECTOR]),
     )
 
@@ -264,6 +302,7 @@ def aggregator_box(answers: Mapping[str, Answer], job: Job | None, board: Board,
         ],
         mark=pressure(job),
         link=job.url if job is not None else "",
+        command=board.commands.get(AGGREGATOR, ""),
         stale=stale(answers[AGGREGATOR]),
     )
 
@@ -311,13 +350,25 @@ def operations(
             took = f"took {last.seconds:.1f} s, {last.bytes / 1024:,.0f} KiB, {max(0.0, now - last.at):,.0f} s ago"
             facts.append((f"{name}: last checkpoint", took))
         facts.append((f"{name}: failed checkpoints", str(job.failed_checkpoints)))
-        failure = f", last at {clock(job.failed_at)} UTC: {short(job.failure)}" if job.failed_at else ""
+        failure = f", last at {clock(job.failed_at)} UTC: {job.failure}" if job.failed_at else ""
         facts.append((f"{name}: restarts", f"{job.restarts}{failure}"))
     watchdog = answers[WATCHDOG].value if WATCHDOG in answers else None
     if isinstance(watchdog, Watchdog):
         facts.append(("watchdog: restarts of the simulator", listed(watchdog.restarts)))
         facts.append(("watchdog: restarts held back", listed(watchdog.suppressed)))
     return facts
+
+
+def versions(board: Board, *jobs: Job | None) -> list[tuple[str, str]]:
+    flink = sorted({job.flink_version for job in jobs if job is not None and job.flink_version})
+    return [*board.versions, *(("Flink", version) for version in flink)]
+
+
+def warnings(answers: Mapping[str, Answer]) -> Sequence[ClusterEvent] | None:
+    if CLUSTER not in answers:
+        return None
+    value = answers[CLUSTER].value
+    return value.newest if isinstance(value, ClusterEvents) else ()
 
 
 def job_of(answers: Mapping[str, Answer], name: str) -> Job | None:
@@ -362,11 +413,6 @@ def whole(value: float | None) -> str:
 
 def listed(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count} ({reason})" for reason, count in counts.items()) or "none"
-
-
-def short(failure: str) -> str:
-    """The class name of an exception without its package."""
-    return failure.rpartition(".")[2][:120]
 
 
 def moment(iso: str) -> float:

@@ -17,6 +17,7 @@ from jobs.documents import window_documents
 from jobs.event_time import HEARTBEAT_STEP_MS, MAX_AHEAD_MS, OUT_OF_ORDER_MS
 from jobs.feed_processor import HEARTBEAT_PREFIX, MAX_REJECTED_CHARACTERS
 from jobs.job import TRANSACTION_TIMEOUT_MS, create_tables, exit_on_setting_error, new_run, submit
+from jobs.job_parameters import job_parameters
 from jobs.kafka_security import connector_options
 from jobs.kafka_topic import count_partitions_patiently
 from jobs.patience import patiently
@@ -102,6 +103,7 @@ def main() -> None:
         count_partitions_patiently(settings)  # without Kafka, the tasks would fail and restart repeatedly
     environment = StreamExecutionEnvironment.get_execution_environment()
     environment.enable_checkpointing(settings.checkpoint_seconds * 1000)
+    environment.get_config().set_global_job_parameters(job_parameters(settings))
     tables = StreamTableEnvironment.create(environment)
     for name, value in options(settings).items():
         tables.get_config().set(name, value)

@@ -12,6 +12,7 @@ from jobs import sql
 from jobs.collect_function import BATCHES, CollectFunction
 from jobs.feeds.model import Shard
 from jobs.job import TRANSACTION_TIMEOUT_MS, create_tables, exit_on_setting_error, new_run, submit
+from jobs.job_parameters import job_parameters
 from jobs.kafka_security import connector_options
 from jobs.kafka_topic import count_partitions_patiently
 from jobs.settings import CollectorSettings, read_collector_settings
@@ -33,6 +34,7 @@ def main() -> None:
         partitions = count_partitions_patiently(settings)
     environment = StreamExecutionEnvironment.get_execution_environment()
     environment.enable_checkpointing(settings.checkpoint_seconds * 1000)
+    environment.get_config().set_global_job_parameters(job_parameters(settings))
     environment.set_max_parallelism(MAX_PARALLELISM)
     tables = StreamTableEnvironment.create(environment)
     for name, value in OPTIONS.items():

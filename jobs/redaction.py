@@ -23,7 +23,7 @@ ENCODINGS: tuple[Callable[[str], str], ...] = (
     lambda text: quote_plus(text, safe="/"),
     lambda text: json.dumps(text, ensure_ascii=False)[1:-1],
 )
-URL = re.compile(r"(?:wss?|https?|socks\w*)://[^\s'\"<>]+", re.IGNORECASE)
+URL = re.compile(r"(?:wss?|https?|socks\w*|mongodb(?:\+srv)?)://[^\s'\"<>]+", re.IGNORECASE)
 
 
 def redact_url(url: str, secrets: Iterable[str] = ()) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import requests
 
+from images.build import project_version
 from local import preflight
 from local.broker import Broker, create_topics
 from local.flink import Flink
@@ -202,7 +203,11 @@ class Stack:
 
     def _start_console(self) -> None:
         settings = self.settings
-        environment = {"CONSOLE_PORT": str(settings.ports.console), "FLINK_URL": settings.flink_url}
+        environment = {
+            "CONSOLE_PORT": str(settings.ports.console),
+            "FLINK_URL": settings.flink_url,
+            "DATA_COLLECTION_VERSION": project_version(),
+        }
         self.console.environment = {**self.console.environment, **self.job_environment(), **environment}
         self.console.start()
         self._await_health(self.console, settings.ports.console)

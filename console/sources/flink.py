@@ -7,6 +7,7 @@ from typing import Any
 
 import requests
 
+from console.failure import root_cause
 from console.observations import Checkpoint, Job
 
 TIMEOUT_SECONDS = 5
@@ -27,11 +28,17 @@ ORDER = ("RUNNING", "INITIALIZING", "CREATED", "RESTARTING", "FAILING", "RECONCI
 
 
 class FlinkJob:
-    """The newest job with this name. `read` raises requests' errors, KeyError and ValueError for a foreign answer."""
+    """The newest job with this name. `read` raises requests' errors, KeyError and ValueError for a foreign answer.
 
-    def __init__(self, url: str, name: str) -> None:
+    url: Flink's REST API. page: the address of Flink's pages for a browser; "" if a browser cannot reach them.
+    """
+
+    def __init__(self, url: str, name: str, page: str) -> None:
         self._url = url.rstrip("/")
+        self._page = page.rstrip("/")
         self._name = name
+        # Of the job that was read last: its identity, its settings, and Flink's version. They never change.
+        self._fixed: tuple[str, dict[str, str], str] = ("", {}, "")
         # The metrics of each task that are read. Tasks register theirs some time after their start.
         self._wanted: dict[str, tuple[float, list[str]]] = {}
         self._session = requests.Session()
@@ -51,20 +58,25 @@ class FlinkJob:
         completed = checkpoints.get("latest", {}).get("completed")
         failures = self._get(f"{path}/exceptions?maxExceptions=1")["exceptionHistory"]["entries"]
         restarts = self._get(f"{path}/metrics?get=numRestarts")
+        if self._fixed[0] != identity:
+            settings = self._get(f"{path}/config")["execution-config"]["user-config"]
+            self._fixed = identity, settings, self._get("/config")["flink-version"]
         metrics, pressures, watermarks = self._metrics(path, vertices)
         return Job(
             name=self._name,
             state=state,
             started_at=started_at,
-            url=f"{self._url}/#/job/running/{identity}/overview",
+            url=f"{self._page}/#/job/running/{identity}/overview" if self._page else "",
             restarts=int(float(restarts[0]["value"])) if restarts else 0,
-            failure=f"{failures[0]['exceptionName']}" if failures else "",
+            failure=root_cause(failures[0].get("stacktrace") or failures[0]["exceptionName"]) if failures else "",
             failed_at=failures[0]["timestamp"] / 1000 if failures else 0.0,
             checkpoint=checkpoint_of(completed),
             failed_checkpoints=checkpoints.get("counts", {}).get("failed", 0),
             back_pressure=max(pressures, default=0.0),
             watermark=min(watermarks, default=None),
             metrics=metrics,
+            settings=self._fixed[1],
+            flink_version=self._fixed[2],
         )
 
     def _metrics(self, path: str, vertices: list[Any]) -> tuple[dict[str, float], list[float], list[float]]:

@@ -32,7 +32,7 @@ class Shown:
 
     def __init__(self) -> None:
         self.now = NOW
-        self._board = Board(20, [("window", "20 s")])
+        self._board = Board(20, [("Python", "3.11.2")])
         self.standard()
 
     def standard(self) -> None:
@@ -230,9 +230,12 @@ def test_a_console_that_stops_says_so(browser: Browser, shown: Shown) -> None:
     expect(visit.page.locator("#live")).to_contain_text("does not answer", timeout=20_000)
 
 
+SETTINGS = {"CHECKPOINT_SECONDS": "1", "FEED": "simulator", "START_FROM": "topic"}
+
+
 def picture() -> View:
     """A quarter of an hour of made-up data, with a reconnect and a loss some hours ago."""
-    board = Board(20, [("window", "20 s"), ("collection", "twitter_db.twitter_collection")])
+    board = Board(20, [("Data Collection", "0.1.0"), ("Python", "3.11.2")])
     hour = 3_600
     happened = [
         ("started", 20.0, {"guarantee": "exactly once"}),
@@ -271,7 +274,7 @@ def picture() -> View:
         total += 20 + (second // 60 % 5) * (second % 7) / 3
         metrics = {"collector_posts": total, "collector_gaps": 1.0, "collector_lost": 420.0, "collector_rejected": 3.0}
         values = answers(
-            collector=collector(metrics=metrics),
+            collector=collector(metrics=metrics, settings=SETTINGS, flink_version="1.20.5"),
             aggregator=examples.aggregator(
                 metrics={"documents_written": 300 + second // 20, "enrichment_fetches": 15.0}
             ),

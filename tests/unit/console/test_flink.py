@@ -23,6 +23,8 @@ ANSWERS: dict[str, Any] = {
         "exceptionHistory": {"entries": [{"exceptionName": "a.b.Killed", "timestamp": 4_000}]}
     },
     "/jobs/new/metrics?get=numRestarts": [{"id": "numRestarts", "value": "3"}],
+    "/jobs/new/config": {"execution-config": {"user-config": {"START_FROM": "topic"}}},
+    "/config": {"flink-version": "1.20.5"},
 }
 METRICS = {
     "0.collect.shard.0.collector_connected": "1",
@@ -48,18 +50,19 @@ def answer(path: str) -> Any:
 
 
 def test_the_running_job_is_read_with_the_worst_of_its_shards(monkeypatch: pytest.MonkeyPatch) -> None:
-    source = FlinkJob("http://flink:8081/", "collector_stream")
+    source = FlinkJob("http://flink:8081/", "collector_stream", "http://localhost:8081/")
     monkeypatch.setattr(source, "_get", answer)
     job = source.read()
-    assert (job.state, job.started_at, job.restarts, job.failure, job.failed_at) == ("RUNNING", 1, 3, "a.b.Killed", 4)
+    assert (job.state, job.started_at, job.restarts, job.failure, job.failed_at) == ("RUNNING", 1, 3, "Killed", 4)
     assert job.metrics == {"collector_connected": 0, "collector_posts": 15, "collector_seconds_behind": 60}
     assert (job.back_pressure, job.watermark, job.failed_checkpoints) == (0.7, 9, 2)
     assert job.checkpoint is not None
     assert (job.checkpoint.at, job.checkpoint.seconds, job.checkpoint.bytes) == (5, 0.25, 1_024)
-    assert job.url == "http://flink:8081/#/job/running/new/overview"
+    assert job.url == "http://localhost:8081/#/job/running/new/overview"
+    assert (job.settings, job.flink_version) == ({"START_FROM": "topic"}, "1.20.5")
 
 
 def test_a_job_that_was_never_submitted_is_absent(monkeypatch: pytest.MonkeyPatch) -> None:
-    source = FlinkJob("http://flink:8081", "collector_stream")
+    source = FlinkJob("http://flink:8081", "collector_stream", "")
     monkeypatch.setattr(source, "_get", lambda _: {"jobs": []})
     assert source.read().state == "ABSENT"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from console.observations import Answer, Documents, Watchdog
+from console.observations import Answer, ClusterEvent, ClusterEvents, Documents, Watchdog
 from console.view import AMBER, GREEN, RED, Board, build
 from tests.unit.console import examples
 from tests.unit.console.examples import NOW, aggregator, answers, collector
@@ -24,9 +24,9 @@ def test_before_the_first_answer_nothing_is_claimed() -> None:
     ("changed", "level", "sentence"),
     [
         (
-            {"collector": collector(state="FAILED", failure="a.b.IOException")},
+            {"collector": collector(state="FAILED", failure="IOException: no")},
             RED,
-            "The collector is FAILED: IOException",
+            "The collector is FAILED: IOException: no",
         ),
         ({"aggregator": aggregator(state="RESTARTING")}, RED, "The aggregator is RESTARTING"),
         ({"collector": collector(state="ABSENT", metrics={})}, RED, "The collector is ABSENT"),
@@ -41,7 +41,7 @@ def test_before_the_first_answer_nothing_is_claimed() -> None:
             "7 lost in 1 gap since",
         ),
         ({"collector": collector(metrics={"collector_seconds_behind": 90.0})}, AMBER, "90 s behind"),
-        ({"collector": collector(failed_at=NOW - 5, failure="x.Killed")}, AMBER, "The collector restarted at"),
+        ({"collector": collector(failed_at=NOW - 5, failure="Killed")}, AMBER, "The collector restarted at"),
         ({"aggregator": aggregator(back_pressure=0.8)}, AMBER, "The aggregator waits 80% of the time"),
         ({"aggregator": aggregator(metrics={"enrichment_age_seconds": -1.0})}, AMBER, "was not read yet"),
         ({"aggregator": aggregator(metrics={"enrichment_age_seconds": 9_000.0})}, AMBER, "The counters are 2.5 h old"),
@@ -77,3 +77,30 @@ def test_the_watchdog_is_shown_where_there_is_one() -> None:
     facts = dict(build(answers(watchdog=counts), Board(20), NOW).operations)
     assert facts["watchdog: restarts of the simulator"] == "2 (unready)"
     assert facts["watchdog: restarts held back"] == "1 (silent, held by budget)"
+
+
+def test_warnings_of_kubernetes_are_shown_inside_a_cluster_only() -> None:
+    assert build(answers(), Board(20), NOW).warnings is None
+    warning = ClusterEvent(NOW - 5, "BackOff", "Pod demo", "failed", 2)
+    assert build(answers(cluster=ClusterEvents((warning,))), Board(20), NOW).warnings == (warning,)
+
+
+def test_an_api_server_that_does_not_answer_is_no_fault_of_the_pipeline() -> None:
+    view = build(answers(cluster=Answer(None, 0, "ConnectionError", NOW - 8)), Board(20), NOW)
+    assert (view.level, view.warnings) == (AMBER, ())
+    assert "The Kubernetes API does not answer since" in view.sentence
+
+
+def test_flinks_pages_are_a_link_or_the_command_that_makes_them_reachable() -> None:
+    board = Board(20, commands={"collector": "kubectl port-forward one", "aggregator": "kubectl port-forward two"})
+    view = build(answers(collector=collector(url="http://flink/#/job")), board, NOW)
+    boxes = {box.title: box for box in view.boxes}
+    assert boxes["Collector"].link == "http://flink/#/job"
+    assert (boxes["Aggregator"].link, boxes["Aggregator"].command) == ("", "kubectl port-forward two")
+
+
+def test_versions_and_the_settings_of_the_jobs_are_shown() -> None:
+    job = collector(settings={"START_FROM": "topic", "BUFFER_FRAMES": "500"}, flink_version="1.20.5")
+    view = build(answers(collector=job), Board(20, [("Python", "3.11.2")]), NOW)
+    assert view.versions == [("Python", "3.11.2"), ("Flink", "1.20.5")]
+    assert view.settings == {"collector_stream": [("BUFFER_FRAMES", "500"), ("START_FROM", "topic")]}

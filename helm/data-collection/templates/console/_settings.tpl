@@ -4,6 +4,17 @@
 CONSOLE_ALLOWED_HOSTS: {{ concat .Values.console.allowedHosts (include "data-collection.console.hosts" . | fromJsonArray) | uniq | join "," | quote }}
 COLLECTOR_FLINK_URL: http://{{ $name }}-collector-rest:8081
 AGGREGATOR_FLINK_URL: http://{{ $name }}-aggregator-rest:8081
+{{- with .Values.console.flinkPages.collector }}
+COLLECTOR_FLINK_PAGE: {{ . | quote }}
+{{- end }}
+{{- with .Values.console.flinkPages.aggregator }}
+AGGREGATOR_FLINK_PAGE: {{ . | quote }}
+{{- end }}
+KUBERNETES_NAMESPACE: {{ .Release.Namespace | quote }}
+{{- if .Values.console.kubernetesEvents }}
+KUBERNETES_EVENTS_OF: {{ $name }}
+{{- end }}
+CHART_VERSION: {{ .Chart.Version | quote }}
 {{- if and .Values.watchdog.enabled .Values.simulator.enabled }}
 WATCHDOG_METRICS_URL: http://{{ $name }}-watchdog:9249/metrics
 {{- end }}
