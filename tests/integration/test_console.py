@@ -123,3 +123,13 @@ def test_three_open_pages_cost_little_memory(browser: Browser, pipeline: Pipelin
             page.wait_for_timeout(5_000)
         mebibytes = psutil.Process(pipeline.stack.console.pid).memory_info().rss / 1024**2
     assert mebibytes < MAX_MEBIBYTES
+
+
+def test_the_page_shows_the_settings_of_the_jobs_and_versions(browser: Browser, pipeline: Pipeline) -> None:
+    with Visit(browser, pipeline.url) as visit:
+        operations = visit.page.locator("#operations")
+        expect(operations).to_contain_text("version of Flink", timeout=30_000)
+        for job, setting in (("collector_stream", "START_FROM"), ("aggregator_stream", "WINDOW_SECONDS")):
+            visit.page.locator(f"#settings-{job} summary").click()
+            expect(visit.page.locator(f"#settings-{job}")).to_contain_text(setting)
+            expect(visit.page.locator(f"#settings-{job}")).to_contain_text("console.events" if job[0] == "c" else "20")
