@@ -15,9 +15,10 @@ from confluent_kafka import Consumer, Producer
 from websockets.asyncio.client import connect
 
 from jobs.cleaning import clean
+from jobs.counters import Counters
 from jobs.defaults import DATABASE, TWEETS_PARTITIONS
 from jobs.documents import document_key, iso
-from jobs.worldometers import CachedCounters, Counters
+from jobs.worldometers import CachedCounters
 
 WINDOW_MS = 20_000
 GRACE_MS = 10 * WINDOW_MS  # how far a peer lets the partitions be apart before it takes a post for late

@@ -8,7 +8,7 @@ from typing import Any
 from bson.int64 import Int64
 
 from jobs import chunks
-from jobs.worldometers import Counters
+from jobs.counters import Counters
 
 MAX_WINDOW_SECONDS = 3_600
 

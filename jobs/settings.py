@@ -5,9 +5,9 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from jobs import addresses, worldometers
+from jobs import addresses
 from jobs.addresses import (
     MONGODB_ALLOWED,
     PAGE_ALLOWED,
@@ -16,10 +16,12 @@ from jobs.addresses import (
     page_address,
     websocket_addresses,
 )
-from jobs.defaults import COLLECTION, DATABASE, EVENTS_TOPIC, REJECTED_TOPIC, TWEETS_TOPIC
+from jobs.defaults import COLLECTION, DATABASE, EVENTS_TOPIC, REJECTED_TOPIC, TWEETS_TOPIC, WORLDOMETERS_URL
 from jobs.documents import unix
-from jobs.feeds.definition import Definition, FeedError, load
 from jobs.feeds.templates import files_in
+
+if TYPE_CHECKING:
+    from jobs.feeds.definition import Definition
 
 T = TypeVar("T")
 SECURITY_PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
@@ -111,7 +113,7 @@ class CollectorSettings:
 
     websocket_url: Secret[tuple[str, ...]]
     websocket_ca_file: str | None
-    feed: Definition
+    feed: "Definition"
     bootstrap_servers: str
     security: KafkaSecurity
     topic: str
@@ -233,7 +235,7 @@ def read_aggregator_settings(environment: Mapping[str, str]) -> AggregatorSettin
         ),
         database=read.name("MONGODB_DATABASE", DATABASE, addresses.DATABASE),
         collection=read.name("MONGODB_COLLECTION", COLLECTION, addresses.COLLECTION),
-        worldometers_url=read.secret("WORLDOMETERS_URL", worldometers.URL, page_address, PAGE_ALLOWED),
+        worldometers_url=read.secret("WORLDOMETERS_URL", WORLDOMETERS_URL, page_address, PAGE_ALLOWED),
         refresh_seconds=read.integer("WORLDOMETERS_REFRESH_SECONDS", 60, 1, 86_400),
     )
 
@@ -294,15 +296,18 @@ class EnvReader:
             raise SettingError(f"KAFKA_EVENTS_TOPIC={topic!r}: {allowed}")
         return topic
 
-    def definition(self, name: str, default: str) -> Definition:
+    def definition(self, name: str, default: str) -> "Definition":
         """The definition of a feed: a preset, or a file. The files that it names are not read."""
+        # The aggregator and the live page read no feed: without the checks of its schema they take 8 MB less.
+        from jobs.feeds.definition import FeedError, load  # noqa: PLC0415
+
         value = self._variables.get(name) or default
         try:
             return load(value)
         except FeedError as error:
             raise SettingError(f"{name}={value!r}: {error}") from error
 
-    def feed(self, name: str, default: str) -> Definition:
+    def feed(self, name: str, default: str) -> "Definition":
         """The definition of the feed that is read: the files that it names must be readable."""
         definition = self.definition(name, default)
         for path in files_in(vars(definition)):

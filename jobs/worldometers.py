@@ -1,6 +1,6 @@
 """The world's COVID-19 counters, read from the HTML table of Worldometers.
 
-Source: `URL` below, a page without an API, last updated in April 2024. `parse_counters` parses it without I/O,
+Source: `WORLDOMETERS_URL`, a page without an API, last updated in April 2024. `parse_counters` parses it without I/O,
 `PageFetcher` downloads it, `CachedCounters` decides when to download and what to serve while the page is unavailable.
 """
 
@@ -12,16 +12,16 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import requests
 from bs4 import BeautifulSoup
 
 from jobs.addresses import bypasses_proxy
+from jobs.counters import Counters
+from jobs.defaults import WORLDOMETERS_URL
 from jobs.redaction import redact_text, redact_url
 
-URL = "https://www.worldometers.info/coronavirus/"
 # Two tables of the same shape follow: yesterday, yesterday2. Until March 2020 there was one table, with the second id.
 TABLE_IDS = ("main_table_countries_today", "main_table_countries")
 _COUNTS = ["Total Cases", "Total Deaths", "Total Recovered", "New Cases", "New Deaths", "New Recovered"]
@@ -44,19 +44,6 @@ logging.getLogger("urllib3").setLevel(logging.ERROR)
 
 class PageError(Exception):
     """The page does not have the expected structure. The text says what is missing or wrong."""
-
-
-class Counters(NamedTuple):
-    """Numbers of people worldwide; *new* is since midnight GMT. None: the page has no value (blank, N/A, no column)."""
-
-    total_cases_count: int | None
-    total_deaths_count: int | None
-    total_recovered_count: int | None
-    new_cases_count: int | None
-    new_deaths_count: int | None
-    new_recovered_count: int | None
-    active_cases_count: int | None
-    critical_cases_count: int | None
 
 
 def parse_counters(html: str | bytes) -> Counters:
@@ -196,7 +183,7 @@ class CachedCounters:
     clock: seconds; must not run backwards.
     """
 
-    url: str = URL
+    url: str = WORLDOMETERS_URL
     fetch: Callable[[str], bytes] = field(default_factory=PageFetcher)
     clock: Callable[[], float] = time.monotonic
     refresh_seconds: float = 60.0

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 import requests
 
+from jobs.counters import Counters
 from jobs.defaults import DATABASE, TWEETS_PARTITIONS
 from jobs.documents import document_key
-from jobs.worldometers import Counters
 from local.stack import Stack
 from local.store import client
 from tests.support.dropped import assert_nothing_was_dropped

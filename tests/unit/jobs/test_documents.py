@@ -5,8 +5,8 @@ import hashlib
 import pytest
 from bson.int64 import Int64
 
+from jobs.counters import Counters
 from jobs.documents import document_key, iso, unix, window_documents, window_seconds_of
-from jobs.worldometers import Counters
 
 COUNTERS = Counters(*range(8))
 START, END = "2026-11-24T08:00:00Z", "2026-11-24T08:00:20Z"

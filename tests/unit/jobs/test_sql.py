@@ -8,11 +8,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from jobs import aggregator_stream, collector_stream, sql
+from jobs.counters import Counters
 from jobs.defaults import COLLECTION, DATABASE
 from jobs.documents import window_documents
 from jobs.settings import read_aggregator_settings, read_collector_settings
 from jobs.starting_point import EARLIEST
-from jobs.worldometers import Counters
 
 DOCUMENT = {
     "hash": "STRING",

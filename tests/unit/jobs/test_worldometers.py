@@ -11,7 +11,8 @@ import requests
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobs.worldometers import CachedCounters, Counters, PageError, PageFetcher, parse_counters, shared_counters
+from jobs.counters import Counters
+from jobs.worldometers import CachedCounters, PageError, PageFetcher, parse_counters, shared_counters
 
 HEADERS = ["#", "Country,<br />Other", "Total<br />Cases", "New<br />Cases", "Total<br />Deaths"]
 HEADERS += ["New<br />Deaths", "Total<br />Recovered", "New<br />Recovered", "Active<br />Cases"]

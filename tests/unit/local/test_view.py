@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.console import Console
 
-from jobs.worldometers import Counters
+from jobs.counters import Counters
 from local import view
 from local.settings import Settings
 from local.stack import Step
