@@ -23,8 +23,8 @@ from console.sources.watchdog import WatchdogMetrics
 from console.view import AGGREGATOR, CLUSTER, COLLECTOR, DOCUMENTS, TOPICS, WATCHDOG, Board, View, build
 from jobs.settings import SettingError
 
-# Events of Kubernetes change seldom, and its API server is not ours.
-CLUSTER_SECONDS = 5.0
+# Seconds between two readings. A post or a document is on the page within a second.
+INTERVALS = {TOPICS: 0.4, DOCUMENTS: 0.5, WATCHDOG: 5.0, CLUSTER: 5.0}
 
 
 def sources_of(settings: Settings) -> dict[str, Source]:
@@ -62,7 +62,7 @@ def main(environment: Mapping[str, str] = os.environ) -> int:
     except SettingError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
-    poller = Poller(sources_of(settings), intervals={CLUSTER: CLUSTER_SECONDS})
+    poller = Poller(sources_of(settings), intervals=INTERVALS)
     board = Board(settings.aggregator.window_seconds, settings.versions, commands_of(settings))
 
     def view() -> View:
@@ -71,7 +71,7 @@ def main(environment: Mapping[str, str] = os.environ) -> int:
     poller.start()
     try:
         uvicorn.run(
-            application(view, settings.allowed_hosts),
+            application(view, settings.allowed_hosts, lambda: poller.version),
             host=settings.host,
             port=settings.port,
             log_config=None,

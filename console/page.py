@@ -22,7 +22,7 @@ class Page:
     def __init__(self) -> None:
         self._templates = Environment(
             loader=PackageLoader("console"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-            lstrip_blocks=True,
+            lstrip_blocks=True, auto_reload=False,
         )  # fmt: skip
         self._templates.filters["time"] = time_tag
         self._templates.filters["line"] = line

@@ -19,7 +19,7 @@ class Source(Protocol):
 class Poller:
     """The newest answers of all sources.
 
-    interval: seconds between two readings of a source. intervals: those of sources that change seldom.
+    interval: seconds between two readings of a source. intervals: those of some sources.
     """
 
     def __init__(
@@ -33,6 +33,8 @@ class Poller:
         self._interval = interval
         self._intervals = intervals
         self._clock = clock
+        # Grows with each answer that differs from the one before.
+        self.version = 0
         self._stopping = threading.Event()
         self._threads = [
             threading.Thread(target=self._run, args=(name, source), name=f"source-{name}", daemon=True)
@@ -53,12 +55,15 @@ class Poller:
         while not self._stopping.is_set():
             before = self._answers[name]
             try:
-                self._answers[name] = Answer(source.read(), self._clock())
+                answer = Answer(source.read(), self._clock())
             except Exception as error:  # noqa: BLE001 - whatever a source raises, the page shows that it does not answer
                 # Only the type: the text may hold an address with a password.
                 kind = type(error).__name__
                 since = before.failing_since or self._clock()
                 if not before.error:
                     log.warning("%s does not answer: %s", name, kind)
-                self._answers[name] = Answer(before.value, before.at, kind, since)
+                answer = Answer(before.value, before.at, kind, since)
+            self._answers[name] = answer
+            if (answer.value, answer.error) != (before.value, before.error):
+                self.version += 1  # two threads may count as one: it differs all the same
             self._stopping.wait(self._intervals.get(name, self._interval))

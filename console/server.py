@@ -5,6 +5,7 @@ import contextlib
 import gzip
 import json
 import logging
+import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 from starlette.applications import Starlette
@@ -19,6 +20,7 @@ from console.view import View
 log = logging.getLogger(__name__)
 
 INTERVAL_SECONDS = 1.0
+TICK_SECONDS = 0.1  # between two looks whether there is something new
 MAX_CLIENTS = 32
 HEADERS = {
     "Content-Security-Policy": (
@@ -36,60 +38,80 @@ TYPES = {"js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}
 
 
 class Live:
-    """The sections as they are now. They are rendered once a second for all clients, and only while there is one."""
+    """The sections as they are now. They are rendered once for all clients, and only while there is one.
 
-    def __init__(self, build: Callable[[], View], page: Page) -> None:
+    version: differs as soon as there is something new to build. Without news they are built once a second, because
+    the page shows ages, and its rates need a value for each second.
+    """
+
+    def __init__(self, build: Callable[[], View], page: Page, version: Callable[[], int]) -> None:
         self._build = build
         self._view = build()
+        self._version = version
         self.page = page
         self.clients = 0
-        self.sections: Mapping[str, str] = {}
         self.changed = asyncio.Condition()
+        self._sections: Mapping[str, str] = {}
+        self._number = 0  # of renderings
+        self._since: dict[str, int] = {}  # the rendering since which a section is as it is
+        self._news = b""  # what the last rendering has changed
 
     async def run(self) -> None:
         while True:
+            seen = self._version()
             try:
                 await self._update()
             except Exception:
                 log.exception("the page cannot be built")
-            await asyncio.sleep(INTERVAL_SECONDS)
+            end = time.monotonic() + INTERVAL_SECONDS
+            while self._version() == seen and time.monotonic() < end:
+                await asyncio.sleep(TICK_SECONDS)
 
     async def _update(self) -> None:
-        self._view = await asyncio.to_thread(self._build)  # also without a client: rates need every second
+        self._view = self._build()
         if self.clients:
-            sections = await asyncio.to_thread(self.page.sections, self._view)
+            before, self._sections = self._sections, self.page.sections(self._view)
+            self._number += 1
+            self._since |= {name: self._number for name, html in self._sections.items() if before.get(name) != html}
+            self._news = self._message(self._number - 1)
             async with self.changed:
-                self.sections = sections
                 self.changed.notify_all()
 
-    def whole(self) -> str:
-        return self.page.whole(self._view)
+    def _message(self, seen: int) -> bytes:
+        """The sections that have changed after the rendering `seen`."""
+        changed = {name: html for name, html in self._sections.items() if self._since[name] > seen}
+        return f"data: {json.dumps(changed)}\n\n".encode()
 
-    async def stream(self) -> AsyncIterator[str]:
+    def whole(self) -> bytes:
+        return self.page.whole(self._view).encode()
+
+    async def stream(self) -> AsyncIterator[bytes]:
         """The sections that have changed since the client got them. A slow client skips what it did not take."""
-        sent: dict[str, str] = {}
+        seen, number = 0, self._number  # without clients nothing is rendered, so the last rendering may be old
         self.clients += 1
         try:
-            yield "retry: 1000\n\n"
+            yield b"retry: 1000\n\n"
             while True:
                 async with self.changed:
-                    await self.changed.wait()
-                    now = dict(self.sections)
-                changed = {name: html for name, html in now.items() if sent.get(name) != html}
-                sent = now
-                yield f"data: {json.dumps(changed)}\n\n"
+                    while self._number == number:
+                        await self.changed.wait()
+                news = self._news if seen and seen == self._number - 1 else self._message(seen)
+                seen = number = self._number
+                yield news
         finally:
             self.clients -= 1
 
 
-def application(build: Callable[[], View], allowed_hosts: Sequence[str]) -> ASGIApp:
-    """The application. build: returns what the page shows now."""
-    live = Live(build, Page())
+def application(
+    build: Callable[[], View], allowed_hosts: Sequence[str], version: Callable[[], int] = lambda: 0
+) -> ASGIApp:
+    """The application. build: returns what the page shows now. version: differs when there is something new."""
+    live = Live(build, Page(), version)
 
     async def page(request: Request) -> Response:
-        content = (await asyncio.to_thread(live.whole)).encode()
+        content = live.whole()
         if takes_gzip(request):
-            return HTMLResponse(await asyncio.to_thread(gzip.compress, content, 5), headers=COMPRESSED)
+            return HTMLResponse(gzip.compress(content, 5), headers=COMPRESSED)
         return HTMLResponse(content)
 
     async def events(_: Request) -> Response:

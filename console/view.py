@@ -12,6 +12,7 @@ from console.observations import (
     ClusterEvents,
     Document,
     Documents,
+    FeedEvent,
     Job,
     Post,
     RejectedGroup,
@@ -42,6 +43,7 @@ DOCUMENT_SECONDS = 30.0
 LOSS = "The feed did not deliver everything: the list below has the positions"  # the sentence itself has the number
 # Documents come once per window, so their rate is that of a longer time.
 SLOW_SECONDS = 120.0
+LEDGER_SECONDS = 30  # a bar of a day is a thousand units wide
 PRESSED = 0.5  # share of the time that a task waits for the next one
 
 
@@ -109,6 +111,14 @@ class Board:
     commands: Mapping[str, str] = field(default_factory=dict)
     rates: dict[str, Rate] = field(default_factory=dict)
     series: dict[str, Series] = field(default_factory=dict)
+    _ledgers: tuple[object, Sequence[Ledger]] = (None, ())
+
+    def ledgers(self, events: Sequence[FeedEvent], now: float) -> Sequence[Ledger]:
+        """The ledgers. They are made again when there is an event, and as the bars move."""
+        key = (tuple(events), now // LEDGER_SECONDS)
+        if self._ledgers[0] != key:
+            self._ledgers = key, ledger_of(events, (now // LEDGER_SECONDS + 1) * LEDGER_SECONDS)
+        return self._ledgers[1]
 
     def rate(
         self, name: str, now: float, total: float | None, seconds: float = 10.0
@@ -144,7 +154,7 @@ def build(answers: Mapping[str, Answer], board: Board, now: float) -> View:
         sentence=sentence(level, findings, collector, documents),
         findings=findings,
         boxes=boxes,
-        ledgers=ledger_of(topics.events if topics else (), now),
+        ledgers=board.ledgers(topics.events if topics else (), now),
         posts=topics.posts if topics else (),
         documents=documents.newest if documents else (),
         rejected=topics.rejected if topics else (),

@@ -56,19 +56,21 @@ class Stack:
         self.flink = Flink(settings)
         self.simulator = self._python("simulator", "simulator.twitter_stream_simulator")
         self.worldometers = self._python("worldometers", "simulator.worldometers_stub")
-        self.console = self._python("console", "console")
+        # As in its image: one arena for all threads takes 3 MB less.
+        self.console = self._python("console", "console", MALLOC_ARENA_MAX="1")
         self.steps: list[Step] = []
         self.jobs: dict[str, str] = {}
         self._stopping = threading.Event()
         self._exit = contextlib.ExitStack()
 
-    def _python(self, name: str, module: str) -> Program:
+    def _python(self, name: str, module: str, **more: str) -> Program:
         settings = self.settings
         environment = {
             "PYTHONPATH": str(REPOSITORY),
             "SIMULATOR_PORT": str(settings.ports.simulator),
             "SIMULATOR_RATE": str(settings.rate),
             "WORLDOMETERS_PORT": str(settings.ports.worldometers),
+            **more,
         }
         command = [sys.executable, "-m", module]
         return Program(name, command, settings.logs / f"{name}.log", environment, settings.state)

@@ -5,12 +5,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import requests
-
 from console.failure import root_cause
 from console.observations import Checkpoint, Job
+from console.sources.http import HttpClient
 
-TIMEOUT_SECONDS = 5
 LIST_SECONDS = 10.0
 # Each shard of a collector has these metrics. One shard without a connection is a fault, as in the alerts.
 COMBINED: dict[str, Callable[[float, float], float]] = {
@@ -28,7 +26,7 @@ ORDER = ("RUNNING", "INITIALIZING", "CREATED", "RESTARTING", "FAILING", "RECONCI
 
 
 class FlinkJob:
-    """The newest job with this name. `read` raises requests' errors, KeyError and ValueError for a foreign answer.
+    """The newest job with this name. `read` raises HttpClient's errors, and KeyError for a foreign answer.
 
     url: Flink's REST API. page: the address of Flink's pages for a browser; "" if a browser cannot reach them.
     """
@@ -41,8 +39,7 @@ class FlinkJob:
         self._fixed: tuple[str, dict[str, str], str] = ("", {}, "")
         # The metrics of each task that are read. Tasks register theirs some time after their start.
         self._wanted: dict[str, tuple[float, list[str]]] = {}
-        self._session = requests.Session()
-        self._session.trust_env = False  # Flink is on this machine or in the cluster: no proxy
+        self._client = HttpClient(url)
 
     def read(self) -> Job:
         jobs = [job for job in self._get("/jobs/overview")["jobs"] if job["name"] == self._name]
@@ -109,9 +106,7 @@ class FlinkJob:
         return wanted
 
     def _get(self, path: str) -> Any:
-        response = self._session.get(f"{self._url}{path}", timeout=TIMEOUT_SECONDS)
-        response.raise_for_status()
-        return response.json()
+        return self._client.json(path)
 
 
 def add(first: float, second: float) -> float:

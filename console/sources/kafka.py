@@ -21,6 +21,8 @@ REJECTED = 5_000  # of the newest rejections that are grouped
 MAX_TEXT = 280
 MAX_RECORD = 500
 POLL_MS = 200
+# The aggregator commits at its checkpoints, every ten seconds by default.
+COMMITTED_SECONDS = 5.0
 # These codes name gaps: there is no frame to replay.
 GAPS = ("lost", "rejected_range")
 
@@ -33,9 +35,12 @@ class KafkaTopics:
         self._events_topic = events_topic
         self._consumer: KafkaConsumer | None = None
         self._offsets: dict[TopicPartition, int] = {}
+        self._begins: dict[TopicPartition, int] = {}  # since the connection was made
         self._posts: deque[Post] = deque(maxlen=POSTS)
         self._rejected: deque[dict[str, Any]] = deque(maxlen=REJECTED)
         self._done: set[str] = set()
+        self._lag: int | None = None
+        self._committed_at = -COMMITTED_SECONDS
         self._events: deque[FeedEvent] = deque(maxlen=EVENTS)
 
     def read(self) -> Topics:
@@ -53,6 +58,7 @@ class KafkaTopics:
 
     def _connect(self) -> KafkaConsumer:
         settings = self._settings
+        self._begins = {}
         self._consumer = KafkaConsumer(
             bootstrap_servers=settings.bootstrap_servers,
             bootstrap_timeout_ms=5_000,
@@ -72,9 +78,10 @@ class KafkaTopics:
             for partition in self._partitions(consumer, topic)
         ]
         ends = consumer.end_offsets([*posts, *others])
-        begins = consumer.beginning_offsets(others) if others else {}
+        if fresh := [partition for partition in others if partition not in self._begins]:
+            self._begins |= consumer.beginning_offsets(fresh)
         self._read_tail(consumer, posts, ends)
-        for record in self._new_records(consumer, others, begins, ends):
+        for record in self._new_records(consumer, others, ends):
             value = read_object(record.value)
             if value is None:
                 continue
@@ -83,20 +90,28 @@ class KafkaTopics:
                 self._add_event(value, place)
             else:
                 self._add_rejection(value, place)
-        committed = [consumer.committed(partition) for partition in posts]
-        known = any(offset is not None for offset in committed)
-        lag = sum(max(0, ends[at] - (offset or 0)) for at, offset in zip(posts, committed, strict=True))
+        if time.monotonic() - self._committed_at >= COMMITTED_SECONDS:
+            self._committed_at = time.monotonic()
+            self._lag = self._lag_behind(consumer, {partition: ends[partition] for partition in posts})
         since = time.time() - EVENT_SECONDS
         while self._events and self._events[0].at < since:
             self._events.popleft()
         newest = sorted(self._posts, key=lambda post: post.at, reverse=True)
         return Topics(
             records=sum(ends[partition] for partition in posts),
-            lag=lag if known else None,
+            lag=self._lag,
             posts=tuple(newest),
             rejected=tuple(self._groups()),
             events=tuple(self._events),
         )
+
+    @staticmethod
+    def _lag_behind(consumer: KafkaConsumer, ends: dict[TopicPartition, int]) -> int | None:
+        """How many records the aggregator has not committed; None if it has committed nothing."""
+        committed = {partition: consumer.committed(partition) for partition in ends}
+        if all(offset is None for offset in committed.values()):
+            return None
+        return sum(max(0, end - (committed[partition] or 0)) for partition, end in ends.items())
 
     @staticmethod
     def _partitions(consumer: KafkaConsumer, topic: str) -> list[TopicPartition]:
@@ -110,9 +125,11 @@ class KafkaTopics:
         self._posts.extend(sample(posts, POSTS))
 
     def _new_records(
-        self, consumer: KafkaConsumer, partitions: list[TopicPartition], begins: dict[Any, int], ends: dict[Any, int]
+        self, consumer: KafkaConsumer, partitions: list[TopicPartition], ends: dict[Any, int]
     ) -> Iterator[Any]:
-        starts = {each: max(self._offsets.get(each, 0), begins[each], ends[each] - REJECTED) for each in partitions}
+        starts = {
+            each: max(self._offsets.get(each, 0), self._begins[each], ends[each] - REJECTED) for each in partitions
+        }
         yield from self._records(consumer, starts, ends)
 
     def _records(self, consumer: KafkaConsumer, starts: dict[Any, int], ends: dict[Any, int]) -> Iterator[Any]:

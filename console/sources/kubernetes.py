@@ -1,47 +1,46 @@
 """Reads the Warning events of the release's objects from the Kubernetes API."""
 
+import ssl
 from datetime import datetime
 from pathlib import Path
 from typing import Any
-
-import requests
+from urllib.parse import urlencode
 
 from console.observations import ClusterEvent, ClusterEvents
+from console.sources.http import HttpClient
 
-TIMEOUT_SECONDS = 5
 # The token and the certificate that Kubernetes mounts into each pod with a ServiceAccount.
 FOLDER = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 API_SERVER = "https://kubernetes.default.svc"
-MAX_READ = 500
+ASKED = {"fieldSelector": "type=Warning", "limit": "500"}
 MAX_SHOWN = 20
 MAX_MESSAGE = 300  # characters
 
 
 class ReleaseEvents:
-    """The newest warnings in a namespace. `read` raises requests' errors, OSError without a token, and KeyError.
+    """The newest warnings in a namespace. `read` raises HttpClient's errors, OSError without a token, and KeyError.
 
     prefix: objects whose names begin with it belong to the release.
     """
 
     def __init__(self, namespace: str, prefix: str, server: str = API_SERVER, folder: Path = FOLDER) -> None:
-        self._url = f"{server}/api/v1/namespaces/{namespace}/events"
+        self._server = server
+        self._path = f"/api/v1/namespaces/{namespace}/events?{urlencode(ASKED)}"
         self._prefix = prefix
         self._folder = folder
-        self._session = requests.Session()
-        self._session.trust_env = False  # no proxy inside the cluster
+        self._client: HttpClient | None = None
 
     def read(self) -> ClusterEvents:
         # Kubernetes replaces the token from time to time.
         token = (self._folder / "token").read_text()
-        response = self._session.get(
-            self._url,
-            params={"fieldSelector": "type=Warning", "limit": str(MAX_READ)},
-            headers={"Authorization": f"Bearer {token}"},
-            verify=str(self._folder / "ca.crt"),
-            timeout=TIMEOUT_SECONDS,
-        )
-        response.raise_for_status()
-        return ClusterEvents(tuple(newest(response.json()["items"], self._prefix)))
+        client, self._client = self._client or self._connect(), None
+        found = client.json(self._path, {"Authorization": f"Bearer {token}"})
+        self._client = client  # after an error the certificate is read again
+        return ClusterEvents(tuple(newest(found["items"], self._prefix)))
+
+    def _connect(self) -> HttpClient:
+        https = self._server.startswith("https://")
+        return HttpClient(self._server, ssl.create_default_context(cafile=self._folder / "ca.crt") if https else None)
 
 
 def newest(items: list[Any], prefix: str) -> list[ClusterEvent]:

@@ -2,24 +2,21 @@
 
 import re
 
-import requests
-
 from console.observations import Watchdog
+from console.sources.http import HttpClient
 
 LINE = re.compile(r"^simulator_restarts(_suppressed)?_total\{([^}]*)\} ([0-9.e+]+)$", re.MULTILINE)
 LABEL = re.compile(r'(\w+)="([^"]*)"')
 
 
 class WatchdogMetrics:
-    """The watchdog's page of metrics. `read` raises requests' errors."""
+    """The watchdog's page of metrics. `read` raises HttpClient's errors."""
 
     def __init__(self, url: str) -> None:
-        self._url = url
+        self._client = HttpClient(url)
 
     def read(self) -> Watchdog:
-        response = requests.get(self._url, timeout=5)
-        response.raise_for_status()
-        return parse(response.text)
+        return parse(self._client.text())
 
     def close(self) -> None:
         pass

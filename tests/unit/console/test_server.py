@@ -1,6 +1,7 @@
 """The web application, over a real socket."""
 
 import contextlib
+import json
 import re
 import socket
 import string
@@ -14,9 +15,11 @@ import requests
 import uvicorn
 from markupsafe import escape
 
+from console import server
 from console.history import SECONDS
 from console.ledger import INCIDENTS
 from console.observations import FeedEvent, Post
+from console.page import SECTIONS
 from console.server import HEADERS, MAX_CLIENTS, application
 from console.sources.kafka import MAX_RECORD, MAX_TEXT, POSTS
 from console.view import Board, View, build
@@ -27,15 +30,16 @@ HOSTS = ("localhost", "127.0.0.1")
 
 
 @contextlib.contextmanager
-def serving(view: Callable[[], View]) -> Iterator[str]:
+def serving(view: Callable[[], View], version: Callable[[], int] = lambda: 0) -> Iterator[str]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = uvicorn.Server(uvicorn.Config(application(view, HOSTS), log_config=None, timeout_graceful_shutdown=1))
-        thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
+        app = application(view, HOSTS, version)
+        running = uvicorn.Server(uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=1))
+        thread = threading.Thread(target=running.run, args=([listener],), daemon=True)
         thread.start()
         try:
             yield f"http://127.0.0.1:{listener.getsockname()[1]}"
         finally:
-            server.should_exit = True
+            running.should_exit = True
             thread.join(10)
 
 
@@ -126,6 +130,22 @@ def test_the_stream_sends_only_what_has_changed(address: str) -> None:
         first, second = next(lines), next(lines)
     assert b'"posts"' in first
     assert second == b"data: {}"
+
+
+def test_news_is_sent_at_once_and_only_what_has_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "INTERVAL_SECONDS", 60.0)
+    shown, version, board = answers(), [0], Board(20)
+    with (
+        serving(lambda: build(shown, board, NOW), lambda: version[0]) as url,
+        requests.get(f"{url}/events", timeout=10, stream=True) as answer,
+    ):
+        lines = (line for line in answer.iter_lines(chunk_size=1))
+        next(lines)  # the client is known now
+        for expected in (set(SECTIONS), {"state", "path"}):
+            version[0] += 1
+            data = next(line for line in lines if line.startswith(b"data: "))
+            assert json.loads(data[6:]).keys() == expected
+            shown = answers(collector=collector(state="FAILED"))
 
 
 def test_too_many_clients_are_sent_away(address: str) -> None:
