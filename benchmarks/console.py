@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import re
+import signal
 import statistics
 import sys
 import threading
@@ -16,7 +17,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import requests
 from confluent_kafka import OFFSET_END
@@ -74,6 +75,8 @@ class Freshness:
 
 
 def main() -> int:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, interrupt)
     try:
         minutes = EnvReader(os.environ).integer("MINUTES", 5, 1, 1_440)
         settings = read_settings({"SIMULATOR_RATE": RATE, **os.environ})
@@ -86,6 +89,10 @@ def main() -> int:
         sys.stderr.write(f"error: {error}\n")
         return 1
     return 0
+
+
+def interrupt(number: int, frame: object) -> NoReturn:  # noqa: ARG001
+    raise KeyboardInterrupt
 
 
 def measure(stack: Stack, seconds: float) -> None:

@@ -64,7 +64,8 @@ def test_the_page_is_complete_without_javascript_and_small(address: str) -> None
 
 def test_a_full_page_is_small_on_the_wire() -> None:
     """All that is bounded is at its bound: lines, periods, incidents, posts, documents and rejections."""
-    with serving(full) as url:
+    view = full()
+    with serving(lambda: view) as url:
         page = requests.get(url, timeout=10)
         named = re.findall(r'(?:src|href)="(static/[^"]+)"', page.text)
         answers = [requests.get(f"{url}/{name}", timeout=10) for name in named] + [page]
