@@ -44,7 +44,7 @@ def run(say: Callable[[str], None]) -> None:
     with Stack(settings) as stack:
         when = f"{SECONDS} s, from {SETTLE_SECONDS} s after its first document"
         say(f"\nidle: the demo at {settings.rate:g} posts/s, {when}")
-        stack.start(console=True)
+        stack.start(demo=True)
         measure(stack, say, SETTLE_SECONDS, SECONDS)
 
 

@@ -25,7 +25,11 @@ log = logging.getLogger(__name__)
 
 # A timer emits batches for at most this time, even if more are queued: checkpoint barriers wait for it.
 DRAIN_SECONDS = 0.1
-TIMER_INTERVAL_MS = 10
+# Each timer is a round trip between Java and Python, which costs both of them processor time, also without a record.
+# The shorter interval follows a timer that found many records. The longer one bounds the latency of a quiet feed.
+BUSY_INTERVAL_MS = 10
+QUIET_INTERVAL_MS = 75
+BUSY_RECORDS = 100
 # Python's garbage collector searches for cycles after so many new objects, instead of 700. Frames and records have no
 # cycles, but each search visits everything in the buffer. That took a seventh of the worker's time.
 CYCLE_SEARCH_OBJECTS = 20_000
@@ -77,32 +81,38 @@ class CollectFunction(KeyedProcessFunction):  # type: ignore[misc]
             self._workers[key] = ShardWorker(
                 settings, shard, progress, partitions, self._metrics, begin_live=begin_live
             )
-            self._schedule(self._workers[key], ctx)
+            self._schedule(self._workers[key], ctx, BUSY_INTERVAL_MS)
 
     def on_timer(self, timestamp: int, ctx: KeyedProcessFunction.OnTimerContext) -> Iterator[Row]:
         worker = self._workers.get(ctx.get_current_key())
         if worker is None or timestamp != worker.next_timer:
             return  # a timer of restored state; the next tick opens the connection and starts the only chain of timers
         end = time.monotonic() + DRAIN_SECONDS
-        progress = None
+        progress, records = None, 0
         while (taken := worker.next_batch()) is not None:
             batch, progress = taken
+            records += len(batch.posts) + len(batch.rejected)
             yield from as_rows(batch, self._settings)
             if time.monotonic() >= end:
                 break
         if progress is not None:
             self._state.update((worker.shard.of, *progress))
-        self._schedule(worker, ctx)
+        self._schedule(worker, ctx, interval_ms(records))
 
     def close(self) -> None:
         for worker in self._workers.values():
             worker.stop()
 
     @staticmethod
-    def _schedule(worker: ShardWorker, ctx: KeyedProcessFunction.Context) -> None:
+    def _schedule(worker: ShardWorker, ctx: KeyedProcessFunction.Context, interval_ms: int) -> None:
         timers = ctx.timer_service()
-        worker.next_timer = timers.current_processing_time() + TIMER_INTERVAL_MS
+        worker.next_timer = timers.current_processing_time() + interval_ms
         timers.register_processing_time_timer(worker.next_timer)
+
+
+def interval_ms(records: int) -> int:
+    """The time until the next timer, after one that emitted so many records."""
+    return QUIET_INTERVAL_MS if records < BUSY_RECORDS else BUSY_INTERVAL_MS
 
 
 def restored_progress(state: tuple[Any, ...] | None, shard: Shard) -> FeedState | None:

@@ -10,6 +10,8 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 5.0
+# The first pause. Where everything starts together, the service is there soon. Each further pause is twice as long.
+FIRST_RETRY_SECONDS = 0.5
 
 
 def patiently(
@@ -18,13 +20,15 @@ def patiently(
     awaited: Callable[[Exception], str],
     sleep: Callable[[float], None] = time.sleep,
 ) -> T:
-    """Call `ask` until it returns, every RETRY_SECONDS, while it raises one of `errors`.
+    """Call `ask` until it returns, while it raises one of `errors`, with pauses of at most RETRY_SECONDS.
 
     awaited: describes an error for the log, which gets one line for each failure.
     """
+    pause = FIRST_RETRY_SECONDS
     while True:
         try:
             return ask()
         except errors as error:
-            log.warning("waiting for %s; trying again in %g s", awaited(error), RETRY_SECONDS)
-            sleep(RETRY_SECONDS)
+            log.warning("waiting for %s; trying again in %g s", awaited(error), pause)
+            sleep(pause)
+            pause = min(2 * pause, RETRY_SECONDS)

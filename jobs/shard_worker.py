@@ -35,7 +35,10 @@ MAX_QUEUED_BATCHES = 40
 BATCH_OVERHEAD_BYTES = 1_000
 RECORD_OVERHEAD_BYTES = 80
 RECENT_BYTES = 100
-IDLE_SECONDS = 0.005
+# While nothing arrives, heartbeats are late by at most this. After a frame, those behind it are awaited for a moment: a
+# batch of few frames costs nearly as much as one of many.
+IDLE_SECONDS = 0.1
+GATHER_SECONDS = 0.005
 HEARTBEAT_SECONDS = 1.0
 # For so long after a connect, silence does not mean that the feed is quiet: the server may be preparing its replay.
 REPLAY_GRACE_SECONDS = 10.0
@@ -180,7 +183,8 @@ class ShardWorker:
                 if batch is not None:
                     self._enqueue(batch)
                 if not events:
-                    time.sleep(IDLE_SECONDS)
+                    self.reader.wait(IDLE_SECONDS)
+                    time.sleep(GATHER_SECONDS)
         except Exception:
             log.exception("the worker's thread died")
             raise

@@ -120,6 +120,9 @@ class Reader:
         # The secrets of the latest request.
         self._secrets: tuple[str, ...] = ()
         self._stopping = threading.Event()
+        # An Event per frame would cost too much: it is set only while `wait` waits.
+        self._awaited = False
+        self._arrived = threading.Event()
         self._paused: asyncio.Transport | None = None
         self._pauses = 0
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -177,6 +180,15 @@ class Reader:
                 self._loop.call_soon_threadsafe(self._resume)
         return taken
 
+    def wait(self, seconds: float) -> None:
+        """Wait until there is something to dequeue, at most so long."""
+        self._arrived.clear()
+        self._awaited = True
+        # In this order: what arrives from here on sets the event.
+        if not self._events:
+            self._arrived.wait(seconds)
+        self._awaited = False
+
     def _half_empty(self) -> bool:
         # Fragments do not count: they may fill more than half, and only more reads complete the message.
         return len(self._events) < self._capacity // 2 and self._enqueued - self._dequeued < self._max_bytes // 2
@@ -200,6 +212,8 @@ class Reader:
         else:
             self._receive_part(frame)
             put = self._enqueued
+        if self._awaited:
+            self._arrived.set()
         if (
             put - self._dequeued + self._fragment_bytes >= self._max_bytes or len(self._events) >= self._capacity
         ) and self._paused is None:
@@ -231,6 +245,8 @@ class Reader:
     def _append(self, event: Event, size: int = 0) -> None:
         self._enqueued += size + OVERHEAD_BYTES
         self._events.append((self._enqueued, event))
+        if self._awaited:
+            self._arrived.set()
 
     def _resume(self) -> None:
         if self._paused is not None:

@@ -15,7 +15,7 @@ from local.settings import Settings
 
 CLUSTER_ID = "ZGF0YS1jb2xsZWN0aW9uLQ"  # any 16 bytes in base64; constant, since each data folder is of one cluster
 # The JVM shares the machine with the other parts: the serial garbage collector needs the least.
-JAVA = ("java", "-Xmx512m", "-XX:+UseSerialGC")
+JAVA = ("java", "-Xms64m", "-Xmx512m", "-XX:+UseSerialGC")
 # What happened to the feed: 30 days, and at most about 80 MB.
 EVENTS_CONFIG = {"retention.ms": "2592000000", "retention.bytes": "67108864", "segment.bytes": "16777216"}
 
@@ -147,6 +147,10 @@ transaction.state.log.num.partitions=1
 group.initial.rebalance.delay.ms=0
 # A node killed with -9 reads its whole log again at its next start: small segments keep that short.
 log.segment.bytes=134217728
+# No topic is compacted but Kafka's own, which are small here. The default takes 128 MiB of the heap at the start.
+log.cleaner.dedupe.buffer.size=4194304
+# The controller writes a record that says nothing, so that observers see that it works. The default is twice a second.
+metadata.max.idle.interval.ms=10000
 # For each partition: a demo that runs for weeks keeps the posts of some days.
 log.retention.bytes=1073741824
 # Each checkpoint uses a new transactional id and a new producer id. The broker holds them in memory until they expire.

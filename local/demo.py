@@ -73,7 +73,7 @@ def run(stack: Stack, console: Console) -> None:
 def start(stack: Stack, screen: view.Screen) -> None:
     """Start the stack in another thread and show its steps meanwhile."""
     with ThreadPoolExecutor(1) as pool:
-        future = pool.submit(functools.partial(stack.start, console=True))
+        future = pool.submit(functools.partial(stack.start, demo=True))
         try:
             while not future.done():
                 screen.steps(stack.steps)
@@ -107,9 +107,11 @@ def watch(
         except PyMongoError:
             found = []  # the store is being restarted
         fresh = [document for document in reversed(found) if document["hash"] not in seen]
+        if settings.documents is not None:  # several windows may have ended since the start
+            fresh = fresh[: settings.documents - len(seen)]
         if fresh:
             if not seen:
-                screen.note(f"the first document came {time.monotonic() - began:.0f} s after the start")
+                screen.note(view.time_line(stack.steps, began, time.monotonic()))
             seen.update(document["hash"] for document in fresh)
             newest_at = time.monotonic()
             screen.windows(found, fresh)

@@ -3,7 +3,7 @@
 import re
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,18 @@ from local.settings import Settings
 
 FLINK_HOME = Path(pyflink.__file__).parent
 SUBMIT_SECONDS = 240
+# Main classes, after the options of their JVMs. The JVMs share the machine: the serial garbage collector needs the
+# least, and a heap begins small. The first compiler suffices where little is computed.
+FRUGAL = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+JOBMANAGER = (
+    *("-Xms48m", "-Xmx448m", "-XX:MaxMetaspaceSize=256m", *FRUGAL),
+    "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint",
+)
+TASKMANAGER = (
+    *("-Xms128m", "-Xmx1280m", "-XX:MaxDirectMemorySize=256m", "-XX:MaxMetaspaceSize=256m", "-XX:+UseSerialGC"),
+    "org.apache.flink.runtime.taskexecutor.TaskManagerRunner",
+)
+CLIENT = ("-Xmx512m", *FRUGAL, "org.apache.flink.client.cli.CliFrontend")
 # At INFO, this class logs the whole environment of the process that submits a job.
 LOGGING = """
 logger.pythonenv.name = org.apache.flink.client.python.PythonEnvUtils
@@ -32,6 +44,7 @@ class Flink:
         self.url = settings.flink_url
         self.home = settings.run / "flink"
         self.slots = slots
+        self.arguments = self.home / "java.args"
         self.environment = {
             "FLINK_HOME": str(FLINK_HOME),
             "FLINK_CONF_DIR": str(self.home / "conf"),
@@ -41,17 +54,22 @@ class Flink:
             "FLINK_LOG_DIR": str(settings.logs),
             "FLINK_PID_DIR": str(self.home),
         }
-        self.jobmanager = self._program("JobManager", "jobmanager.sh")
-        self.taskmanager = self._program("TaskManager", "taskmanager.sh")
+        conf = ["--configDir", str(self.home / "conf")]
+        self.jobmanager = self._program("JobManager", JOBMANAGER, [*conf, "--executionMode", "cluster"])
+        self.taskmanager = self._program("TaskManager", TASKMANAGER, conf)
 
-    def _program(self, name: str, script: str) -> Program:
-        return Program(
-            name,
-            [FLINK_HOME / "bin" / script, "start-foreground"],
-            self.settings.logs / f"{name.lower()}.log",
-            self.environment,
-            self.settings.state,
-        )
+    def _program(self, name: str, main: Sequence[str], arguments: Sequence[str]) -> Program:
+        log = self.settings.logs / f"{name.lower()}.log"
+        command = self._java("log4j-console.properties", log, main, arguments)
+        return Program(name, command, log, self.environment, self.settings.state)
+
+    def _java(self, logging: str, log: Path, main: Sequence[str], arguments: Sequence[str]) -> list[str]:
+        """The command that Flink's scripts would run. Each script starts two more JVMs to find it out.
+
+        main: JVM options, then the main class
+        """
+        properties = [f"-Dlog.file={log}", f"-Dlog4j.configurationFile=file:{self.home / 'conf' / logging}"]
+        return ["java", f"@{self.arguments}", *properties, *main, *arguments]
 
     def configure(self) -> None:
         """Write the configuration, and a lib folder with links to the jars of the pip package and of the connectors.
@@ -77,9 +95,11 @@ class Flink:
             "log4j-console.properties",
             "log4j-session.properties",
         ):
-            (conf / name).write_text((FLINK_HOME / "conf" / name).read_text() + LOGGING)
+            (conf / name).write_text(without_rolling((FLINK_HOME / "conf" / name).read_text()) + LOGGING)
         shipped = YAML(typ="safe").load(FLINK_HOME / "conf" / "config.yaml")
-        options = flink_options(self.settings, self.home, self.slots, shipped["env"]["java"]["opts"]["all"])
+        java_options = shipped["env"]["java"]["opts"]["all"]
+        self.arguments.write_text(f"{java_options}\n-classpath\n{classpath(lib)}\n")
+        options = flink_options(self.settings, self.home, self.slots, java_options)
         with (conf / "config.yaml").open("w") as file:
             YAML().dump(options, file)
 
@@ -121,19 +141,13 @@ class Flink:
         name = module.rpartition(".")[2]
         log = self.settings.logs / f"submit-{name}.log"
         archive = package_jobs(self.home / f"{name}.zip")
-        command: list[str | Path] = [
-            FLINK_HOME / "bin" / "flink",
-            "run",
-            "--detached",
-            "--parallelism",
-            str(parallelism),
-        ]
+        arguments = ["run", "--detached", "--parallelism", str(parallelism)]
         if savepoint:
-            command += ["--fromSavepoint", savepoint]
-        command += ["-pyfs", archive, "-pym", module]
+            arguments += ["--fromSavepoint", savepoint]
+        arguments += ["-pyfs", str(archive), "-pym", module]
         submit = Program(
             f"flink run {name}",
-            command,
+            self._java("log4j-cli.properties", self.settings.logs / f"client-{name}.log", CLIENT, arguments),
             log,
             {**self.environment, **environment},
             self.settings.state,
@@ -215,19 +229,37 @@ def failure_reason(text: str) -> str:
     return lines[-1].strip()[:400]
 
 
+def without_rolling(configuration: str) -> str:
+    """A log4j configuration without the appender that writes to a file what goes to the console, too."""
+    lines = configuration.splitlines(keepends=True)
+    rolling = "appender.rolling.", "rootLogger.appenderRef.rolling."
+    return "".join(line for line in lines if not line.startswith(rolling))
+
+
+def classpath(lib: Path) -> str:
+    """The jars in a folder in the order of Flink's scripts: Flink itself comes last."""
+    return ":".join(map(str, sorted(lib.glob("*.jar"), key=lambda jar: (jar.name.startswith("flink-dist"), jar.name))))
+
+
 def flink_options(settings: Settings, home: Path, slots: int, java_options: str) -> dict[str, Any]:
     """The options of config.yaml. java_options: JVM options that open the packages of JDK 17 that Flink needs."""
     return {
-        "env.java.opts.all": java_options,
-        "env.log.max": 3,
+        "env.java.opts.all": java_options,  # of the SQL client; the other programs get them with `java.args`
         "jobmanager.rpc.address": "127.0.0.1",
         "jobmanager.rpc.port": settings.ports.flink_rpc,
         "jobmanager.bind-host": "127.0.0.1",
-        "jobmanager.memory.process.size": "1g",
         "taskmanager.bind-host": "127.0.0.1",
         "taskmanager.host": "127.0.0.1",
-        "taskmanager.memory.flink.size": "1792m",
+        # A TaskManager that no script starts wants all of these. The JVM's options have the same sizes.
+        "taskmanager.cpu.cores": slots,
+        "taskmanager.memory.framework.heap.size": "128m",
+        "taskmanager.memory.framework.off-heap.size": "128m",
+        "taskmanager.memory.task.heap.size": "1152m",
+        "taskmanager.memory.task.off-heap.size": "0m",
         "taskmanager.memory.managed.size": "256m",
+        "taskmanager.memory.jvm-metaspace.size": "256m",
+        "taskmanager.memory.jvm-overhead.min": "192m",
+        "taskmanager.memory.jvm-overhead.max": "192m",
         "taskmanager.memory.network.min": "128m",
         "taskmanager.memory.network.max": "128m",
         # Posts are still read while a window is written: without these two options, 3,000 posts fit between two tasks.
@@ -239,6 +271,9 @@ def flink_options(settings: Settings, home: Path, slots: int, java_options: str)
         "rest.address": "127.0.0.1",
         "rest.bind-address": "127.0.0.1",
         "rest.port": settings.ports.flink,
+        # A job can be submitted before the JobManager answers: the client asks twice a second, for two minutes.
+        "rest.retry.delay": 500,
+        "rest.retry.max-attempts": 240,
         # The JobManager notices a TaskManager killed with -9 within seconds, and restarts its tasks on another one.
         "heartbeat.interval": "1 s",
         "heartbeat.timeout": "10 s",

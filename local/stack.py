@@ -60,6 +60,7 @@ class Stack:
         self.console = self._python("console", "console", MALLOC_ARENA_MAX="1")
         self.steps: list[Step] = []
         self.jobs: dict[str, str] = {}
+        self.since: int | None = None  # number of the post after which the collector begins; None: live
         self._stopping = threading.Event()
         self._exit = contextlib.ExitStack()
 
@@ -110,22 +111,27 @@ class Stack:
         console = [self.console] if self.console.process is not None else []
         return [*self._stores(), *feed, self.worldometers, self.flink.taskmanager, *console]
 
-    def start(self, jobs: Sequence[str] = JOBS, *, console: bool = False) -> None:
+    def start(self, jobs: Sequence[str] = JOBS, *, demo: bool = False) -> None:
         """Start all parts and submit the jobs; `steps` shows the progress. Raises StackError.
 
-        console: whether the console is started as well.
+        The jobs are submitted while Flink starts: submitting takes longer.
+
+        demo: start the console as well, and collect what the simulator has sent since its start. Then the first window
+            has ended when the jobs run, and need not be awaited.
         """
         tasks: list[tuple[str, Callable[[], object], list[str]]] = [
-            ("Kafka and connector jars", self._fetch, []),
+            ("Kafka's jars", self._fetch_kafka, []),
+            ("jars of Flink's connectors", self._fetch_connectors, []),
             (f"document store ({self.store.kind})", self._start_store, []),
             ("Worldometers stub", self._start_worldometers, []),
-            ("Flink cluster", self._start_flink, ["Kafka and connector jars"]),
-            ("Kafka broker and topics", self._start_kafka, ["Kafka and connector jars"]),
+            ("Kafka broker and topics", self._start_kafka, ["Kafka's jars"]),
+            ("Flink cluster", self._start_flink, ["jars of Flink's connectors"]),
         ]
+        before_jobs = ["jars of Flink's connectors"]
         if self.settings.simulated:
-            tasks.append(("simulator", self._start_simulator, []))
-        before_jobs = [name for name, _, _ in tasks]
-        if console:
+            tasks.insert(0, ("simulator", functools.partial(self._start_simulator, replay=demo), []))
+            before_jobs.append("simulator")
+        if demo:
             tasks.insert(0, ("console", self._start_console, []))
         tasks += [(f"job {job}", functools.partial(self.submit, job), before_jobs) for job in jobs]
         self.steps = [Step(name) for name, _, _ in tasks]
@@ -171,14 +177,14 @@ class Stack:
         finally:
             step.ended = time.monotonic()
 
-    def _fetch(self) -> None:
-        settings = self.settings
-        fetch_jars(
-            REPOSITORY / "jobs" / "pom.xml", settings.jars / "flink", settings.logs / "maven-flink.log", settings.state
-        )
-        fetch_jars(
-            REPOSITORY / "local" / "pom.xml", settings.jars / "kafka", settings.logs / "maven-kafka.log", settings.state
-        )
+    def _fetch_kafka(self) -> None:
+        jars, logs, state = self.settings.jars, self.settings.logs, self.settings.state
+        fetch_jars(REPOSITORY / "local" / "pom.xml", jars / "kafka", logs / "maven-kafka.log", state)
+
+    def _fetch_connectors(self) -> None:
+        jars, logs, state = self.settings.jars, self.settings.logs, self.settings.state
+        fetch_jars(REPOSITORY / "jobs" / "pom.xml", jars / "flink", logs / "maven-flink.log", state)
+        self.flink.configure()
 
     def _start_kafka(self) -> None:
         self.broker.format()
@@ -191,13 +197,14 @@ class Stack:
         self.store.await_ready()
 
     def _start_flink(self) -> None:
-        self.flink.configure()
         self.flink.start()
         self.flink.await_ready()
 
-    def _start_simulator(self) -> None:
+    def _start_simulator(self, *, replay: bool) -> None:
         self.simulator.start()
         self._await_health(self.simulator, self.settings.ports.simulator)
+        if replay and self.settings.definition.resume:  # without positions, each new connection would get them again
+            self.since = requests.get(health_url(self.settings.ports.simulator), timeout=5).json()["newest"]
 
     def _start_worldometers(self) -> None:
         self.worldometers.start()
@@ -215,7 +222,7 @@ class Stack:
         self._await_health(self.console, settings.ports.console)
 
     def _await_health(self, program: Program, port: int, seconds: float = 30) -> None:
-        url = f"http://127.0.0.1:{port}/healthz"
+        url = health_url(port)
         wait_until(lambda: answers(url), f"{url} to answer", seconds, program=program)
 
     def submit(
@@ -238,9 +245,10 @@ class Stack:
     def job_environment(self) -> dict[str, str]:
         """The settings of both jobs."""
         settings = self.settings
+        since = "" if self.since is None else f"/?since={self.since}"
         return {
             "FEED": settings.feed,
-            **({"WEBSOCKET_URL": settings.simulator_url} if settings.simulated else {}),
+            **({"WEBSOCKET_URL": settings.simulator_url + since} if settings.simulated else {}),
             "KAFKA_BOOTSTRAP_SERVERS": settings.kafka,
             "MONGODB_URI_FILE": str(settings.store_uri_file),
             "WORLDOMETERS_URL": settings.worldometers_url,
@@ -253,6 +261,10 @@ def write_secret(path: Path, text: str) -> None:
     """Write a file that only this user can read."""
     path.touch(mode=0o600)
     path.write_text(text)
+
+
+def health_url(port: int) -> str:
+    return f"http://127.0.0.1:{port}/healthz"
 
 
 def answers(url: str) -> bool:

@@ -133,6 +133,16 @@ class Terminal:
         self._live.update(Group(self._upper, *([notes] if self._notes else []), footer), refresh=True)
 
 
+def time_line(steps: Sequence[Step], began: float, now: float) -> str:
+    """When each step of the start was done, and the first document came, in seconds since the start, in order.
+
+    began, now: of time.monotonic()
+    """
+    done = [(step.ended, step.name) for step in steps]
+    moments = [f"{name} {moment - began:.0f} s" for moment, name in sorted(done)]
+    return ", ".join([*moments, f"the first document {now - began:.0f} s"])
+
+
 def counters_of(document: Document) -> dict[str, str]:
     """The counters to show, as text; a dash where the page had no value."""
     values = {name: document.get(field) for name, field in COUNTERS.items()}

@@ -15,7 +15,8 @@ from rich.live import Live
 
 from jobs.cleaning import clean
 from jobs.documents import document_key, iso
-from local.view import Terminal
+from local.stack import Step
+from local.view import Terminal, time_line
 from simulator.posts import post_text
 
 PICTURE = Path(__file__).with_name("demo.svg")
@@ -31,6 +32,7 @@ ADDRESSES = {
     "posts": "ws://127.0.0.1:5555",
     "logs": ".state/run/logs",
 }
+START = {"Kafka broker and topics": 6, "Flink cluster": 7, "job collector_stream": 19, "job aggregator_stream": 20}
 
 
 class Picture:
@@ -69,7 +71,7 @@ def main() -> None:
     terminal = Terminal(cast(Live, picture), ADDRESSES)
     newest = documents()
     terminal.windows(newest, newest)
-    terminal.note("the first document came 45 s after the start")
+    terminal.note(time_line([Step(name, "done", 0, seconds) for name, seconds in START.items()], 0, 24))
     console.print("[bold green]$[/] make demo")
     console.print(picture.drawn)
     # Without the web fonts, which a reader's browser would fetch from another site.

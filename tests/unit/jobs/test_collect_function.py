@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from jobs.collect_function import first_progress, restored_progress
+from jobs.collect_function import first_progress, interval_ms, restored_progress
 from jobs.feeds.model import Shard
 from jobs.records import FeedState
 from jobs.settings import read_collector_settings
@@ -60,3 +60,8 @@ def test_the_newest_ids_are_known_after_a_quiet_time(
     assert {identity for _, identity in progress.recent} >= {"post-4000", "post-0"}
     assert asked[0] == 10_000
     assert len(asked) == reads
+
+
+def test_timers_come_seldom_while_few_records_come() -> None:
+    assert interval_ms(0) == interval_ms(20) > interval_ms(1_000)
+    assert interval_ms(0) < 100  # no record waits for longer

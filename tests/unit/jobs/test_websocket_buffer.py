@@ -175,3 +175,17 @@ def test_a_connection_survives_a_buffer_that_is_full_for_long(lab: Lab, monkeypa
     assert_stays(lambda: len(server.peers) == 1, 0.1, "one connection")
     client.until(lambda: len(client.frames) == 1_000, "all frames")
     assert_stays(lambda: client.reader.connected, 0.3, "the connection, with the pong behind the frames")
+
+
+def test_a_wait_ends_with_the_next_frame(lab: Lab) -> None:
+    server = lab.serve(quiet)
+    client = lab.read(server)
+    client.until(lambda: client.connections, "the connection")
+    server.call(lambda: server.peers[0].write(wire("a post")))
+    began = time.monotonic()
+    client.reader.wait(60)
+    client.consume()
+    assert client.texts == ["a post"]
+    assert time.monotonic() - began < 30
+    client.reader.wait(0.01)  # nothing comes
+    assert client.reader.dequeue(1, 1) == []

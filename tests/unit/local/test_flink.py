@@ -7,7 +7,7 @@ import pytest
 
 from images.build import project_version
 from jobs.worldometers import USER_AGENT
-from local.flink import Flink, failure_reason, flink_options
+from local.flink import TASKMANAGER, Flink, classpath, failure_reason, flink_options
 from local.settings import REPOSITORY, Ports, Settings
 
 FAILURE = """\
@@ -42,6 +42,30 @@ def test_the_cluster_listens_on_the_loopback_interface_only() -> None:
     assert options["env.java.opts.all"] == "--add-opens=x"
     for name in ("rest.bind-address", "jobmanager.bind-host", "taskmanager.bind-host"):
         assert options[name] == "127.0.0.1"
+
+
+def test_flink_itself_comes_last_on_the_classpath(tmp_path: Path) -> None:
+    for name in ("flink-dist-1.jar", "log4j.jar", "a.jar", "notes.txt"):
+        (tmp_path / name).touch()
+    assert classpath(tmp_path) == f"{tmp_path}/a.jar:{tmp_path}/log4j.jar:{tmp_path}/flink-dist-1.jar"
+
+
+def test_the_jvm_of_the_taskmanager_has_the_memory_of_its_options() -> None:
+    options = flink_options(Settings(), Path("home"), 6, "")
+    sizes = [(name.removeprefix("taskmanager.memory."), str(value)) for name, value in options.items()]
+    size = {name: int(value[:-1]) for name, value in sizes if re.fullmatch(r"\d+m", value)}
+    assert f"-Xmx{size['framework.heap.size'] + size['task.heap.size']}m" in TASKMANAGER
+    direct = size["framework.off-heap.size"] + size["task.off-heap.size"] + size["network.max"]
+    assert f"-XX:MaxDirectMemorySize={direct}m" in TASKMANAGER
+
+
+def test_no_line_is_logged_twice(tmp_path: Path) -> None:
+    flink = Flink(Settings(state=tmp_path))
+    flink.configure()
+    configuration = (flink.home / "conf" / "log4j-console.properties").read_text()
+    assert "ConsoleAppender" in configuration
+    assert "appender.rolling" not in configuration
+    assert "RollingFileAppender" not in configuration
 
 
 @pytest.mark.parametrize("name", ["log4j.properties", "log4j-cli.properties", "log4j-console.properties"])

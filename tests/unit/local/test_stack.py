@@ -25,6 +25,13 @@ def test_the_jobs_get_the_stores_address_by_file(tmp_path: Path) -> None:
     assert read_aggregator_settings(environment).mongodb_uri.read() == URI
 
 
+def test_the_demo_collects_what_the_simulator_has_sent_since_the_start(tmp_path: Path) -> None:
+    stack = Stack(Settings(state=tmp_path))
+    assert stack.job_environment()["WEBSOCKET_URL"] == "ws://127.0.0.1:5555"
+    stack.since = 41
+    assert stack.job_environment()["WEBSOCKET_URL"] == "ws://127.0.0.1:5555/?since=41"
+
+
 @pytest.mark.parametrize("name", ["run", "jars", "lock"])
 def test_a_state_folder_with_files_of_somebody_else_is_refused_and_left_as_it_is(tmp_path: Path, name: str) -> None:
     theirs = tmp_path / name / "thesis.tex" if name != "lock" else tmp_path / name

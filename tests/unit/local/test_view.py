@@ -56,3 +56,9 @@ def test_the_feeds_server_is_shown_without_a_token(tmp_path: Path) -> None:
     file.write_text("{name: mine, connect: {urls: ['wss://me:s3cret@feed.example/?key=s3cret']}, post: {text: text}}")
     assert view.addresses(Settings(feed=str(file)))["posts"] == "wss://feed.example/"
     assert view.addresses(Settings())["posts"] == "ws://127.0.0.1:5555"
+
+
+def test_the_time_line_of_a_start_is_in_order() -> None:
+    times = {"Flink cluster": 16.4, "Kafka": 14.2, "job": 29.0}
+    steps = [Step(name, "done", 10.0, ended) for name, ended in times.items()]
+    assert view.time_line(steps, 10.0, 34.6) == "Kafka 4 s, Flink cluster 6 s, job 19 s, the first document 25 s"
