@@ -169,7 +169,8 @@ class Reader:
         for _ in range(min(most, len(events))):
             event = events.popleft()
             taken.append(event)
-            position += size_of(event)
+            # The same as `size_of`, without a call for each event.
+            position += OVERHEAD_BYTES + (len(event.data) if type(event) is Frame else 0)
             if position >= end:
                 break
         self._dequeued = position
