@@ -14,10 +14,10 @@ REPLAYED, DISCARDED = "replayed", "discarded"
 
 
 class Record(NamedTuple):
-    """One Kafka record. value: JSON in one line."""
+    """One Kafka record. value: JSON in one line, UTF-8."""
 
     key: str
-    value: str
+    value: bytes
 
 
 class Frame(NamedTuple):
@@ -112,7 +112,7 @@ def heartbeat(key: str, timestamp: int, source: str, position: str | None, shard
     """A record of `tweets` that is not a post: it advances event time and holds the position of the shard."""
     place = "" if position is None else f'"position":"{position}",'
     value = f'{{"id":{encode_basestring(key)},"text":null,"timestamp":{timestamp},"source":"{source}",'
-    return Record(key, f'{value}{place}"shard":"{shard}"}}')
+    return Record(key, f'{value}{place}"shard":"{shard}"}}'.encode())
 
 
 def rejection(
@@ -137,7 +137,7 @@ def rejection(
         value["binary"] = True
     if item is not None:
         value["item"] = item
-    return Record(source, json.dumps(value))
+    return Record(source, json.dumps(value).encode())
 
 
 def gap_rejection(code: str, reason: str, source: str, gap: dict[str, object], server: str, at: int) -> Record:
@@ -152,7 +152,7 @@ def gap_rejection(code: str, reason: str, source: str, gap: dict[str, object], s
         "bytes": 0,
         "record": json.dumps(gap),
     }
-    return Record(source, json.dumps(value))
+    return Record(source, json.dumps(value).encode())
 
 
 def marker(code: str, places: Sequence[str], at: int, posts: int = 0) -> Record:
@@ -161,7 +161,7 @@ def marker(code: str, places: Sequence[str], at: int, posts: int = 0) -> Record:
     code: REPLAYED or DISCARDED. places: of the rejections, "<partition>/<offset>" each. at: ms since 1970 UTC.
     posts: how many posts were written in the same transaction.
     """
-    return Record(code, json.dumps({"code": code, "of": list(places), "time": at, "posts": posts}))
+    return Record(code, json.dumps({"code": code, "of": list(places), "time": at, "posts": posts}).encode())
 
 
 def is_marker(value: Mapping[str, object]) -> bool:
@@ -177,4 +177,4 @@ def feed_event(what: str, source: str, shard: str, server: str, at: int, **detai
     """
     value = {"event": what, "source": source, "shard": shard, "server": server, "time": at}
     value |= {name: detail for name, detail in details.items() if detail is not None}
-    return Record(source, json.dumps(value))
+    return Record(source, json.dumps(value).encode())

@@ -31,9 +31,9 @@ BATCH_FRAMES = 500
 BATCH_BYTES = 1_048_576
 # Batches that wait for Kafka. While the queue is full, frames wait in the reader, and then the socket is read slower.
 MAX_QUEUED_BATCHES = 40
-# Memory of a batch, of a record and of an entry of FeedState.recent, in addition to their texts: the Python objects.
+# Memory of a batch, of a record and of an entry of FeedState.recent, in addition to their bytes: the Python objects.
 BATCH_OVERHEAD_BYTES = 1_000
-RECORD_OVERHEAD_BYTES = 80
+RECORD_OVERHEAD_BYTES = 210
 RECENT_BYTES = 100
 # While nothing arrives, heartbeats are late by at most this. After a frame, those behind it are awaited for a moment: a
 # batch of few frames costs nearly as much as one of many.
@@ -309,12 +309,8 @@ def protocol_of(feed: Feed) -> Protocol:
 
 
 def size_of(batch: Batch, progress: FeedState) -> int:
-    """The approximate bytes of these in memory.
-
-    A string stores its size, which depends on its widest character: one beyond U+FFFF makes every character four bytes.
-    """
-    records = len(batch.posts) + len(batch.rejected) + len(batch.events)
-    texts = itertools.chain.from_iterable(itertools.chain(batch.posts, batch.rejected, batch.events, (batch.errors,)))
-    overhead = BATCH_OVERHEAD_BYTES + RECORD_OVERHEAD_BYTES * records + RECENT_BYTES * len(progress.recent)
-    # sys.getsizeof takes three times as long.
-    return overhead + sum(map(str.__sizeof__, texts))
+    """The approximate bytes of these in memory."""
+    records = [*batch.posts, *batch.rejected, *batch.events]
+    overhead = BATCH_OVERHEAD_BYTES + RECORD_OVERHEAD_BYTES * len(records) + RECENT_BYTES * len(progress.recent)
+    texts = sum(len(key) + len(value) for key, value in records)
+    return overhead + texts + sum(map(str.__sizeof__, batch.errors))

@@ -14,62 +14,119 @@ from websockets.datastructures import Headers
 from websockets.frames import Frame as WireFrame
 from websockets.frames import Opcode
 from websockets.http11 import Response
+from websockets.protocol import State
 
-# Plain names, because attribute access and hashing of enum members are slow.
-TEXT, BINARY, CONTINUATION = Opcode.TEXT, Opcode.BINARY, Opcode.CONT
+from jobs.websocket_frames import TEXT_MESSAGE, end_of_frame, text_messages
+
 # Statuses with which a server may answer a request for a position that it does not have.
 RESUME_REJECTED_STATUSES = {HTTPStatus.BAD_REQUEST, HTTPStatus.GONE, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE}
 FATAL_STATUSES = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
 MAX_WAIT = 300.0  # seconds; a server may ask for a day by mistake
 
 
+class Hooks(NamedTuple):
+    """What a connection calls with what it receives, in order. The transport is its own, for a pause.
+
+    opened: after the handshake, before the first frame.
+    messages: with text messages, each of one frame.
+    frame: with any other data frame: binary, a large one, or a part of a message.
+    """
+
+    opened: Callable[[], None]
+    messages: Callable[[list[bytes], asyncio.Transport], None]
+    frame: Callable[[WireFrame, asyncio.Transport], None]
+
+
+def _ignore(*_: object) -> None:
+    pass
+
+
+# For a request that only tests the handshake.
+IGNORE = Hooks(_ignore, _ignore, _ignore)
+
+
 class FrameConnection(ClientConnection):
-    """A connection that passes each data frame to `receive`, together with its transport.
+    """A connection that passes on its data frames.
 
-    `recv()` costs an asyncio future and a queue for each message and closes the connection at invalid UTF-8. Without
-    decoding, it returns text and binary frames as the same type.
+    `recv()` costs an asyncio future and a queue for each message and closes the connection at invalid UTF-8. And the
+    parser of websockets takes most of the time of reading. So it gets the handshake and the unusual frames only, each
+    completely: those of control, parts of messages, large and invalid ones.
 
-    opened: is called after the handshake, before the first frame.
-    answered: is done when a frame arrived that `expect` recognizes; None without `expect`.
+    max_size: largest message in bytes.
+    expect: recognizes the frame that completes `answered`.
+    answered: is done when that frame has arrived; None without `expect`.
     """
 
     answered: asyncio.Future[None] | None = None
 
     def __init__(
-        self,
-        *args: Any,
-        receive: Callable[[WireFrame, asyncio.Transport], None],
-        opened: Callable[[], None],
-        expect: Callable[[bytes], bool] | None = None,
-        **kwargs: Any,
+        self, *args: Any, hooks: Hooks, max_size: int, expect: Callable[[bytes], bool] | None = None, **kwargs: Any
     ) -> None:
         super().__init__(*args, **kwargs)
-        self._opened = opened
-        self._receive = receive if expect is None else self._watch(receive, expect)
+        self._hooks = hooks
+        self._max_size = max_size
+        self._expect = expect
+        if expect is not None:
+            self.answered = asyncio.get_running_loop().create_future()
+        # The newest bytes of the handshake, and the beginning of a frame that has not completely arrived.
+        self._handshake = self._rest = b""
+        self._in_message = False  # whether the next data frame continues a message
 
-    def _watch(
-        self, receive: Callable[[WireFrame, asyncio.Transport], None], expect: Callable[[bytes], bool]
-    ) -> Callable[[WireFrame, asyncio.Transport], None]:
-        """`receive`, which completes `answered` with the expected frame, and then is replaced by the plain one."""
-        answered = self.answered = asyncio.get_running_loop().create_future()
+    def data_received(self, data: bytes) -> None:
+        if self.state is State.CONNECTING:
+            data = self._shake_hands(data)
+        data, self._rest, at = self._rest + data, b"", 0
+        while self.state is State.OPEN and at < len(data):
+            if not self._in_message:
+                messages, at = text_messages(data, at, self._max_size)
+                if messages:
+                    self._hooks.messages(messages, self.transport)
+                    self._look_for_answer(messages)
+            end = self._end_of_others(data, at)
+            if end == at:
+                self._rest = data[at:]
+                return
+            super().data_received(data[at:end])
+            at = end
+        if at < len(data):
+            super().data_received(data[at:])
 
-        def watching(frame: WireFrame, transport: asyncio.Transport) -> None:
-            receive(frame, transport)
-            if not answered.done() and expect(bytes(frame.data)):
-                answered.set_result(None)
-                self._receive = receive
+    def _shake_hands(self, data: bytes) -> bytes:
+        """Pass on the answer to the handshake. Returns what is behind it: the first frames."""
+        seen = self._handshake + data
+        head = seen.find(b"\r\n\r\n")
+        end = len(data) if head < 0 else head + 4 - len(self._handshake)
+        self._handshake = seen[-3:]
+        super().data_received(data[:end])
+        if self.state is State.CONNECTING and end < len(data):  # the body of a refusal
+            super().data_received(data[end:])
+            return b""
+        return data[end:]
 
-        return watching
+    def _end_of_others(self, data: bytes, at: int) -> int:
+        """The index behind the complete frames from `at` on, up to a text message in one frame."""
+        while (end := end_of_frame(data, at, self._max_size)) is not None:
+            opcode, is_last = data[at] & 0x0F, data[at] & 0x80
+            if opcode < Opcode.CLOSE:
+                self._in_message = not is_last
+            at = end
+            if not self._in_message and at < len(data) and data[at] == TEXT_MESSAGE:
+                break
+        return at
 
     def process_event(self, event: Any) -> None:
-        if isinstance(event, WireFrame):
-            opcode = event.opcode
-            if opcode is TEXT or opcode is BINARY or opcode is CONTINUATION:
-                self._receive(event, self.transport)
-                return
+        if isinstance(event, WireFrame) and event.opcode < Opcode.CLOSE:
+            self._hooks.frame(event, self.transport)
+            self._look_for_answer([bytes(event.data)])
+            return
         super().process_event(event)
         if isinstance(event, Response) and self.protocol.handshake_exc is None:
-            self._opened()
+            self._hooks.opened()
+
+    def _look_for_answer(self, messages: list[bytes]) -> None:
+        if self.answered is not None and self._expect is not None and any(map(self._expect, messages)):
+            self.answered.set_result(None)
+            self._expect = None
 
 
 class Purpose(Enum):

@@ -14,14 +14,14 @@ from typing import Any, cast
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
-from websockets.frames import CloseCode
+from websockets.frames import CloseCode, Opcode
 from websockets.frames import Frame as WireFrame
 
 from jobs.feeds.request import Request
 from jobs.proxies import websocket_proxy
 from jobs.records import Frame
 from jobs.redaction import redact_text, redact_url
-from jobs.websocket_connection import CONTINUATION, TEXT, Ending, FrameConnection, Purpose, purpose_after, refusal
+from jobs.websocket_connection import IGNORE, Ending, FrameConnection, Hooks, Purpose, purpose_after, refusal
 from jobs.websocket_events import (
     NOTHING_SPECIAL,
     Connected,
@@ -42,8 +42,9 @@ PONG_TIMEOUT_SECONDS = 15.0
 REFUSED_SECONDS = 60.0
 # Fragments of one message. websockets limits the bytes of a message, but not the number of its empty fragments.
 MAX_FRAGMENTS = 4_096
-# Memory of a buffered event, or of a fragment, in addition to its data: the Python objects.
-OVERHEAD_BYTES = 256
+# Memory of a buffered event, and of a fragment, in addition to its data: the Python objects.
+OVERHEAD_BYTES = 160
+FRAGMENT_OVERHEAD_BYTES = 256
 
 
 class Liveness:
@@ -102,8 +103,7 @@ class Reader:
         self._max_silence = max_silence
         self._clock = clock
         self._ca_file = ca_file
-        # Each event with the value that `_enqueued` had after it.
-        self._events: deque[tuple[int, Event]] = deque()
+        self._events: deque[Event] = deque()
         # In bytes since the start. Each is written by one thread only; when they are equal, everything is processed.
         self._enqueued = self._dequeued = self._acked = 0
         self._fragments: list[WireFrame] = []
@@ -170,8 +170,10 @@ class Reader:
         position = self._dequeued
         end = position + most_bytes
         for _ in range(min(most, len(events))):
-            position, event = events.popleft()
+            event = events.popleft()
             taken.append(event)
+            # The same as `size_of`, without a call for each event.
+            position += OVERHEAD_BYTES + (len(event.data) if type(event) is Frame else 0)
             if position >= end:
                 break
         self._dequeued = position
@@ -201,36 +203,41 @@ class Reader:
         """Whether an event was received that is not yet acked."""
         return self._acked != self._enqueued
 
-    def _receive(self, frame: WireFrame, transport: asyncio.Transport) -> None:
-        """Append a data frame, and pause the socket when the buffer is full. Runs in the reader's thread."""
-        opcode = frame.opcode
-        if frame.fin and opcode is not CONTINUATION:
-            data = bytes(frame.data)
-            # The same as `_append`, without a call for each frame.
-            put = self._enqueued = self._enqueued + len(data) + OVERHEAD_BYTES
-            self._events.append((put, Frame(data, opcode is TEXT, int(self._clock() * 1000))))
+    def _receive(self, messages: list[bytes], transport: asyncio.Transport) -> None:
+        """Append messages, and pause the socket when the buffer is full. Runs in the reader's thread."""
+        received = int(self._clock() * 1000)
+        self._enqueued += sum(map(len, messages)) + OVERHEAD_BYTES * len(messages)
+        self._events.extend([Frame(data, True, received) for data in messages])
+        self._received(transport)
+
+    def _receive_frame(self, frame: WireFrame, transport: asyncio.Transport) -> None:
+        """The same for a single frame."""
+        if frame.fin and frame.opcode is not Opcode.CONT:
+            self._append(Frame(bytes(frame.data), frame.opcode is Opcode.TEXT, int(self._clock() * 1000)))
         else:
             self._receive_part(frame)
-            put = self._enqueued
+        self._received(transport)
+
+    def _received(self, transport: asyncio.Transport) -> None:
+        """Wake the waiting worker, and pause the socket when the buffer is full."""
         if self._awaited:
             self._arrived.set()
-        if (
-            put - self._dequeued + self._fragment_bytes >= self._max_bytes or len(self._events) >= self._capacity
-        ) and self._paused is None:
+        held = self._enqueued - self._dequeued + self._fragment_bytes
+        if self._paused is None and (held >= self._max_bytes or len(self._events) >= self._capacity):
             transport.pause_reading()
             self._paused = transport
 
     def _receive_part(self, frame: WireFrame) -> None:
         # The protocol layer has checked the order of the fragments and the size of the whole message.
-        if frame.opcode is not CONTINUATION:
+        if frame.opcode is not Opcode.CONT:
             self._drop_parts()
         if len(self._fragments) <= MAX_FRAGMENTS:
             self._fragments.append(frame)
-            self._fragment_bytes += len(frame.data) + OVERHEAD_BYTES
+            self._fragment_bytes += len(frame.data) + FRAGMENT_OVERHEAD_BYTES
         if frame.fin:
             event = self._assemble(self._fragments)
             self._drop_parts()
-            self._append(event, len(event.data) if isinstance(event, Frame) else 0)
+            self._append(event)
 
     def _drop_parts(self) -> None:
         self._fragments = []
@@ -240,11 +247,11 @@ class Reader:
         if len(fragments) > MAX_FRAGMENTS:
             return TooLarge(self._max_frame)
         data = b"".join(bytes(fragment.data) for fragment in fragments)
-        return Frame(data, fragments[0].opcode is TEXT, int(self._clock() * 1000))
+        return Frame(data, fragments[0].opcode is Opcode.TEXT, int(self._clock() * 1000))
 
-    def _append(self, event: Event, size: int = 0) -> None:
-        self._enqueued += size + OVERHEAD_BYTES
-        self._events.append((self._enqueued, event))
+    def _append(self, event: Event) -> None:
+        self._enqueued += size_of(event)
+        self._events.append(event)
         if self._awaited:
             self._arrived.set()
 
@@ -362,8 +369,8 @@ class Reader:
                 self._append(Subscribed(resumed))
             proxy = request.proxy or websocket_proxy(request.url)
             through = f" (through the proxy {redact_url(proxy, request.secrets)})" if proxy else ""
-            opened = functools.partial(self._opened, request, through)
-            async with self._connect(request, proxy, None if probe else opened) as connection:
+            hooks = Hooks(functools.partial(self._opened, request, through), self._receive, self._receive_frame)
+            async with self._connect(request, proxy, IGNORE if probe else hooks) as connection:
                 if probe:
                     return Ending("the server serves the request without the position", served=True)
                 return await self._exchange(connection, request)
@@ -402,12 +409,12 @@ class Reader:
             await asyncio.wait({answered}, timeout=0.1)
         return None
 
-    def _connect(self, request: Request, proxy: str | None, opened: Callable[[], None] | None) -> connect:
-        """The connection. opened: see FrameConnection; None for a request that only tests the handshake."""
-        hooks = (
-            {"receive": _ignore, "opened": _nothing}
-            if opened is None
-            else {"receive": self._receive, "opened": opened, "expect": self._protocol.expect}
+    def _connect(self, request: Request, proxy: str | None, hooks: Hooks) -> connect:
+        create = functools.partial(
+            FrameConnection,
+            hooks=hooks,
+            max_size=self._max_frame,
+            expect=None if hooks is IGNORE else self._protocol.expect,
         )
         # For wss:// without an SSL context, websockets makes one with the system trust store.
         certificate = self._protocol.client_certificate
@@ -420,7 +427,7 @@ class Reader:
             additional_headers=request.headers or None,
             subprotocols=cast(Any, request.subprotocols) or None,
             proxy=proxy,
-            create_connection=cast(Any, functools.partial(FrameConnection, **cast(Any, hooks))),
+            create_connection=cast(Any, create),
             compression=None,
             max_size=self._max_frame,
             open_timeout=OPEN_SECONDS,
@@ -512,9 +519,6 @@ class Reader:
             await asyncio.sleep(min(left, 0.1))
 
 
-def _nothing() -> None:
-    """Do nothing when a request that only tests the handshake succeeds."""
-
-
-def _ignore(frame: WireFrame, transport: asyncio.Transport) -> None:
-    """Drop the frames of a request that only tests the handshake."""
+def size_of(event: Event) -> int:
+    """Its bytes in the buffer."""
+    return OVERHEAD_BYTES + (len(event.data) if isinstance(event, Frame) else 0)

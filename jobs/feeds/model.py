@@ -8,7 +8,7 @@ MAX_TIMESTAMP = 253_402_300_799_999
 MAX_NUMBER = (1 << 63) - 1
 # Printable ASCII without space, quote and backslash: it is written into JSON as it is.
 NUMBERING = re.compile(r"[!#-\[\]-~]{1,64}")
-# Printable ASCII without space. A tab would end the key when records are passed to Flink.
+# Printable ASCII without space.
 SAFE_ID = re.compile("[!-~]+")
 
 

@@ -120,7 +120,7 @@ class KafkaBroker:
             producer.begin_transaction()
             try:
                 sent = [
-                    producer.send(each.topic, each.value.encode(), each.key.encode(), partition=each.partition)
+                    producer.send(each.topic, each.value, each.key.encode(), partition=each.partition)
                     for each in writes
                 ]
                 producer.flush(timeout=TIMEOUT_SECONDS)

@@ -21,7 +21,7 @@ class ReplayedPost(NamedTuple):
     extra: str
     place: Place
 
-    def value(self, event_time: int) -> str:
+    def value(self, event_time: int) -> bytes:
         """The record's value: the collector's, without `position` and with `replayed`. event_time: ms.
 
         A collector without state resumes from the newest position in the topic, and the audit counts each number once:
@@ -31,7 +31,7 @@ class ReplayedPost(NamedTuple):
         return (
             f'{{"id":{encode_basestring(self.id)},"text":{encode_basestring(self.text)},"timestamp":{event_time},'
             f'"source":"{self.source}","stamp":{self.stamp}{extra},"replayed":"{self.place}"}}'
-        )
+        ).encode()
 
 
 class Mapped(NamedTuple):
@@ -81,7 +81,7 @@ class Mapper:
             return Rejection("empty", "empty after cleaning", post.item)
         made = ReplayedPost(post.id, text, post.timestamp, self._feed.name, post.extra, self._place)
         # The event time has as many digits as the stamp, or a few more.
-        if len(made.value(post.timestamp).encode()) > MAX_RECORD_BYTES:
+        if len(made.value(post.timestamp)) > MAX_RECORD_BYTES:
             reason = f"the cleaned post is larger than {MAX_RECORD_BYTES} bytes"
             return Rejection("too_large", reason, post.item)
         return made

@@ -34,7 +34,7 @@ class Write(NamedTuple):
     topic: str
     partition: int
     key: str
-    value: str
+    value: bytes
 
 
 class Broker(Protocol):
@@ -219,7 +219,7 @@ class Work:
         batch.done(entry.place)
         self.result.replayed += 1
 
-    def _part(self, entry: Entry, part: Rejection) -> str:
+    def _part(self, entry: Entry, part: Rejection) -> bytes:
         """A rejection of its own for a malformed part of a frame whose other parts are replayed."""
         frame = Frame(entry.frame or b"", not entry.binary, entry.time)
         return rejection(part.code, part.reason, entry.source, frame, None, entry.server, part.item).value

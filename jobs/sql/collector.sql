@@ -8,7 +8,7 @@ CREATE TABLE ticks (`shard` INT) WITH (
 );
 
 -- One sink for all topics: each checkpoint has one transaction, so posts, rejections and events become visible together.
-CREATE TABLE records (`key` STRING, `value` STRING, `topic` STRING NOT NULL METADATA) WITH (
+CREATE TABLE records (`key` BYTES, `value` BYTES, `topic` STRING NOT NULL METADATA) WITH (
   'connector' = 'kafka',
   'topic' = ${topics},
   ${kafka},
@@ -26,7 +26,7 @@ CREATE TABLE records (`key` STRING, `value` STRING, `topic` STRING NOT NULL META
 );
 
 -- The Python operator emits its records in batches, as arrays: one row per record would cost more than reading the
--- socket. Each record is a key, a tab and a value.
+-- socket.
 INSERT INTO records
-SELECT SPLIT_INDEX(record, CHR(9), 0), SPLIT_INDEX(record, CHR(9), 1), topic
-FROM batches CROSS JOIN UNNEST(batches.records) AS collected (record);
+SELECT `key`, `value`, topic
+FROM batches CROSS JOIN UNNEST(batches.records) AS collected (`key`, `value`);

@@ -1,12 +1,14 @@
-"""How the collector reads Flink's state, and the end of the topic without it."""
+"""How the collector reads Flink's state, and the end of the topic without it; and how it hands records to Flink."""
 
 import json
 
 import pytest
+from pyflink.common import Row
+from pyflink.fn_execution.coders import from_type_info
 
-from jobs.collect_function import first_progress, interval_ms, restored_progress
+from jobs.collect_function import BATCHES, as_rows, first_progress, interval_ms, restored_progress
 from jobs.feeds.model import Shard
-from jobs.records import FeedState
+from jobs.records import Batch, FeedState, Record
 from jobs.settings import read_collector_settings
 
 STATE = FeedState("simulator", "1a2b3c4d", 42, 1_000, 2_000, ((41, "x"),))
@@ -65,3 +67,15 @@ def test_the_newest_ids_are_known_after_a_quiet_time(
 def test_timers_come_seldom_while_few_records_come() -> None:
     assert interval_ms(0) == interval_ms(20) > interval_ms(1_000)
     assert interval_ms(0) < 100  # no record waits for longer
+
+
+def test_records_pass_through_the_coder_of_flink_as_they_are() -> None:
+    settings = read_collector_settings({})
+    posts = [Record("a-1", b'{"text":"\xf0\x9f\x8c\x8d\t"}'), Record("a-2", b"")]
+    rows = list(as_rows(Batch(posts=posts, events=[Record("a", b"{}")]), settings))
+    assert rows == [
+        Row(settings.topic, [(b"a-1", posts[0].value), (b"a-2", b"")]),
+        Row(settings.events_topic, [(b"a", b"{}")]),
+    ]
+    coder = from_type_info(BATCHES).get_impl()
+    assert [list(coder.decode(coder.encode(row))) for row in rows] == list(map(list, rows))

@@ -107,10 +107,13 @@ def test_results_wait_up_to_a_number_and_a_number_of_bytes(sizes: list[int], fit
 
 FOUR = "\U0001f602"
 BATCHES: dict[str, Callable[[], Any]] = {
-    "posts": lambda: (Batch(posts=[Record(f"a-{n}", f'{n}"text"' * 10) for n in range(500)]), FeedState()),
-    "long": lambda: (Batch(posts=[Record(f"a-{n}", f"{n}" * 10_000) for n in range(20)]), FeedState()),
-    "emoji": lambda: (Batch(posts=[Record(f"a-{n}", f"{n}" * 10_000 + FOUR) for n in range(20)]), FeedState()),
-    "rejected": lambda: (Batch(rejected=[Record(f"a-{n}", f"{n}" * 99) for n in range(500)]), FeedState()),
+    "posts": lambda: (Batch(posts=[Record(f"a-{n}", f'{n}"text"'.encode() * 10) for n in range(500)]), FeedState()),
+    "long": lambda: (Batch(posts=[Record(f"a-{n}", b"%d" % n * 10_000) for n in range(20)]), FeedState()),
+    "emoji": lambda: (
+        Batch(posts=[Record(f"a-{n}", (f"{n}" * 10_000 + FOUR).encode()) for n in range(20)]),
+        FeedState(),
+    ),
+    "rejected": lambda: (Batch(rejected=[Record(f"a-{n}", b"%d" % n * 99) for n in range(500)]), FeedState()),
     "ids": lambda: (Batch(), FeedState(recent=tuple((n, "a") for n in range(100_000, 110_000)))),
     "empty": lambda: (Batch(), FeedState()),
 }

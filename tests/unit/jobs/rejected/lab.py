@@ -36,9 +36,9 @@ class Kafka:
     killed_at: int | None = None
     now: int = NOW
 
-    def append(self, topic: str, partition: int, key: str, value: str) -> Place:
+    def append(self, topic: str, partition: int, key: str, value: bytes) -> Place:
         log = self.logs.setdefault((topic, partition), [])
-        log.append(Record(partition, len(log), key.encode(), value.encode(), self.now))
+        log.append(Record(partition, len(log), key.encode(), value, self.now))
         return Place(partition, len(log) - 1)
 
     def settled(self, topic: str) -> list[PartitionRange]:

@@ -19,7 +19,7 @@ def history() -> tuple[History, str]:
 
 def mark(made: History, code: str, place: str, posts: int = 0) -> None:
     key, value = marker(code, [place], START, posts)
-    made.rejected.append(Record(0, 2 * len(made.rejected), key.encode(), value.encode()))
+    made.rejected.append(Record(0, 2 * len(made.rejected), key.encode(), value))
 
 
 def replay(made: History, place: str) -> None:

@@ -21,7 +21,7 @@ def listed(kafka: Kafka) -> list[str]:
 
 def late(kafka: Kafka) -> None:
     value = {"reason": "no id", "source": "tweets", "record": '{"id":null}', "bytes": 11}
-    kafka.append("tweets.rejected", 0, "tweets/0/7", json.dumps(value))
+    kafka.append("tweets.rejected", 0, "tweets/0/7", json.dumps(value).encode())
 
 
 def test_the_groups_with_their_commands() -> None:
@@ -93,7 +93,7 @@ def test_many_sources_do_not_fill_the_memory() -> None:
     kafka = Kafka()
     for number in range(2 * MAX_GROUPS):
         value = {"code": "bad_text", "reason": f"{number}", "source": f"{number}", "record": "", "time": NOW}
-        kafka.append("tweets.rejected", 0, "", json.dumps(value))
+        kafka.append("tweets.rejected", 0, "", json.dumps(value).encode())
     groups = grouped(entries(kafka))
     assert len(groups) == MAX_GROUPS + 1
     assert sum(group.count for group in groups) == 2 * MAX_GROUPS

@@ -27,7 +27,7 @@ def frame(*numbers: int) -> str:
 
 def test_a_corrected_mapping_gives_each_post_once() -> None:
     kafka = Kafka()
-    kafka.append("tweets", 0, "x", json.dumps({"id": "x", "text": "old", "timestamp": NOW - 5_000}))
+    kafka.append("tweets", 0, "x", json.dumps({"id": "x", "text": "old", "timestamp": NOW - 5_000}).encode())
     kafka.collect(WRONG, [frame(1, 2), frame(3)])
     assert kafka.open() == ["bad_text"] * 3
     result = kafka.replay(MANY, "bad_text")
@@ -136,10 +136,10 @@ def test_gaps_records_of_the_aggregator_and_other_feeds_stay() -> None:
     gap = gap_rejection("lost", "lost: it began live", "many", {"numbering": "", "first": 1, "last": 2}, "", NOW)
     kafka.append("tweets.rejected", 0, *gap)
     late = {"reason": "late", "source": "tweets", "record": "{}", "bytes": 2}
-    kafka.append("tweets.rejected", 0, "tweets/0/7", json.dumps(late))
+    kafka.append("tweets.rejected", 0, "tweets/0/7", json.dumps(late).encode())
     earlier = {"reason": "not JSON: x", "source": "many", "record": "x", "bytes": 1, "position": None}
-    kafka.append("tweets.rejected", 0, "many", json.dumps(earlier))
-    kafka.append("tweets.rejected", 0, "", "no JSON")
+    kafka.append("tweets.rejected", 0, "many", json.dumps(earlier).encode())
+    kafka.append("tweets.rejected", 0, "", b"no JSON")
     kafka.collect(replace(WRONG, name="other"), [frame(1)])
     result = kafka.replay(MANY)
     assert (result.replayed, kafka.commits) == (0, [])
