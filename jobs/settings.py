@@ -16,9 +16,11 @@ from jobs.addresses import (
     page_address,
     websocket_addresses,
 )
+from jobs.buckets import MAX_BUCKETS
 from jobs.defaults import COLLECTION, DATABASE, EVENTS_TOPIC, REJECTED_TOPIC, TWEETS_TOPIC, WORLDOMETERS_URL
-from jobs.documents import MAX_BUCKETS, unix
+from jobs.documents import unix
 from jobs.feeds.templates import files_in
+from jobs.layouts import Layout
 
 if TYPE_CHECKING:
     from jobs.feeds.definition import Definition
@@ -172,6 +174,10 @@ class AggregatorSettings:
     collection: str
     worldometers_url: Secret[str]
     refresh_seconds: int
+
+    @property
+    def layout(self) -> Layout:
+        return Layout(self.window_seconds, self.window_buckets)
 
     @property
     def mongodb_options(self) -> dict[str, Any]:
