@@ -3,7 +3,7 @@
 import contextlib
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import groupby, islice
+from itertools import chain, groupby, islice
 from typing import Any
 
 import pymongo
@@ -19,8 +19,8 @@ log = logging.getLogger(__name__)
 CHUNKS_AT_ONCE = 16
 # Ends of windows among whose documents the newest window is searched, and up to which all buckets are.
 NEWEST, RECENT = 20, 1_000
-USUAL_CHUNKS = range(8)
-MAX_SEARCHES = 20  # for other layouts, a tenth of a second to a second each
+USUAL_CHUNKS = range(2)
+MAX_SEARCHES = 20  # for other layouts, about a second each
 # Even and odd windows are written by different tasks, see aggregator.sql.
 PARITIES = 2
 
@@ -102,7 +102,8 @@ class StoredDocuments:
         recent = list(islice(self._keys_by_end(""), RECENT))
         for end, keys in recent[:NEWEST]:
             try:
-                place = layouts.find(keys, self._topic, end, layouts.likely(layout), USUAL_CHUNKS)
+                tried = chain(layouts.likely(layout), layouts.usual())
+                place = layouts.find(keys, self._topic, end, tried, USUAL_CHUNKS)
             except ValueError:
                 continue  # not written by this job
             if place is not None:
@@ -115,7 +116,7 @@ class StoredDocuments:
         In a collection with many documents of something else it looks only at the newest ones.
         """
         searches = MAX_SEARCHES
-        others = [other for other in layouts.likely(layout) if other != layout]
+        others = [other for other in chain(layouts.likely(layout), layouts.usual()) if other != layout]
         for end, keys in self._keys_by_end(since):
             with contextlib.suppress(ValueError):  # something else has such a timestamp
                 foreign = keys - self._keys(end, layout, len(keys))

@@ -21,8 +21,7 @@ from jobs.layouts import Layout, Place
 
 # The chunks that are tried: of a known layout, and of others.
 CHUNKS, USUAL_CHUNKS = range(201), range(3)
-MAX_SEARCHES = 20  # for a likely layout with each chunk, about one second each
-MAX_FULL_SEARCHES = 5  # for any layout, some seconds each
+MAX_FULL_SEARCHES = 20  # for each length with each chunk or with usual buckets, about a second each
 Period = tuple[int, int]  # begin and end, ms since 1970 UTC
 
 
@@ -197,7 +196,7 @@ class WindowLayouts:
         self._current = current
         self.known = [current]
         self._found: dict[tuple[str, str], Place | None] = {}
-        self._searches = self._full_searches = 0
+        self._searches = 0
 
     def find(self, key: str, timestamp: str) -> Place | None:
         """The document's place; None if no window has this hash. Raises ValueError for a bad timestamp."""
@@ -212,12 +211,10 @@ class WindowLayouts:
     def _search(self, key: str, timestamp: str) -> Place | None:
         found = layouts.find([key], self._topic, timestamp, self.known, CHUNKS)
         found = found or layouts.find([key], self._topic, timestamp, layouts.likely(self._current), USUAL_CHUNKS)
-        if found is None and self._searches < MAX_SEARCHES:
+        if found is None and self._searches < MAX_FULL_SEARCHES:
             self._searches += 1
-            found = layouts.find([key], self._topic, timestamp, map(Layout, layouts.LENGTHS), CHUNKS)
-        if found is None and self._full_searches < MAX_FULL_SEARCHES:
-            self._full_searches += 1
-            found = layouts.find([key], self._topic, timestamp, layouts.possible(), (0,))
+            found = layouts.find([key], self._topic, timestamp, layouts.usual(), (0,))
+            found = found or layouts.find([key], self._topic, timestamp, map(Layout, layouts.LENGTHS), CHUNKS)
         return found
 
 

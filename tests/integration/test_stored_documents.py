@@ -190,6 +190,13 @@ def test_the_newest_window_has_its_layout_whatever_it_is_now(store: Store, now: 
     assert (found.end, found.layout) == (LATER_END, then)
 
 
+def test_a_layout_of_which_both_numbers_have_changed_is_found(store: Store) -> None:
+    write_windows(store.run(), Layout(60, 4), (1, 0), (0, 0), (0, 1))
+    run = store.run()
+    assert run.newest_window(Layout(20, 2)) == Newest(LATER_END, Layout(60, 4), window(1)[1])
+    assert run.other_layout(Layout(20, 2), "") == Window(LATER_END, Layout(60, 4))
+
+
 @pytest.mark.parametrize(
     ("written", "reached"),
     [

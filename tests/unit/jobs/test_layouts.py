@@ -4,7 +4,7 @@ import pytest
 
 from jobs.buckets import Bucket
 from jobs.documents import document_key
-from jobs.layouts import Layout, Place, find, likely, possible
+from jobs.layouts import Layout, Place, find, likely, usual
 
 START, END = "2026-11-24T08:00:00Z", "2026-11-24T08:00:20Z"
 STARTS = {1: "2026-11-24T08:00:19Z", 20: START, 3_600: "2026-11-24T07:00:20Z"}
@@ -27,10 +27,11 @@ def test_other_buckets_of_the_same_window_are_found(bucket: Bucket) -> None:
     assert find([key], "tweets", END, likely(NOW), [0]) == Place(20, bucket, 0)
 
 
-def test_any_other_layout_is_found_by_trying_all() -> None:
-    key = document_key("tweets", STARTS[1], END, 0, Bucket(1, 2))
+def test_another_length_with_other_buckets_is_found_if_their_number_is_usual() -> None:
+    key, odd = (document_key("tweets", STARTS[1], END, 0, Bucket(1, size)) for size in (2, 3))
     assert find([key], "tweets", END, likely(NOW), [0]) is None
-    assert find([key], "tweets", END, possible(), [0]) == Place(1, Bucket(1, 2), 0)
+    assert find([key], "tweets", END, usual(), [0]) == Place(1, Bucket(1, 2), 0)
+    assert find([odd], "tweets", END, usual(), [0]) is None
 
 
 @pytest.mark.parametrize("key", [document_key("posts", START, END, 0), document_key("tweets", START, END, 8), "x"])
