@@ -6,7 +6,7 @@ Settings: benchmarks/settings.py. Exit status: 0, 1 with a reason, or 130 after 
 import os
 import sys
 
-from benchmarks import aggregator, collector, idle, latency, live_page, parser
+from benchmarks import aggregator, buckets, collector, idle, latency, live_page, parser
 from benchmarks.run import say, say_header, session
 from benchmarks.settings import Settings, read_settings
 from jobs.settings import SettingError
@@ -42,6 +42,8 @@ def measure(settings: Settings) -> None:
             aggregator.run(bench, settings.aggregator_posts)
         if "latency" in settings.cases:
             latency.run(bench)
+        if "buckets" in settings.cases:
+            buckets.run(bench, settings.aggregator_posts)
         if "console" in settings.cases:
             live_page.run(bench)
 

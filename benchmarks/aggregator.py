@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pymongo.collection import Collection
@@ -47,23 +47,30 @@ def loop(bench: Bench, posts: int, published: int) -> Side:
     return side
 
 
-def job(bench: Bench, posts: int) -> Side:
+def job(bench: Bench, posts: int, buckets: int = 1, parallelism: int = 1) -> Side:
+    keys = topics.window_keys(TOPIC, buckets)
+
     def side(name: str) -> Measurement:
         environment = {"KAFKA_TOPIC": TOPIC, "MONGODB_COLLECTION": name, "CHECKPOINT_SECONDS": "2"}
-        with bench.cpu_of_jobs() as cpu, bench.job("aggregator_stream", environment) as identity:
-            times = document_times(bench, name)
+        environment |= {"WINDOW_BUCKETS": str(buckets)}
+        with bench.cpu_of_jobs() as cpu, bench.job("aggregator_stream", environment, parallelism) as identity:
+            times = document_times(bench, name, keys=keys)
             note = bench.checkpoints(identity)
-        return measurement(bench, name, times, posts, cpu, note)
+        return measurement(bench, name, times, posts, cpu, note, keys)
 
     return side
 
 
-def document_times(bench: Bench, collection: str, running: Running = None) -> list[float]:
-    """When the document of each window was there, in seconds since 1970 UTC. Raises StackError without any.
+def document_times(
+    bench: Bench, collection: str, running: Running = None, keys: Sequence[str] | None = None
+) -> list[float]:
+    """When each of these documents was there, in seconds since 1970 UTC. Raises StackError without any.
+
+    keys: by default one of each window.
 
     A side that loses windows is awaited until nothing new has come for QUIET_SECONDS, or until it has failed.
     """
-    missing, times = set(topics.window_keys(TOPIC)), list[float]()
+    missing, times = set(keys or topics.window_keys(TOPIC)), list[float]()
     end = time.time() + topics.LIMIT_SECONDS
     with client(bench.stack.settings.store_uri) as connection:
         documents = connection[DATABASE][collection]
@@ -77,22 +84,30 @@ def document_times(bench: Bench, collection: str, running: Running = None) -> li
             missing.difference_update(found)
             time.sleep(POLL_SECONDS)
     if len(times) < 2:
-        raise StackError(f"{len(times)} of {topics.WINDOWS} documents came into {collection}")
+        raise StackError(f"{len(times)} of {len(times) + len(missing)} documents came into {collection}")
     return times
 
 
-def measurement(bench: Bench, collection: str, times: list[float], posts: int, cpu: Cpu, note: str = "") -> Measurement:
-    """The counted part. The documents are counted and dropped. times: when each document was there."""
+def measurement(
+    bench: Bench,
+    collection: str,
+    times: list[float],
+    posts: int,
+    cpu: Cpu,
+    note: str = "",
+    keys: Sequence[str] | None = None,
+) -> Measurement:
+    """The counted part. The documents are counted and dropped. times: when each document was there; keys: see above."""
     part = steady(times)
     with client(bench.stack.settings.store_uri) as connection:
         documents = connection[DATABASE][collection]
-        lost = posts - stored_posts(documents)
+        lost = posts - stored_posts(documents, keys or topics.window_keys(TOPIC))
         documents.drop()
     return Measurement(posts * part.share, part.end - part.begin, cpu.seconds(part), lost, note)
 
 
-def stored_posts(documents: Collection[dict[str, Any]]) -> int:
-    """How many posts the documents of the windows hold that count."""
-    counted = {"$match": {"_id": {"$in": topics.window_keys(TOPIC)}}}
+def stored_posts(documents: Collection[dict[str, Any]], keys: Sequence[str]) -> int:
+    """How many posts these documents hold."""
+    counted = {"$match": {"_id": {"$in": list(keys)}}}
     sizes = documents.aggregate([counted, {"$project": {"posts": {"$size": "$content"}}}])
     return sum(int(each["posts"]) for each in sizes)

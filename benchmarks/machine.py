@@ -135,6 +135,11 @@ class Cpu:
                 self._seen[process.pid, process.started] = process.own
         self._samples.append((now, sum(self._seen.values()) / TICKS))
 
+    @property
+    def total(self) -> float:
+        """Seconds of processor time while the context was open."""
+        return self._samples[-1][1] - self._samples[0][1]
+
     def seconds(self, part: Steady) -> float:
         """Seconds of processor time in a part of the measured time. Call it when the context is closed."""
         return at(self._samples, part.end) - at(self._samples, part.begin)

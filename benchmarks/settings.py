@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from jobs.settings import EnvReader
 
-CASES = ("parser", "idle", "collector", "aggregator", "latency", "console")
-DEFAULT_CASES = tuple(case for case in CASES if case != "idle")  # it mostly waits, on a demo of its own
+CASES = ("parser", "idle", "collector", "aggregator", "latency", "console", "buckets")
+DEFAULT_CASES = tuple(case for case in CASES if case not in {"idle", "buckets"})  # these are measured on their own
 NAMES = f"(?:{'|'.join(CASES)})"
 
 

@@ -9,6 +9,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, Producer, Topic
 from kafka.admin import NewTopic
 
 from benchmarks.loops import WINDOW_MS
+from jobs.buckets import buckets
 from jobs.defaults import TWEETS_PARTITIONS
 from jobs.documents import document_key, iso
 from local.broker import admin
@@ -89,10 +90,14 @@ def is_post(message: Message) -> bool:
     return message.error() is None and b'"text":null' not in (message.value() or b"")
 
 
-def window_keys(name: str) -> list[str]:
-    """The keys of the documents of the windows that count, of a topic that `fill` has filled."""
+def window_keys(name: str, size: int = 1) -> list[str]:
+    """The keys of the documents of the windows that count, of a topic that `fill` has filled. size: their buckets."""
     ends = window_starts(1)
-    return [document_key(name, start, end, 0) for start, end in zip(window_starts(), ends, strict=True)]
+    return [
+        document_key(name, start, end, 0, bucket)
+        for start, end in zip(window_starts(), ends, strict=True)
+        for bucket in buckets(size)
+    ]
 
 
 def window_starts(later: int = 0) -> list[str]:

@@ -13,19 +13,21 @@ from pymongo.errors import PyMongoError
 
 from jobs import sql, window_memory
 from jobs.addresses import with_write_concern
-from jobs.documents import window_documents
+from jobs.buckets import KEY_GROUPS, bucket_of, buckets, key_of
+from jobs.documents import iso, window_documents
 from jobs.event_time import HEARTBEAT_STEP_MS, MAX_AHEAD_MS, OUT_OF_ORDER_MS
 from jobs.feed_processor import HEARTBEAT_PREFIX, MAX_REJECTED_CHARACTERS
 from jobs.job import TRANSACTION_TIMEOUT_MS, create_tables, exit_on_setting_error, new_run, submit
 from jobs.job_parameters import job_parameters
 from jobs.kafka_security import connector_options
 from jobs.kafka_topic import count_partitions_patiently
+from jobs.layouts import Newest, Window
 from jobs.patience import patiently
 from jobs.settings import AggregatorSettings, SettingError, read_aggregator_settings
-from jobs.starting_point import StartingPoint, starting_point
+from jobs.starting_point import StartingPoint, rebuilt_from, starting_point
 from jobs.stored_documents import StoredDocuments
 from jobs.transactional_ids import TransactionalIds
-from jobs.window_memory import Memory
+from jobs.window_memory import Memory, Tasks
 from jobs.worldometers import shared_counters
 
 log = logging.getLogger(__name__)
@@ -38,9 +40,9 @@ ISO_8601 = "yyyy-MM-dd'T'HH:mm:ss'Z'"
 
 
 class WriteDocuments(ScalarFunction):  # type: ignore[misc]
-    """Enriches a window with the current counters and writes its documents.
+    """Enriches a bucket of a window with the current counters and writes its documents.
 
-    Returns the number of documents, 0 for a window that may not be written (see StoredDocuments).
+    Returns the number of documents, 0 for a bucket that may not be written (see StoredDocuments).
     """
 
     def __init__(self, settings: AggregatorSettings) -> None:
@@ -65,12 +67,13 @@ class WriteDocuments(ScalarFunction):  # type: ignore[misc]
     def is_deterministic(self) -> bool:
         return False
 
-    def eval(self, start: str, end: str, texts: list[str]) -> int:
-        if not self._stored.may_write(start, end, len(texts)):
+    def eval(self, start: str, end: str, key: int, texts: list[str]) -> int:
+        bucket = bucket_of(key)
+        if not self._stored.may_write(start, end, len(texts), bucket):
             return 0
-        settings = self._settings
-        documents = window_documents(settings.topic, start, end, texts, self._cache.get(), settings.max_document_bytes)
-        self._stored.write(start, end, documents)
+        settings, counters = self._settings, self._cache.get()
+        documents = window_documents(settings.topic, start, end, texts, counters, settings.max_document_bytes, bucket)
+        self._stored.write(start, end, documents, bucket)
         return len(documents)
 
 
@@ -95,13 +98,9 @@ def stored_documents(settings: AggregatorSettings) -> StoredDocuments:
 def main() -> None:
     with exit_on_setting_error():
         settings = read_aggregator_settings(os.environ)
-        available = taskmanager_memory()
-        if available is None:
-            log.warning("the TaskManagers' memory is unknown: it is not checked whether the windows fit into it")
-        else:
-            window_memory.check(settings, available)
+        environment = StreamExecutionEnvironment.get_execution_environment()
+        check_memory(settings, environment.get_parallelism())
         count_partitions_patiently(settings)  # without Kafka, the tasks would fail and restart repeatedly
-    environment = StreamExecutionEnvironment.get_execution_environment()
     environment.enable_checkpointing(settings.checkpoint_seconds * 1000)
     environment.get_config().set_global_job_parameters(job_parameters(settings))
     tables = StreamTableEnvironment.create(environment)
@@ -117,15 +116,18 @@ def main() -> None:
     submit(tables, statements)
 
 
-def taskmanager_memory() -> Memory | None:
-    """A TaskManager's memory by the Flink configuration of the submitting machine; None if it is not configured."""
+def check_memory(settings: AggregatorSettings, parallelism: int) -> None:
+    """Raises SettingError if the windows do not fit into a TaskManager as the submitting machine configures it."""
     flink = get_gateway().jvm.org.apache.flink
     configuration = flink.configuration.GlobalConfiguration.loadConfiguration()
     try:
         spec = flink.runtime.clusterframework.TaskExecutorProcessUtils.processSpecFromConfig(configuration)
     except Py4JJavaError:
-        return None
-    return Memory(heap=spec.getJvmHeapMemorySize().getBytes(), managed=spec.getManagedMemorySize().getBytes())
+        log.warning("the TaskManagers' memory is unknown: it is not checked whether the windows fit into it")
+        return
+    available = Memory(spec.getJvmHeapMemorySize().getBytes(), spec.getManagedMemorySize().getBytes())
+    slots = configuration.get(flink.configuration.TaskManagerOptions.NUM_TASK_SLOTS)
+    window_memory.check(settings, available, Tasks(parallelism, slots))
 
 
 def is_restored(tables: StreamTableEnvironment) -> bool:
@@ -136,12 +138,17 @@ def is_restored(tables: StreamTableEnvironment) -> bool:
 
 def where_to_start(settings: AggregatorSettings, *, restored: bool) -> StartingPoint:
     stored = stored_documents(settings)
+
+    def find() -> tuple[Newest | None, Window | None]:
+        newest = stored.newest_window(settings.layout)
+        return newest, stored.other_layout(settings.layout, iso(rebuilt_from(settings, newest) // 1000))
+
     try:
         # Only the type of the error: the driver's message may contain the address.
-        newest = patiently(stored.newest_window, (PyMongoError,), lambda error: f"MongoDB ({type(error).__name__})")
+        newest, other = patiently(find, (PyMongoError,), lambda error: f"MongoDB ({type(error).__name__})")
     finally:
         stored.close()
-    return starting_point(settings, newest and newest.end, newest and newest.seconds, restored=restored)
+    return starting_point(settings, newest, other, restored=restored)
 
 
 def options(settings: AggregatorSettings) -> dict[str, str]:
@@ -158,6 +165,8 @@ def options(settings: AggregatorSettings) -> dict[str, str]:
         "table.exec.emit.allow-lateness": f"{settings.allowed_lateness_seconds * 1000 + ORDER_MARGIN_MS} ms",
         # No local aggregate before the shuffle: collecting the texts twice is slower.
         "table.optimizer.agg-phase-strategy": "ONE_PHASE",
+        # The buckets' keys depend on it.
+        "pipeline.max-parallelism": str(KEY_GROUPS),
         # The views that both inserts read are computed once.
         "table.optimizer.reuse-optimize-block-with-digest-enabled": "true",
         # No operator here keeps a row after it has emitted it.
@@ -187,6 +196,8 @@ def sql_values(settings: AggregatorSettings, start: StartingPoint, transactions:
         "allowed_lateness_ms": settings.allowed_lateness_seconds * 1000,
         "window": interval(settings.window_seconds),
         "window_ms": settings.window_seconds * 1000,
+        "buckets": settings.window_buckets,
+        "bucket_keys": [key_of(bucket) for bucket in buckets(settings.window_buckets)],
         "iso": ISO_8601,
     }
 

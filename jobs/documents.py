@@ -1,16 +1,15 @@
 """The MongoDB documents of a window, and their keys. No I/O."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from bson.int64 import Int64
 
 from jobs import chunks
+from jobs.buckets import WHOLE, Bucket
 from jobs.counters import Counters
-
-MAX_WINDOW_SECONDS = 3_600
 
 
 def iso(seconds: float) -> str:
@@ -23,15 +22,25 @@ def unix(timestamp: str) -> int:
     return int(datetime.strptime(timestamp, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC).timestamp())
 
 
-def document_key(topic: str, start: str, end: str, chunk: int) -> str:
-    """The `hash` of a document: SHA-256 in hex of topic, window and chunk. start, end: of the window, ISO 8601."""
-    return hashlib.sha256(f"{topic}/{start}/{end}/{chunk}".encode()).hexdigest()
+def document_key(topic: str, start: str, end: str, chunk: int, bucket: Bucket = WHOLE) -> str:
+    """The `hash` of a document: SHA-256 in hex of topic, window, bucket and chunk. start, end: of the window, ISO 8601.
+
+    A window of one bucket has no bucket in its hash.
+    """
+    within = f"{chunk}" if bucket == WHOLE else f"{bucket.number}/{bucket.of}/{chunk}"
+    return hashlib.sha256(f"{topic}/{start}/{end}/{within}".encode()).hexdigest()
 
 
 def window_documents(
-    topic: str, start: str, end: str, texts: Sequence[str], counters: Counters | None, max_bytes: int
+    topic: str,
+    start: str,
+    end: str,
+    texts: Sequence[str],
+    counters: Counters | None,
+    max_bytes: int,
+    bucket: Bucket = WHOLE,
 ) -> list[dict[str, Any]]:
-    """The documents of one window, with the columns of twitter_table.sql.
+    """The documents of one bucket of a window, with the columns of twitter_table.sql.
 
     One document, or several chunks if the texts need more than `max_bytes`. start, end: of the window, ISO 8601.
     Without counters, their columns are NULL.
@@ -39,20 +48,6 @@ def window_documents(
     values = counters or Counters(*[None] * len(Counters._fields))
     columns = {name: None if value is None else Int64(value) for name, value in values._asdict().items()}
     return [
-        {"hash": document_key(topic, start, end, number), "content": content, "timestamp": end, **columns}
+        {"hash": document_key(topic, start, end, number, bucket), "content": content, "timestamp": end, **columns}
         for number, content in chunks.split(texts, max_bytes)
     ]
-
-
-def window_seconds_of(key: str, topic: str, end: str, numbers: Iterable[int] = range(8)) -> int | None:
-    """The length in seconds of the window to which a document belongs; None if it is not a document of the topic.
-
-    Tries each length up to MAX_WINDOW_SECONDS. numbers: the chunks to try. Raises ValueError unless `end` is a
-    timestamp in the format of `iso`.
-    """
-    end_seconds = unix(end)
-    for seconds in range(1, MAX_WINDOW_SECONDS + 1):
-        start = iso(end_seconds - seconds)
-        if any(document_key(topic, start, end, chunk) == key for chunk in numbers):
-            return seconds
-    return None

@@ -16,9 +16,11 @@ from jobs.addresses import (
     page_address,
     websocket_addresses,
 )
+from jobs.buckets import MAX_BUCKETS
 from jobs.defaults import COLLECTION, DATABASE, EVENTS_TOPIC, REJECTED_TOPIC, TWEETS_TOPIC, WORLDOMETERS_URL
 from jobs.documents import unix
 from jobs.feeds.templates import files_in
+from jobs.layouts import Layout
 
 if TYPE_CHECKING:
     from jobs.feeds.definition import Definition
@@ -137,6 +139,7 @@ class AggregatorSettings:
     topic, rejected_topic: the topic of posts and the topic of rejections.
     id_prefix: prefix of the transactional ids and of the consumer groups.
     window_seconds: length of a window.
+    window_buckets: the posts of a window are spread over so many documents.
     out_of_order_seconds: how much older than the newest post of its partition a post may be and still be in order.
     allowed_lateness_seconds: for how long, in event time, a late post is still added to its document.
     planned_posts_per_second: the rate for which the windows must fit into memory.
@@ -157,6 +160,7 @@ class AggregatorSettings:
     rejected_topic: str
     id_prefix: str
     window_seconds: int
+    window_buckets: int
     out_of_order_seconds: int
     allowed_lateness_seconds: int
     planned_posts_per_second: int
@@ -170,6 +174,10 @@ class AggregatorSettings:
     collection: str
     worldometers_url: Secret[str]
     refresh_seconds: int
+
+    @property
+    def layout(self) -> Layout:
+        return Layout(self.window_seconds, self.window_buckets)
 
     @property
     def mongodb_options(self) -> dict[str, Any]:
@@ -222,6 +230,7 @@ def read_aggregator_settings(environment: Mapping[str, str]) -> AggregatorSettin
         rejected_topic=rejected_topic,
         id_prefix=read.text("KAFKA_ID_PREFIX", "data-collection", NAME, NAME_ALLOWED),
         window_seconds=read.integer("WINDOW_SECONDS", 20, 1, 3_600),
+        window_buckets=read.integer("WINDOW_BUCKETS", 1, 1, MAX_BUCKETS),
         out_of_order_seconds=read.integer("OUT_OF_ORDER_SECONDS", 1, 0, 3_600),
         allowed_lateness_seconds=read.integer("ALLOWED_LATENESS_SECONDS", 40, 0, 3_600),
         planned_posts_per_second=read.integer("PLANNED_POSTS_PER_SECOND", 1_000, 1, 1_000_000),

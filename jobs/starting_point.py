@@ -4,7 +4,8 @@ from typing import NamedTuple
 
 from jobs.documents import unix
 from jobs.event_time import MAX_AHEAD_MS
-from jobs.settings import AggregatorSettings
+from jobs.layouts import Newest, Window
+from jobs.settings import AggregatorSettings, SettingError
 
 
 class StartingPoint(NamedTuple):
@@ -21,30 +22,46 @@ class StartingPoint(NamedTuple):
 EARLIEST = StartingPoint({"scan.startup.mode": "earliest-offset"})
 
 
+def rebuilt_from(settings: AggregatorSettings, newest: Newest | None) -> int:
+    """From which event time a job without state builds windows again; ms since 1970 UTC, 0: all that there is.
+
+    Without REPLAY_FROM these are the windows that a task may not have written, and the ones before them that may still
+    get late posts. newest: the newest window that has a document; None without one.
+    """
+    if settings.replay_from and settings.replay_from != "earliest":
+        return unix(settings.replay_from) // settings.window_seconds * settings.window_seconds * 1000
+    if settings.replay_from or newest is None:
+        return 0
+    return (unix(newest.reached) - settings.allowed_lateness_seconds - settings.window_seconds) * 1000
+
+
 def starting_point(
-    settings: AggregatorSettings, newest_end: str | None, newest_seconds: int | None, *, restored: bool
+    settings: AggregatorSettings, newest: Newest | None, other: Window | None, *, restored: bool
 ) -> StartingPoint:
     """Resume after the newest window that has a document, or at the user's REPLAY_FROM.
 
-    newest_end: end of that window, ISO 8601; None without one.
-    newest_seconds: its length in seconds.
+    newest: that window; None without one.
+    other: the newest window since `rebuilt_from` with documents of another layout; None without one. They have other
+        keys. A post that is in one of them must not get into a second document.
     restored: whether the job starts from a savepoint. Then Flink resumes from the offsets in it.
 
-    A job without state also reads the windows before that one again that may still get late posts, because it needs all
-    of their posts. A record's stamp in Kafka is at most MAX_AHEAD_MS older than its event time.
+    A record's stamp in Kafka is at most MAX_AHEAD_MS older than its event time. Raises SettingError for a replay of
+    windows of another layout.
     """
-    if settings.replay_from == "earliest":
+    begin = rebuilt_from(settings, newest)
+    if settings.replay_from and other is not None and not restored:
+        seconds, buckets = other.layout
+        raise SettingError(
+            f"REPLAY_FROM={settings.replay_from}: the window that ends at {other.end} was written with "
+            f"WINDOW_SECONDS={seconds} and WINDOW_BUCKETS={buckets}: these values, a later time, or a collection "
+            "without these documents are allowed"
+        )
+    if not begin:
         return EARLIEST
     if settings.replay_from:
-        begin = unix(settings.replay_from) // settings.window_seconds * settings.window_seconds * 1000
         return StartingPoint(from_timestamp(begin - MAX_AHEAD_MS), begin)
-    if newest_end is None:
-        return EARLIEST
-    end = unix(newest_end) * 1000
-    again = (settings.allowed_lateness_seconds + settings.window_seconds) * 1000
-    # Windows of another length have other keys. A post that is in a document must not get into a second one.
-    begin = 0 if restored or newest_seconds == settings.window_seconds else end
-    return StartingPoint(from_timestamp(end - again - MAX_AHEAD_MS), begin)
+    skipped = 0 if restored or other is None else unix(other.end) * 1000
+    return StartingPoint(from_timestamp(begin - MAX_AHEAD_MS), skipped)
 
 
 def from_timestamp(milliseconds: int) -> dict[str, str]:

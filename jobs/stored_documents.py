@@ -1,25 +1,28 @@
 """The documents in MongoDB: decides which windows may be written, writes them, and finds the newest one."""
 
+import contextlib
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain, groupby, islice
+from typing import Any
 
 import pymongo
 
-from jobs.documents import document_key, window_seconds_of
+from jobs import layouts
+from jobs.buckets import WHOLE, Bucket, buckets
+from jobs.documents import document_key, iso, unix
+from jobs.layouts import Layout, Newest, Window
 
 log = logging.getLogger(__name__)
 
 # Chunks of a window per query. Nearly every window has one chunk.
 CHUNKS_AT_ONCE = 16
-NEWEST = 20  # documents in which the newest window is searched
-
-
-class Window(NamedTuple):
-    """A window that has a document. end: ISO 8601; seconds: its length."""
-
-    end: str
-    seconds: int
+# Ends of windows among whose documents the newest window is searched, and up to which all buckets are.
+NEWEST, RECENT = 20, 1_000
+USUAL_CHUNKS = range(2)
+MAX_SEARCHES = 20  # for other layouts, about a second each
+# Even and odd windows are written by different tasks, see aggregator.sql.
+PARITIES = 2
 
 
 class StoredDocuments:
@@ -48,15 +51,15 @@ class StoredDocuments:
     def close(self) -> None:
         self._documents.database.client.close()
 
-    def may_write(self, start: str, end: str, posts: int) -> bool:
-        """Whether a window with `posts` posts may be written.
+    def may_write(self, start: str, end: str, posts: int, bucket: Bucket = WHOLE) -> bool:
+        """Whether a bucket of a window may be written with `posts` posts.
 
         A window that was rebuilt from a part of its posts never replaces a document with more posts. A job without
         state can build such a window: if the topic no longer holds all of it, or if the job started inside it.
         """
         if self._is_new(end):
             return True
-        stored = sum(size for _, size in self._chunks(start, end))
+        stored = sum(size for _, size in self._chunks(start, end, bucket))
         if not stored or posts > stored or (self._rewrite and posts == stored):
             return True
         self.kept += 1
@@ -64,15 +67,15 @@ class StoredDocuments:
             log.info("window %s: keeping the stored documents: they hold %d posts, the new ones %d", end, stored, posts)
         return False
 
-    def write(self, start: str, end: str, documents: Sequence[dict[str, Any]]) -> None:
-        """Replace the documents of the window. The writes are acknowledged when this returns.
+    def write(self, start: str, end: str, documents: Sequence[dict[str, Any]], bucket: Bucket = WHOLE) -> None:
+        """Replace the documents of the bucket. The writes are acknowledged when this returns.
 
         Chunks of an earlier run are deleted first if no document replaces them, or one with fewer posts. So wherever
         this stops, the stored window has fewer posts than `documents`, and may be written again.
         """
         if not self._is_new(end):
             sizes = {document["hash"]: len(document["content"]) for document in documents}
-            stale = [key for key, size in self._chunks(start, end) if size > sizes.get(key, 0)]
+            stale = [key for key, size in self._chunks(start, end, bucket) if size > sizes.get(key, 0)]
             if stale:
                 self._documents.delete_many({"_id": {"$in": stale}})
         for document in documents:
@@ -90,23 +93,82 @@ class StoredDocuments:
             self._newest = next((str(document.get("timestamp")) for document in newest), "")
         return end > self._newest
 
-    def newest_window(self) -> Window | None:
-        """The newest window of this topic that has a document; None without one. Creates an index of the timestamps."""
+    def newest_window(self, layout: Layout) -> Newest | None:
+        """The newest window of this topic that has a document; None without one. Creates an index of the timestamps.
+
+        layout: the present one. It is tried first.
+        """
         self._documents.create_index("timestamp")
-        for document in self._documents.find({}, {"timestamp": 1}).sort("timestamp", -1).limit(NEWEST):
+        recent = list(islice(self._keys_by_end(""), RECENT))
+        for end, keys in recent[:NEWEST]:
             try:
-                seconds = window_seconds_of(document["_id"], self._topic, document["timestamp"])
-            except (KeyError, TypeError, ValueError):
+                tried = chain(layouts.likely(layout), layouts.usual())
+                place = layouts.find(keys, self._topic, end, tried, USUAL_CHUNKS)
+            except ValueError:
                 continue  # not written by this job
-            if seconds is not None:
-                return Window(document["timestamp"], seconds)
+            if place is not None:
+                return Newest(end, place.layout, self._reached(place.layout, recent) or end)
         return None
 
-    def _chunks(self, start: str, end: str) -> Iterator[tuple[str, int]]:
-        """(key, number of posts) of the window's chunks."""
+    def other_layout(self, layout: Layout, since: str) -> Window | None:
+        """A window that ends after `since` (ISO 8601, or empty) and has documents of another layout; None without one.
+
+        In a collection with many documents of something else it looks only at the newest ones.
+        """
+        searches = MAX_SEARCHES
+        others = [other for other in chain(layouts.likely(layout), layouts.usual()) if other != layout]
+        for end, keys in self._keys_by_end(since):
+            with contextlib.suppress(ValueError):  # something else has such a timestamp
+                foreign = keys - self._keys(end, layout, len(keys))
+                if not foreign:
+                    continue
+                place = layouts.find(foreign, self._topic, end, others, (0,))
+                if place is not None:
+                    return Window(end, place.layout)
+                searches -= 1
+                if not searches:
+                    break
+        return None
+
+    def _reached(self, layout: Layout, recent: Iterable[tuple[str, set[str]]]) -> str | None:
+        """See Newest. recent: (end, keys of the documents) of windows, the newest first."""
+        written: set[tuple[Bucket, int]] = set()
+        reached = None
+        for end, keys in recent:
+            with contextlib.suppress(ValueError):
+                seconds = unix(end)
+                start, parity = iso(seconds - layout.seconds), seconds // layout.seconds % PARITIES
+                found = {
+                    (bucket, parity)
+                    for bucket in buckets(layout.buckets)
+                    if document_key(self._topic, start, end, 0, bucket) in keys
+                }
+                written |= found
+                reached = end if found else reached
+            if len(written) == PARITIES * layout.buckets:
+                break
+        return reached
+
+    def _keys_by_end(self, since: str) -> Iterator[tuple[str, set[str]]]:
+        """(end, keys of the documents) of the windows that end after `since`, the newest first."""
+        found = self._documents.find({"timestamp": {"$gt": since}}, {"timestamp": 1}).sort("timestamp", -1)
+        for end, documents in groupby(found, key=lambda document: str(document["timestamp"])):
+            yield end, {str(document["_id"]) for document in documents}
+
+    def _keys(self, end: str, layout: Layout, chunks: int) -> set[str]:
+        """The keys that the documents of a window have, up to so many chunks. Raises ValueError for a wrong end."""
+        start = iso(unix(end) - layout.seconds)
+        return {
+            document_key(self._topic, start, end, chunk, bucket)
+            for chunk in range(chunks)
+            for bucket in buckets(layout.buckets)
+        }
+
+    def _chunks(self, start: str, end: str, bucket: Bucket) -> Iterator[tuple[str, int]]:
+        """(key, number of posts) of the bucket's chunks."""
         first = 0
         while True:
-            keys = [document_key(self._topic, start, end, first + number) for number in range(CHUNKS_AT_ONCE)]
+            keys = [document_key(self._topic, start, end, first + number, bucket) for number in range(CHUNKS_AT_ONCE)]
             sizes: list[dict[str, Any]] = [
                 {"$match": {"_id": {"$in": keys}}},
                 {"$project": {"posts": {"$size": "$content"}}},

@@ -26,24 +26,42 @@ class Memory(NamedTuple):
     managed: int
 
 
-def needed(settings: AggregatorSettings) -> Memory:
-    """The memory that the posts need at the planned rate while both writers have a window, as after an outage."""
+class Tasks(NamedTuple):
+    """How Flink spreads the tasks. parallelism: of the job; slots: of a TaskManager, one task of each operator each."""
+
+    parallelism: int = 1
+    slots: int = 1
+
+
+ONE_TASK = Tasks()
+
+
+def fullest(buckets: int, tasks: Tasks) -> float:
+    """The share of a window that is in the TaskManager with the most buckets."""
+    of_task = -(-buckets // tasks.parallelism)
+    return min(buckets, of_task * tasks.slots) / buckets
+
+
+def needed(settings: AggregatorSettings, tasks: Tasks = ONE_TASK) -> Memory:
+    """The memory that a TaskManager needs for the posts at the planned rate while both writers have a window, as after
+    an outage."""
     written = WRITERS * settings.window_seconds
     # A window is kept until event time has passed its end plus the allowed lateness. Event time lags this far behind.
     behind = settings.out_of_order_seconds + HEARTBEAT_STEP_MS / 1000
     kept = written + settings.allowed_lateness_seconds + behind
-    rate = settings.planned_posts_per_second
+    rate = settings.planned_posts_per_second * fullest(settings.window_buckets, tasks)
     return Memory(
         heap=HEAP_BYTES + int(rate * (kept * KEPT_BYTES + written * WRITTEN_HEAP_BYTES)),
-        managed=rate * written * WRITTEN_PYTHON_BYTES,
+        managed=int(rate * written * WRITTEN_PYTHON_BYTES),
     )
 
 
-def check(settings: AggregatorSettings, available: Memory) -> None:
+def check(settings: AggregatorSettings, available: Memory, tasks: Tasks = ONE_TASK) -> None:
     """Raises SettingError if the posts do not fit: Flink would run out of memory repeatedly."""
-    names = ("WINDOW_SECONDS", "ALLOWED_LATENESS_SECONDS", "PLANNED_POSTS_PER_SECOND")
+    names = ["WINDOW_SECONDS", "ALLOWED_LATENESS_SECONDS", "PLANNED_POSTS_PER_SECOND"]
+    names += ["WINDOW_BUCKETS"] if settings.window_buckets > 1 else []
     values = ", ".join(f"{name}={getattr(settings, name.lower())}" for name in names)
-    for what, least, there in zip(("heap", "managed memory"), needed(settings), available, strict=True):
+    for what, least, there in zip(("heap", "managed memory"), needed(settings, tasks), available, strict=True):
         if least > there:
             raise SettingError(
                 f"{values}: together they need {mebibytes(least)} MiB of a TaskManager's {what}, which has "

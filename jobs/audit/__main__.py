@@ -103,6 +103,7 @@ def run(environment: Mapping[str, str], notify: Notify = lambda _: None) -> Repo
         topic=aggregator.topic,
         rejected_topic=aggregator.rejected_topic,
         window_seconds=aggregator.window_seconds,
+        window_buckets=aggregator.window_buckets,
         out_of_order_ms=aggregator.out_of_order_seconds * 1000,
         idle_ms=aggregator.idle_seconds * 1000,
         now_ms=int(time.time() * 1000),

@@ -38,7 +38,7 @@ from jobs.audit.windows import (
     PostText,
     WindowGroup,
     WindowGrouping,
-    WindowLengths,
+    WindowLayouts,
     document_problems,
     hash_text,
     in_documents,
@@ -47,9 +47,11 @@ from jobs.audit.windows import (
     unmatched_document,
     window_mismatch,
 )
+from jobs.buckets import WHOLE
 from jobs.documents import iso, unix
 from jobs.event_time import MAX_AHEAD_MS
 from jobs.feeds.definition import PRESETS, load
+from jobs.layouts import Layout
 from jobs.records import DISCARDED, REPLAYED, is_marker
 
 # Their positions are numbers without gaps.
@@ -82,6 +84,7 @@ class AuditSettings:
     wait_seconds: for how long the audit waits for posts that are still on their way.
     grace_ms: the aggregator writes a closed window within this time.
     contiguous_sources: the sources whose positions are numbers without gaps.
+    window_buckets: over how many the aggregator spreads a window now. Documents of other layouts are found too.
     """
 
     topic: str
@@ -94,6 +97,7 @@ class AuditSettings:
     wait_seconds: float = DEFAULT_WAIT_SECONDS
     grace_ms: int = WRITE_GRACE_MS
     contiguous_sources: frozenset[str] = CONTIGUOUS_SOURCES
+    window_buckets: int = 1
 
 
 def audit(
@@ -230,7 +234,7 @@ class Reconciliation:
         self._settings = settings
         self._window = settings.window_seconds * 1000
         self._max_event_time = settings.now_ms + MAX_AHEAD_MS + MAX_AUDIT_MS
-        self._lengths = WindowLengths(settings.topic, settings.window_seconds)
+        self._layouts = WindowLayouts(settings.topic, Layout(settings.window_seconds, settings.window_buckets))
         # Starts of windows that overlap documents of another window length. Their posts are counted per second.
         self._overlapped_windows: set[int] = set()
         self._clear()
@@ -252,8 +256,8 @@ class Reconciliation:
         # The rejections that are marked as done, and the posts that are replays of some.
         self._marked: Counter[str] = Counter()
         self._replays: Counter[tuple[str, str]] = Counter()
-        # The posts by the start of their window, or of their second (see `_bucket`), ms.
-        self._buckets: dict[int, Checksum] = {}
+        # The posts by the start of their window, or of their second (see `_start_of`), ms.
+        self._sums_by_start: dict[int, Checksum] = {}
         # By the end of the window, ms.
         self._documents: dict[int, list[ParsedDocument]] = {}
         self._malformed: set[tuple[str, str]] = set()
@@ -296,7 +300,8 @@ class Reconciliation:
         self._read_rejected()
         self._read_topic(ranges)
         self._apply_new_rejections()
-        longest = max(self._lengths.known) * 1000 if len(self._lengths.known) > 1 else 0
+        lengths = {layout.seconds for layout in self._layouts.known}
+        longest = max(lengths) * 1000 if len(lengths) > 1 else 0
         periods = [(group.start, group.end + longest) for group in evaluation.unbalanced]
         periods += [(each.end - 1000, each.end) for each in evaluation.unmatched]
         for begin, end in merge_periods(periods):
@@ -324,12 +329,12 @@ class Reconciliation:
     def _note_window_length(self, key: str, timestamp: str) -> None:
         """If the document has another window length: from the next complete reading on, count its posts per second."""
         try:
-            found = self._lengths.find(key, timestamp)
+            found = self._layouts.find(key, timestamp)
         except (TypeError, ValueError):
             return
-        if found and found[0] != self._settings.window_seconds:
+        if found and found.seconds != self._settings.window_seconds:
             end = unix(timestamp) * 1000
-            start = end - found[0] * 1000
+            start = end - found.seconds * 1000
             self._overlapped_windows.update(range(start - start % self._window, end, self._window))
 
     def _has_new_overlaps(self) -> bool:
@@ -461,15 +466,15 @@ class Reconciliation:
         else:
             series.add_post(seen.number)
 
-    def _bucket(self, timestamp: int) -> int:
+    def _start_of(self, timestamp: int) -> int:
         start = timestamp - timestamp % self._window
         return timestamp - timestamp % 1000 if start in self._counted_per_second else start
 
     def _checksum(self, timestamp: int) -> Checksum:
-        bucket = self._bucket(timestamp)
-        if bucket not in self._buckets:
-            self._buckets[bucket] = Checksum(keep_hashes=self._is_partial(bucket))
-        return self._buckets[bucket]
+        start = self._start_of(timestamp)
+        if start not in self._sums_by_start:
+            self._sums_by_start[start] = Checksum(keep_hashes=self._is_partial(start))
+        return self._sums_by_start[start]
 
     def _is_partial(self, moment: int) -> bool:
         """Whether retention may have deleted posts of the window that contains this event time (ms)."""
@@ -506,15 +511,16 @@ class Reconciliation:
 
     def _store(self, document: Document) -> None:
         """Raises ValueError, TypeError or AttributeError for a document that the aggregator cannot have written."""
-        end, found = unix(document.timestamp) * 1000, self._lengths.find(document.hash, document.timestamp)
+        end, found = unix(document.timestamp) * 1000, self._layouts.find(document.hash, document.timestamp)
         self._note_window_length(document.hash, document.timestamp)
-        start = end - found[0] * 1000 if found else None
+        start = end - found.seconds * 1000 if found else None
         checksum = Checksum(keep_hashes=self._is_partial(end if start is None else start))
         if isinstance(document.content, str):
             raise TypeError("content is not a list")
         for text in document.content:
             checksum.add(hash_text(text))
-        parsed = ParsedDocument(document.hash, start, end, found[1] if found else 0, checksum)
+        bucket, chunk = (found.bucket, found.chunk) if found else (WHOLE, 0)
+        parsed = ParsedDocument(document.hash, start, end, bucket, chunk, checksum)
         self._documents.setdefault(end, []).append(parsed)
 
     def _find_closed_until(self) -> int | None:
@@ -614,8 +620,8 @@ class Reconciliation:
                 )
             return groups[period]
 
-        for bucket, checksum in self._buckets.items():
-            group_at(bucket).posts.merge(checksum)
+        for start, checksum in self._sums_by_start.items():
+            group_at(start).posts.merge(checksum)
         for each in self._all_documents():
             if each.start is not None:
                 group_at(each.start).documents.append(each)
@@ -712,7 +718,7 @@ class Reconciliation:
         ]
         for record in self._records(self._settings.topic, ranges):
             seen = parse_record(record.value, self._max_event_time)
-            number = index.get(grouping[self._bucket(seen.timestamp)]) if seen.kind == "post" else None
+            number = index.get(grouping[self._start_of(seen.timestamp)]) if seen.kind == "post" else None
             if number is not None:
                 rejected = record.offset in self._partitions[record.partition].rejected
                 found[number].append(PostText(seen.id, seen.text, rejected))

@@ -4,22 +4,24 @@ import re
 from array import array
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import islice
 from json import dumps
 from typing import NamedTuple
 
+from jobs import layouts
 from jobs.audit.numbers import SAMPLES, as_bigint, parse_position, read_object
 from jobs.audit.report import Mismatch, join_samples, printable, quoted
-from jobs.documents import MAX_WINDOW_SECONDS, document_key, iso, unix
+from jobs.buckets import Bucket
+from jobs.documents import iso
 from jobs.feed_processor import HEARTBEAT_PREFIX
+from jobs.layouts import Layout, Place
 
-# The highest chunk numbers that are tried: for a known window length, and for each possible length.
-MAX_CHUNK = 200
-USUAL_CHUNK = 2
-MAX_FULL_SEARCHES = 20  # tries of each length with each chunk, about one second each
+# The chunks that are tried: of a known layout, and of others.
+CHUNKS, USUAL_CHUNKS = range(201), range(3)
+MAX_FULL_SEARCHES = 20  # for each length with each chunk or with usual buckets, about a second each
 Period = tuple[int, int]  # begin and end, ms since 1970 UTC
 
 
@@ -136,13 +138,14 @@ class ParsedDocument(NamedTuple):
     """A document and its window.
 
     start, end: of the window, ms since 1970 UTC; start: None if the hash matches no window.
-    chunk: number of the chunk.
+    bucket, chunk: which document of the window it is.
     checksum: of the texts.
     """
 
     hash: str
     start: int | None
     end: int
+    bucket: Bucket
     chunk: int
     checksum: Checksum
 
@@ -182,44 +185,37 @@ class WindowGroup:
         return bool(self.posts.count or self.posts.rejected)
 
 
-class WindowLengths:
-    """Finds the window of a document: tries window lengths until the hash matches.
+class WindowLayouts:
+    """Finds the window, the bucket and the chunk of a document: tries layouts until the hash matches.
 
-    current: the present length, seconds.
+    current: the present layout.
     """
 
-    def __init__(self, topic: str, current: int) -> None:
+    def __init__(self, topic: str, current: Layout) -> None:
         self._topic = topic
+        self._current = current
         self.known = [current]
-        self._found: dict[tuple[str, str], tuple[int, int] | None] = {}
+        self._found: dict[tuple[str, str], Place | None] = {}
         self._searches = 0
 
-    def find(self, key: str, timestamp: str) -> tuple[int, int] | None:
-        """(length in seconds, chunk); None if no window has this hash. Raises ValueError for a bad timestamp."""
+    def find(self, key: str, timestamp: str) -> Place | None:
+        """The document's place; None if no window has this hash. Raises ValueError for a bad timestamp."""
         if (key, timestamp) not in self._found:
-            found = self._found[key, timestamp] = self._search(key, timestamp, unix(timestamp))
-            if found and found[0] not in self.known:
-                self.known.append(found[0])
+            found = self._found[key, timestamp] = self._search(key, timestamp)
+            if found and found.layout not in self.known:
+                self.known.append(found.layout)
+                # With this layout, documents match whose layout was too costly to find.
+                self._found = {document: place for document, place in self._found.items() if place}
         return self._found[key, timestamp]
 
-    def _search(self, key: str, timestamp: str, end: int) -> tuple[int, int] | None:
-        every = range(1, MAX_WINDOW_SECONDS + 1)
-        found = self._match(key, timestamp, end, self.known, MAX_CHUNK)
-        found = found or self._match(key, timestamp, end, every, USUAL_CHUNK)
+    def _search(self, key: str, timestamp: str) -> Place | None:
+        found = layouts.find([key], self._topic, timestamp, self.known, CHUNKS)
+        found = found or layouts.find([key], self._topic, timestamp, layouts.likely(self._current), USUAL_CHUNKS)
         if found is None and self._searches < MAX_FULL_SEARCHES:
             self._searches += 1
-            found = self._match(key, timestamp, end, every, MAX_CHUNK)
+            found = layouts.find([key], self._topic, timestamp, layouts.usual(), (0,))
+            found = found or layouts.find([key], self._topic, timestamp, map(Layout, layouts.LENGTHS), CHUNKS)
         return found
-
-    def _match(
-        self, key: str, timestamp: str, end: int, lengths: Iterable[int], last_chunk: int
-    ) -> tuple[int, int] | None:
-        starts = [(length, iso(end - length)) for length in lengths if length <= end]
-        for chunk in range(last_chunk + 1):
-            for length, start in starts:
-                if document_key(self._topic, start, timestamp, chunk) == key:
-                    return length, chunk
-        return None
 
 
 class WindowGrouping:
@@ -319,14 +315,23 @@ def document_problems(group: WindowGroup) -> list[str]:
     reasons = []
     if len({(each.start, each.end) for each in group.documents}) > 1:
         reasons.append(f"{len(group.documents)} documents of overlapping windows since {iso(group.start // 1000)}")
-    chunks = {each.chunk for each in group.documents if (each.start, each.end) == (group.start, group.end)}
-    missing = sorted(set(range(max(chunks, default=-1) + 1)) - chunks)
-    if missing:
-        reasons.append(f"no chunk {', '.join(map(str, missing[:SAMPLES]))}")
+    reasons += missing_chunks(each for each in group.documents if (each.start, each.end) == (group.start, group.end))
     duplicates = [key for key, count in Counter(each.hash for each in group.documents).items() if count > 1]
     if duplicates:
         reasons.append(f"more than one document with hash {duplicates[0]}")
     return reasons
+
+
+def missing_chunks(documents: Iterable[ParsedDocument]) -> Iterator[str]:
+    """What is missing between the chunks of a window's buckets, as texts for the report."""
+    buckets: dict[Bucket, set[int]] = {}
+    for document in documents:
+        buckets.setdefault(document.bucket, set()).add(document.chunk)
+    for bucket, chunks in sorted(buckets.items()):
+        missing = sorted(set(range(max(chunks) + 1)) - chunks)
+        if missing:
+            of_bucket = f" of bucket {bucket.number} of {bucket.of}" if bucket.of > 1 else ""
+            yield f"no chunk {', '.join(map(str, missing[:SAMPLES]))}{of_bucket}"
 
 
 def unmatched_document(document: ParsedDocument) -> Mismatch:

@@ -13,7 +13,8 @@ def literal(value: str) -> str:
 def statements(name: str, values: Mapping[str, object]) -> list[str]:
     """The statements of `<name>.sql` with `${placeholders}` filled. Raises KeyError for a placeholder without a value.
 
-    A string becomes a literal, a mapping becomes the options of a table, a number stays as it is.
+    A string becomes a literal, a mapping becomes the options of a table, a list becomes its values with commas between
+    them, a number stays as it is.
     """
     filled = {key: fill(value) for key, value in values.items()}
     # Split before the values are filled in: a value may contain the separator.
@@ -24,6 +25,8 @@ def statements(name: str, values: Mapping[str, object]) -> list[str]:
 def fill(value: object) -> str:
     if isinstance(value, Mapping):
         return ",\n  ".join(f"{literal(name)} = {literal(option)}" for name, option in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(fill, value))
     return literal(value) if isinstance(value, str) else str(value)
 
 

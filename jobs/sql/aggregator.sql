@@ -66,36 +66,49 @@ CREATE TEMPORARY VIEW checked AS
 SELECT *, CASE WHEN verdict IS NOT NULL THEN verdict WHEN newest - ${out_of_order_ms} >= deadline THEN 'late' END AS reason
 FROM compared;
 
+-- A post's bucket depends on its id alone, so it is the same in a replay. jobs/buckets.py has the keys. Flink decides the
+-- CASE when it plans: a window of one bucket needs no hash. Its key is nevertheless a key, so that a savepoint fits a job
+-- with other buckets.
 CREATE TEMPORARY VIEW posts AS
-SELECT `text`, `time`, MOD(`timestamp` / ${window_ms}, 2) AS parity
+SELECT
+  `text`, `time`,
+  MOD(`timestamp` / ${window_ms}, 2) AS parity,
+  ARRAY[${bucket_keys}][CASE WHEN ${buckets} > 1 THEN ABS(MOD(HASH_CODE(`id`), ${buckets})) ELSE 0 END + 1] AS bucket
 FROM placed WHERE verdict = 'in order' AND `timestamp` >= ${begin_ms}
 UNION ALL
-SELECT `text`, `time`, MOD(`timestamp` / ${window_ms}, 2) AS parity
+SELECT
+  `text`, `time`,
+  MOD(`timestamp` / ${window_ms}, 2) AS parity,
+  ARRAY[${bucket_keys}][CASE WHEN ${buckets} > 1 THEN ABS(MOD(HASH_CODE(`id`), ${buckets})) ELSE 0 END + 1] AS bucket
 FROM checked WHERE reason IS NULL AND `timestamp` >= ${begin_ms};
 
--- Even and odd windows go to two operators with a task each: while Python writes one window, the next one is filled.
+-- Even and odd windows go to two operators: while Python writes one window, the next one is filled. Each operator has as
+-- many tasks as the job's parallelism says, which share the buckets.
 -- This is a group window and not the table function TUMBLE: only group windows fire again for late posts (`options`).
 CREATE TEMPORARY VIEW windows AS
 SELECT
   TUMBLE_START(`time`, INTERVAL ${window} HOUR TO SECOND) AS begins,
   TUMBLE_END(`time`, INTERVAL ${window} HOUR TO SECOND) AS ends,
+  bucket,
   ARRAY_AGG(`text`) AS content
 FROM posts WHERE parity = 0
-GROUP BY TUMBLE(`time`, INTERVAL ${window} HOUR TO SECOND)
+GROUP BY TUMBLE(`time`, INTERVAL ${window} HOUR TO SECOND), bucket
 UNION ALL
 SELECT
   TUMBLE_START(`time`, INTERVAL ${window} HOUR TO SECOND),
   TUMBLE_END(`time`, INTERVAL ${window} HOUR TO SECOND),
+  bucket,
   ARRAY_AGG(`text`)
 FROM posts WHERE parity = 1
-GROUP BY TUMBLE(`time`, INTERVAL ${window} HOUR TO SECOND);
+GROUP BY TUMBLE(`time`, INTERVAL ${window} HOUR TO SECOND), bucket;
 
 -- Python enriches a window and writes its documents into MongoDB. A Flink sink would keep MongoDB's address and
 -- password in the job graph, and could not compare with the stored documents. A checkpoint completes when all documents
 -- before it are acknowledged. This table only receives the result: in Flink each insert needs a sink.
 CREATE TABLE written (`documents` INT) WITH ('connector' = 'blackhole');
 
-INSERT INTO written SELECT write_documents(DATE_FORMAT(begins, ${iso}), DATE_FORMAT(ends, ${iso}), content) FROM windows;
+INSERT INTO written
+SELECT write_documents(DATE_FORMAT(begins, ${iso}), DATE_FORMAT(ends, ${iso}), bucket, content) FROM windows;
 
 -- The key names the record that is rejected: "<topic>/<partition>/<offset>".
 CREATE TABLE rejected (`key` STRING, `reason` STRING, `source` STRING, `record` STRING, `bytes` INT) WITH (

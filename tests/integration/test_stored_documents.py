@@ -10,10 +10,12 @@ from pymongo.errors import PyMongoError
 from jobs.aggregator_stream import stored_documents
 from jobs.audit.__main__ import open_collection
 from jobs.audit.kafka_reader import UnreachableError
+from jobs.buckets import Bucket, buckets
 from jobs.defaults import DATABASE
-from jobs.documents import document_key, window_documents
+from jobs.documents import document_key, iso, unix, window_documents
+from jobs.layouts import Layout, Newest, Window
 from jobs.settings import read_aggregator_settings
-from jobs.stored_documents import StoredDocuments, Window
+from jobs.stored_documents import StoredDocuments
 from local.process import Program, wait_until
 from local.stack import Stack
 from local.store import client, store_command
@@ -139,12 +141,91 @@ def test_a_write_that_fails_halfway_is_repeated(
     assert store.contents() == expected
 
 
-def test_the_newest_window_has_its_length(store: Store) -> None:
+def test_buckets_of_a_window_are_replaced_and_kept_each_by_itself(store: Store) -> None:
+    first, second = buckets(2)
+
+    def write_bucket(stored: StoredDocuments, bucket: Bucket, texts: list[str], max_bytes: int = ONE_DOCUMENT) -> bool:
+        if not stored.may_write(START, END, len(texts), bucket):
+            return False
+        stored.write(START, END, window_documents(TOPIC, START, END, texts, None, max_bytes, bucket), bucket)
+        return True
+
+    def contents() -> list[list[str]]:
+        return sorted(each["content"] for each in documents(store.uri, DATABASE, COLLECTION).get(END, []))
+
     run = store.run()
-    assert run.newest_window() is None
-    write(run, TEXTS)
-    run.write(LATER_START, LATER_END, window_documents(TOPIC, LATER_START, LATER_END, TEXTS, None, ONE_DOCUMENT))
-    assert run.newest_window() == Window(LATER_END, 60)
+    assert write_bucket(run, first, TEXTS[:3], SIX_DOCUMENTS)
+    assert write_bucket(run, second, TEXTS[3:5])
+    restarted = store.run()
+    assert not write_bucket(restarted, first, TEXTS[:2])
+    assert not write_bucket(restarted, second, TEXTS[3:5])
+    assert write_bucket(restarted, second, TEXTS[3:])
+    assert contents() == [[text] for text in TEXTS[:3]] + [TEXTS[3:]]
+    assert write_bucket(store.run(rewrite=True), first, TEXTS[:3])
+    assert contents() == [TEXTS[:3], TEXTS[3:]]
+
+
+def window(age: int, seconds: int = 60) -> tuple[str, str]:
+    """Start and end of a window before the one that ends at LATER_END."""
+    end = unix(LATER_END) - age * seconds
+    return iso(end - seconds), iso(end)
+
+
+def write_windows(run: StoredDocuments, layout: Layout, *written: tuple[int, int]) -> None:
+    """Write windows of so many ages and numbers of buckets, as `layout` says."""
+    for age, number in written:
+        start, end = window(age, layout.seconds)
+        bucket = Bucket(number, layout.buckets)
+        run.write(start, end, window_documents(TOPIC, start, end, TEXTS, None, ONE_DOCUMENT, bucket), bucket)
+
+
+@pytest.mark.parametrize("now", [Layout(60), Layout(60, 4), Layout(20, 2), Layout(7)])
+@pytest.mark.parametrize("then", [Layout(60), Layout(60, 4)])
+def test_the_newest_window_has_its_layout_whatever_it_is_now(store: Store, now: Layout, then: Layout) -> None:
+    run = store.run()
+    assert run.newest_window(now) is None
+    write_windows(run, then, (1, 0), (0, 0))
+    found = run.newest_window(now)
+    assert found is not None
+    assert (found.end, found.layout) == (LATER_END, then)
+
+
+def test_a_layout_of_which_both_numbers_have_changed_is_found(store: Store) -> None:
+    write_windows(store.run(), Layout(60, 4), (1, 0), (0, 0), (0, 1))
+    run = store.run()
+    assert run.newest_window(Layout(20, 2)) == Newest(LATER_END, Layout(60, 4), window(1)[1])
+    assert run.other_layout(Layout(20, 2), "") == Window(LATER_END, Layout(60, 4))
+
+
+@pytest.mark.parametrize(
+    ("written", "reached"),
+    [
+        ([(0, 0), (0, 1), (1, 0), (1, 1), (2, 0)], 1),
+        ([(0, 0), (1, 0), (1, 1), (2, 0), (2, 1), (3, 0)], 2),
+        ([(0, 0), (1, 0), (2, 0), (3, 0), (3, 1), (4, 0), (4, 1), (5, 0)], 4),
+        ([(0, 0)], 0),
+        ([(0, 0), (1, 0), (5, 0)], 5),
+    ],
+)
+def test_every_task_has_written_what_ends_before_the_window_that_is_reached(
+    store: Store, written: list[tuple[int, int]], reached: int
+) -> None:
+    """Of two buckets, each written by one task for even and one for odd windows."""
+    write_windows(store.run(), Layout(60, 2), *written)
+    found = store.run().newest_window(Layout(60, 2))
+    assert found == Newest(LATER_END, Layout(60, 2), window(reached)[1])
+
+
+def test_windows_of_another_layout_are_found_where_a_replay_begins(store: Store) -> None:
+    run = store.run()
+    write_windows(run, Layout(60), (5, 0))
+    write_windows(run, Layout(60, 2), (4, 0), (4, 1), (3, 1))
+    with client(store.uri) as connection:
+        connection[DATABASE][COLLECTION].insert_many([{"timestamp": window(4)[1]}, {"timestamp": "never"}, {}])
+    assert run.other_layout(Layout(60, 2), window(5)[1]) is None
+    assert run.other_layout(Layout(60, 2), window(6)[1]) == Window(window(5)[1], Layout(60))
+    assert run.other_layout(Layout(60), window(5)[1]) == Window(window(3)[1], Layout(60, 2))
+    assert run.other_layout(Layout(20), "") == Window(window(3)[1], Layout(60, 2))
 
 
 def test_a_store_with_tls_is_trusted_only_with_its_ca_file(stack: Stack, tmp_path: Path) -> None:
@@ -168,13 +249,13 @@ def test_a_store_with_tls_is_trusted_only_with_its_ca_file(stack: Stack, tmp_pat
     try:
         wait_until(answers, "the store with TLS to answer", 60, program=store)
         stored = stored_documents(settings)
-        assert stored.newest_window() is None
+        assert stored.newest_window(Layout(60)) is None
         stored.write(START, END, window_documents(settings.topic, START, END, TEXTS, None, ONE_DOCUMENT))
-        assert stored.newest_window() == Window(END, 60)
+        assert stored.newest_window(Layout(60)) == Newest(END, Layout(60), END)
         stored.close()
         without_ca_file = stored_documents(read_aggregator_settings({"MONGODB_URI": uri}))
         with pytest.raises(PyMongoError, match="CERTIFICATE_VERIFY_FAILED"):
-            without_ca_file.newest_window()
+            without_ca_file.newest_window(Layout(60))
         without_ca_file.close()
     finally:
         store.stop()

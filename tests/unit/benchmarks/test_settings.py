@@ -6,9 +6,9 @@ from benchmarks.settings import CASES, DEFAULT_CASES, read_settings
 from jobs.settings import SettingError
 
 
-def test_the_idle_demo_is_measured_only_when_it_is_asked_for() -> None:
+def test_the_idle_demo_and_buckets_are_measured_only_when_asked_for() -> None:
     assert read_settings({}).cases == DEFAULT_CASES
-    assert {*CASES} - {*DEFAULT_CASES} == {"idle"}
+    assert {*CASES} - {*DEFAULT_CASES} == {"idle", "buckets"}
     assert read_settings({"CASES": "idle"}).cases == ("idle",)
 
 

@@ -11,6 +11,7 @@ def test_the_windows_that_count_follow_each_other() -> None:
 
 def test_each_window_has_a_key_of_its_own() -> None:
     assert len(set(topics.window_keys("posts"))) == topics.WINDOWS
+    assert len(set(topics.window_keys("posts", 4))) == 4 * topics.WINDOWS
     assert not set(topics.window_keys("posts")) & set(topics.window_keys("others"))
 
 

@@ -19,7 +19,8 @@ from jobs.audit.numbers import NumberSet
 from jobs.audit.reader import Document, OffsetRange, PartitionRange, Record
 from jobs.audit.reconciliation import DAY_MS, MAX_AUDIT_MS, AuditSettings, audit
 from jobs.audit.report import Report
-from jobs.documents import document_key, iso
+from jobs.buckets import WHOLE, Bucket, buckets
+from jobs.documents import document_key, iso, unix
 from jobs.settings import read_aggregator_settings
 from tests.support.examples import examples
 
@@ -144,10 +145,28 @@ def loaded(record: Record) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def document(start: int, texts: Sequence[str], chunk: int = 0, window: int = WINDOW, topic: str = TOPIC) -> Document:
+def document(
+    start: int,
+    texts: Sequence[str],
+    chunk: int = 0,
+    window: int = WINDOW,
+    topic: str = TOPIC,
+    bucket: Bucket = WHOLE,
+) -> Document:
     """start: seconds since 1970."""
     end = iso(start + window)
-    return Document(document_key(topic, iso(start), end, chunk), end, list(texts))
+    return Document(document_key(topic, iso(start), end, chunk, bucket), end, list(texts))
+
+
+def in_buckets(documents: Sequence[Document], size: int, chunk: int = 10_000) -> list[Document]:
+    """The same windows, spread over buckets, with so many texts at most in each chunk."""
+    return [
+        document(unix(each.timestamp) - WINDOW, part, number, bucket=bucket)
+        for each in documents
+        for bucket in buckets(size)
+        for texts in [each.content[bucket.number :: size]]
+        for number, part in enumerate(texts[at : at + chunk] for at in range(0, len(texts), chunk))
+    ]
 
 
 def history(posts: int = 100, chunk: int = 10_000) -> History:
@@ -484,6 +503,36 @@ def test_documents_of_another_window_length(length: int) -> None:
     assert report_of(made).balanced
     without(made.documents, -1, "post 220")
     assert 'missing in documents: simulator-1a2b3c4d-220 "post 220"' in mismatches(report_of(made))
+
+
+@pytest.mark.parametrize("now", [1, 4, 8])
+def test_a_window_balances_with_all_of_its_buckets_whatever_their_number_is_now(now: int) -> None:
+    made = history()
+    whole, spread = made.documents[:1], made.documents[1:]
+    made.documents = whole + in_buckets(spread, 4, chunk=2)
+    report = report_of(made, window_buckets=now)
+    assert report.balanced, report.lines
+    assert (report.topic.windows, report.topic.in_documents) == (5, 100)
+
+
+def test_a_window_of_which_a_bucket_is_missing_does_not_balance() -> None:
+    made = history()
+    made.documents = in_buckets(made.documents, 4)
+    lost = made.documents.pop(1)
+    assert f"{len(lost.content)} missing in documents" in mismatches(report_of(made, window_buckets=4))
+
+
+def test_a_window_that_is_stored_whole_and_in_buckets_has_too_many_texts() -> None:
+    made = history()
+    made.documents += in_buckets(made.documents[:1], 4)
+    assert "20 too many in documents" in mismatches(report_of(made))
+
+
+def test_a_missing_chunk_is_named_with_its_bucket() -> None:
+    made = history()
+    made.documents = in_buckets(made.documents, 2, chunk=5)
+    del made.documents[2]
+    assert "no chunk 0 of bucket 1 of 2" in mismatches(report_of(made, window_buckets=2))
 
 
 def test_windows_of_two_lengths_that_overlap_are_compared_together() -> None:

@@ -5,8 +5,9 @@ import hashlib
 import pytest
 from bson.int64 import Int64
 
+from jobs.buckets import Bucket
 from jobs.counters import Counters
-from jobs.documents import document_key, iso, unix, window_documents, window_seconds_of
+from jobs.documents import document_key, iso, unix, window_documents
 
 COUNTERS = Counters(*range(8))
 START, END = "2026-11-24T08:00:00Z", "2026-11-24T08:00:20Z"
@@ -44,14 +45,10 @@ def test_no_other_form_of_a_time_is_read(text: str) -> None:
         unix(text)
 
 
-@pytest.mark.parametrize(
-    ("start", "seconds"), [(START, 20), ("2026-11-24T08:00:19Z", 1), ("2026-11-24T07:00:20Z", 3_600)]
-)
-@pytest.mark.parametrize("chunk", [0, 7])
-def test_the_length_of_a_window_is_found_by_its_key(start: str, seconds: int, chunk: int) -> None:
-    assert window_seconds_of(document_key("tweets", start, END, chunk), "tweets", END) == seconds
-
-
-@pytest.mark.parametrize("key", [document_key("posts", START, END, 0), document_key("tweets", START, END, 8), "x"])
-def test_a_document_of_something_else_has_no_length(key: str) -> None:
-    assert window_seconds_of(key, "tweets", END) is None
+def test_a_bucket_has_keys_of_its_own_and_a_whole_window_those_without_buckets() -> None:
+    text = f"tweets/{START}/{END}/1/4/3"
+    assert document_key("tweets", START, END, 3, Bucket(1, 4)) == hashlib.sha256(text.encode()).hexdigest()
+    assert document_key("tweets", START, END, 3, Bucket(0, 1)) == document_key("tweets", START, END, 3)
+    (document,) = window_documents("tweets", START, END, ["a"], COUNTERS, 1_000, Bucket(1, 4))
+    assert document["hash"] == document_key("tweets", START, END, 0, Bucket(1, 4))
+    assert list(document) == list(window_documents("tweets", START, END, ["a"], COUNTERS, 1_000)[0])

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobs.settings import MEBIBYTE, SettingError, read_aggregator_settings
-from jobs.window_memory import Memory, check, needed
+from jobs.window_memory import Memory, Tasks, check, fullest, needed
 
 # The memory of a TaskManager with the chart's 1536 MiB, and with the 1200 MiB of its light profile.
 DEFAULT, LIGHT = Memory(576 * MEBIBYTE, 256 * MEBIBYTE), Memory(240 * MEBIBYTE, 256 * MEBIBYTE)
@@ -46,6 +46,21 @@ def test_the_error_names_settings_and_figures() -> None:
     )
     with pytest.raises(SettingError, match="need 515 MiB of a TaskManager's managed memory, which has 256 MiB"):
         check(settings, Memory(heap=1 << 40, managed=256 * MEBIBYTE))
+
+
+@pytest.mark.parametrize(
+    ("buckets", "parallelism", "slots", "share"),
+    [(1, 1, 1, 1), (1, 4, 1, 1), (4, 1, 1, 1), (4, 2, 1, 1 / 2), (4, 4, 1, 1 / 4), (4, 3, 1, 1 / 2), (4, 4, 2, 1 / 2)],
+)
+def test_a_taskmanager_needs_memory_for_its_buckets(buckets: int, parallelism: int, slots: int, share: float) -> None:
+    assert fullest(buckets, Tasks(parallelism, slots)) == share
+
+
+def test_more_taskmanagers_allow_more_posts() -> None:
+    fast = {"PLANNED_POSTS_PER_SECOND": "15000", "WINDOW_BUCKETS": "4"}
+    check(read_aggregator_settings(fast), DEFAULT, Tasks(parallelism=4))
+    with pytest.raises(SettingError, match="WINDOW_BUCKETS=4"):
+        check(read_aggregator_settings(fast), DEFAULT, Tasks(parallelism=2))
 
 
 @given(st.sampled_from(RAISED), st.integers(1, 1_800), st.integers(1, 1_800))

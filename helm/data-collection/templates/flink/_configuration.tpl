@@ -30,6 +30,9 @@ s3.aws.credentials.provider: com.amazonaws.auth.profile.ProfileCredentialsProvid
 containerized.master.env.AWS_CREDENTIAL_PROFILES_FILE: {{ include "data-collection.flink.s3Folder" . }}/credentials
 containerized.taskmanager.env.AWS_CREDENTIAL_PROFILES_FILE: {{ include "data-collection.flink.s3Folder" . }}/credentials
 {{- end }}
+{{- if eq $component "aggregator" }}
+{{ include "data-collection.aggregator.autoscaler" . }}
+{{- end }}
 {{- if .Values.metrics.enabled }}
 metrics.reporter.prom.factory.class: org.apache.flink.metrics.prometheus.PrometheusReporterFactory
 metrics.reporter.prom.port: "9249"
