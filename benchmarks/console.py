@@ -81,7 +81,7 @@ def main() -> int:
         minutes = EnvReader(os.environ).integer("MINUTES", 5, 1, 1_440)
         settings = read_settings({"SIMULATOR_RATE": RATE, **os.environ})
         with Stack(settings) as stack:
-            stack.start(console=True)
+            stack.start(demo=True)
             measure(stack, minutes * 60.0)
     except KeyboardInterrupt:
         return 130
