@@ -18,6 +18,7 @@ TAIL_OFFSETS = 200  # of each partition that are read for them
 EVENTS = 2_000
 EVENT_SECONDS = 86_400
 REJECTED = 5_000  # of the newest rejections that are grouped
+FETCH_BYTES = 131_072
 MAX_TEXT = 280
 MAX_RECORD = 500
 POLL_MS = 200
@@ -65,6 +66,9 @@ class KafkaTopics:
             group_id=f"{settings.id_prefix}-aggregator",
             enable_auto_commit=False,
             isolation_level="read_committed",
+            # Only the end of each partition is read, and what is fetched beyond it takes memory.
+            max_partition_fetch_bytes=FETCH_BYTES,
+            fetch_max_bytes=4 * FETCH_BYTES,
             **client_options(settings.security, read_files(settings.security)),
         )
         return self._consumer

@@ -14,6 +14,19 @@ NEWEST = 8
 SHOWN_POSTS = 3  # of a document's content in its raw form
 MAX_TEXT = 280
 TIMEOUT_MS = 4_000
+# Documents hold thousands of posts: MongoDB counts them, and sends only what is shown. So often it is asked again,
+# because late posts replace documents; a new document is read at once.
+AGAIN_SECONDS = 5.0
+SHORTENED: list[dict[str, Any]] = [
+    {"$sort": {"timestamp": -1}},
+    {"$limit": NEWEST},
+    {
+        "$addFields": {
+            "posts": {"$cond": [{"$isArray": "$content"}, {"$size": "$content"}, 0]},
+            "content": {"$cond": [{"$isArray": "$content"}, {"$slice": ["$content", SHOWN_POSTS]}, []]},
+        }
+    },
+]
 
 
 class MongoDocuments:
@@ -22,6 +35,9 @@ class MongoDocuments:
     def __init__(self, settings: AggregatorSettings) -> None:
         self._settings = settings
         self._client: pymongo.MongoClient[dict[str, Any]] | None = None
+        self._newest: Any = None
+        self._documents: tuple[Document, ...] = ()
+        self._read_at = -AGAIN_SECONDS
 
     def read(self) -> Documents:
         try:
@@ -45,8 +61,12 @@ class MongoDocuments:
         began = time.monotonic()
         client.admin.command("ping")
         ping = time.monotonic() - began
-        found = client[settings.database][settings.collection].find({}).sort("timestamp", -1).limit(NEWEST)
-        return Documents(tuple(map(document_of, found)), ping)
+        collection = client[settings.database][settings.collection]
+        newest = list(collection.find({}, {"_id": 0, "timestamp": 1}).sort("timestamp", -1).limit(1))  # in the index
+        if newest != self._newest or began - self._read_at >= AGAIN_SECONDS:
+            self._documents = tuple(map(document_of, collection.aggregate(SHORTENED)))
+            self._newest, self._read_at = newest, began
+        return Documents(self._documents, ping)
 
     def close(self) -> None:
         if self._client is not None:
@@ -55,10 +75,11 @@ class MongoDocuments:
 
 
 def document_of(stored: dict[str, Any]) -> Document:
-    content = stored.get("content")
-    content = content if isinstance(content, list) else []
+    """stored: a result of SHORTENED."""
+    posts, content = stored["posts"], stored["content"]
     counters = {name: value for name, value in stored.items() if name.endswith("_count")}
-    shown = [str(text)[:MAX_TEXT] for text in content[:SHOWN_POSTS]]
-    more = [f"... and {len(content) - SHOWN_POSTS} more"] if len(content) > SHOWN_POSTS else []
-    raw = {**{name: value for name, value in stored.items() if name != "content"}, "content": [*shown, *more]}
-    return Document(str(stored.get("timestamp")), len(content), counters, json.dumps(raw, indent=1, default=str))
+    shown = [str(text)[:MAX_TEXT] for text in content]
+    more = [f"... and {posts - len(shown)} more"] if posts > len(shown) else []
+    raw = {name: value for name, value in stored.items() if name not in ("content", "posts")}
+    text = json.dumps({**raw, "content": [*shown, *more]}, indent=1, default=str)
+    return Document(str(stored.get("timestamp")), posts, counters, text)

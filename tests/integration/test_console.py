@@ -19,7 +19,7 @@ from tests.support.waiting import await_value
 FIRST_DOCUMENT_SECONDS = 90
 RED_SECONDS = 5
 NORMAL = re.compile("^(green|amber)$")
-MAX_MEBIBYTES = 80
+MAX_MEBIBYTES = 64
 
 
 @dataclass
