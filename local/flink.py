@@ -271,6 +271,8 @@ def flink_options(settings: Settings, home: Path, slots: int, java_options: str)
         "rest.address": "127.0.0.1",
         "rest.bind-address": "127.0.0.1",
         "rest.port": settings.ports.flink,
+        # Milliseconds. By default the metrics on the live page and on Flink's pages would be up to 10 s old.
+        "metrics.fetcher.update-interval": 1000,
         # A job can be submitted before the JobManager answers: the client asks twice a second, for two minutes.
         "rest.retry.delay": 500,
         "rest.retry.max-attempts": 240,

@@ -228,6 +228,9 @@ MALFORMED: dict[str, tuple[bytes | None, str]] = {
     "no timestamp": (b'{"id": "x", "text": "y", "source": "s"}', "no timestamp"),
     "no source": (b'{"id": "x", "text": "y", "timestamp": 1}', "no source"),
     "timestamp is text": (b'{"id": "x", "text": "y", "timestamp": "soon", "source": "s"}', "no timestamp"),
+    "timestamp is an array": (b'{"id": "x", "text": "y", "timestamp": [], "source": "s"}', "timestamp is an array"),
+    "timestamp is an object": (b'{"id": "x", "text": "y", "timestamp": {}, "source": "s"}', "no timestamp"),
+    "deep arrays": (b'{"a":' + b"[" * 50_000 + b"]" * 50_000 + b"}", "no id"),
     "negative time": (
         b'{"id": "x", "text": "y", "timestamp": -1, "source": "s"}',
         "timestamp negative or ahead of the clock",

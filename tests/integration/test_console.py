@@ -104,6 +104,9 @@ def test_a_lost_range_is_in_the_list(browser: Browser, pipeline: Pipeline) -> No
         await_normal(visit.page, 30)
         try:
             simulator.stop()
+            title = visit.page.locator("#state-title")
+            expect(title).to_contain_text("The collector has no connection to the feed", timeout=RED_SECONDS * 1000)
+            expect(title).to_have_attribute("data-level", "red")
             simulator.environment = {**before, "SIMULATOR_SEED": "2"}
             simulator.start()
             lost = visit.page.locator("#ledger li.lost").first

@@ -25,6 +25,8 @@ taskmanager.memory.network.max: 128m
 taskmanager.network.memory.floating-buffers-per-gate: "512"
 taskmanager.network.memory.max-buffers-per-channel: "512"
 web.submit.enable: "false"
+# Milliseconds. By default the metrics on the live page and on Flink's pages would be up to 10 s old.
+metrics.fetcher.update-interval: "1000"
 {{- if .Values.flink.storage.existingSecret }}
 s3.aws.credentials.provider: com.amazonaws.auth.profile.ProfileCredentialsProvider
 containerized.master.env.AWS_CREDENTIAL_PROFILES_FILE: {{ include "data-collection.flink.s3Folder" . }}/credentials
