@@ -122,7 +122,7 @@ lock: $(VENV)/ready ## pin all packages again in requirements.lock, and from it 
 	@$(LOCK) --constraint requirements.lock pyproject.toml --output-file images/flink/requirements.txt
 	@for image in images/console images/simulator images/watchdog dev/stubs/images/mongodb dev/stubs/images/s3; do \
 		$(LOCK) --constraint requirements.lock $$image/requirements.in --output-file $$image/requirements.txt || exit 1; done
-	@$(LOCK) benchmarks/peers/requirements.in --output-file benchmarks/peers/requirements.txt
+	@$(LOCK) --no-config benchmarks/peers/requirements.in --output-file benchmarks/peers/requirements.txt
 
 .venv-peers/ready: benchmarks/peers/requirements.txt | $(VENV)/ready
 	@echo "installing the peers' packages into .venv-peers (once) ..."
