@@ -93,6 +93,9 @@ def test_the_live_page_shows_the_first_document(release: Release) -> None:
         # Both jobs, Kafka, MongoDB and the watchdog answer.
         assert "no answer since" not in html, html
         assert "watchdog: restarts of the simulator" in html
+        assert "Warnings of Kubernetes" in html
+        assert "The Kubernetes API does not answer" not in html, html
+        assert f"service/{RELEASE}-collector-rest 8081:8081" in html
         assert session.get(url, headers={"Host": "rebound.example.com"}, timeout=10).status_code == 400
 
 
