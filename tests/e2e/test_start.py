@@ -24,8 +24,13 @@ AWAIT_DOCUMENT = """
 import os, sys, time, pymongo
 database, collection = sys.argv[1:]
 with pymongo.MongoClient(os.environ["MONGODB_URI"], serverSelectionTimeoutMS=60_000) as client:
-    while not (found := client[database][collection].find_one()):
+    found = None
+    while not found:
         time.sleep(0.2)
+        try:
+            found = client[database][collection].find_one()
+        except pymongo.errors.OperationFailure:
+            pass  # a Job of the chart creates the user, maybe after `--wait` has returned
 print(time.time(), found["timestamp"])
 """
 

@@ -12,6 +12,7 @@ from deploy.cluster import Object
 from deploy.release import JOBS, RELEASE
 from jobs.documents import unix
 from tests.e2e.release import Release
+from tests.support.waiting import await_value
 
 REST_PORT = 8081
 
@@ -58,7 +59,12 @@ def steps_of_job(release: Release, job: str) -> list[Step]:
 
     found = flink()
     tasks = [task for vertex in found["vertices"] for task in flink(f"/vertices/{vertex['id']}")["subtasks"]]
-    first = next(each for each in flink("/checkpoints")["history"][::-1] if each["status"] == "COMPLETED")
+
+    def first_checkpoint() -> dict[str, Any] | None:
+        completed = (each for each in flink("/checkpoints")["history"][::-1] if each["status"] == "COMPLETED")
+        return next(completed, None)
+
+    first = await_value(first_checkpoint, f"a completed checkpoint of the {job}", 60)
     return [
         Step(f"{job}: JobManager's pod made", created_at(manager)),
         Step(f"{job}: JobManager's container runs", container_started_at(manager)),
