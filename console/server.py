@@ -64,6 +64,7 @@ class Live:
             except Exception:
                 log.exception("the page cannot be built")
             end = time.monotonic() + INTERVAL_SECONDS
+            await asyncio.sleep(TICK_SECONDS)  # also when there is news already: the clients need the loop, too
             while self._version() == seen and time.monotonic() < end:
                 await asyncio.sleep(TICK_SECONDS)
 

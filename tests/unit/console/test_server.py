@@ -1,6 +1,7 @@
 """The web application, over a real socket."""
 
 import contextlib
+import itertools
 import json
 import re
 import socket
@@ -158,3 +159,11 @@ def test_too_many_clients_are_sent_away(address: str) -> None:
         codes = [each.status_code for each in streams]
     assert codes.count(200) <= MAX_CLIENTS
     assert 503 in codes
+
+
+def test_constant_news_leave_time_for_the_clients() -> None:
+    """On a machine under load there may be news whenever the page has been built."""
+    board, version = Board(20), itertools.count()
+    with serving(lambda: build(answers(), board, NOW), lambda: next(version)) as url:
+        for _ in range(3):
+            assert requests.get(f"{url}/healthz", timeout=10).ok
