@@ -32,7 +32,6 @@ class FlinkJob:
     """
 
     def __init__(self, url: str, name: str, page: str) -> None:
-        self._url = url.rstrip("/")
         self._page = page.rstrip("/")
         self._name = name
         # Of the job that was read last: its identity, its settings, and Flink's version. They never change.

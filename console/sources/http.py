@@ -39,10 +39,10 @@ class HttpClient:
         kept = self._connection.sock is not None
         try:
             return self._get(path, headers)
-        except (HTTPException, OSError):
+        except ConnectionError:  # the server may have closed the kept connection meanwhile
             if not kept:
                 raise
-        return self._get(path, headers)  # the server may have closed the kept connection meanwhile
+        return self._get(path, headers)
 
     def _get(self, path: str, headers: Mapping[str, str]) -> bytes:
         try:

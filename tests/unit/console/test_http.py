@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterator
 from http.client import HTTPException
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import ClassVar
 
 import pytest
 
@@ -14,8 +15,10 @@ from console.sources.http import HttpClient
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     closing = False  # whether the server closes a connection after its answer, without a word
+    asked: ClassVar[list[str]] = []  # the paths
 
     def do_GET(self) -> None:
+        self.asked.append(self.path)
         status = 500 if self.path == "/flink/broken" else 200
         content = f'{{"path": "{self.path}", "peer": {self.client_address[1]}}}'.encode()
         self.send_response(status)
@@ -51,6 +54,15 @@ def test_an_error_is_raised_and_the_next_answer_is_read(address: str) -> None:
         with pytest.raises(HTTPException, match="status 500"):
             client.text("/broken")
         assert client.json("/jobs")["path"] == "/flink/jobs"
+
+
+def test_an_error_of_a_server_that_answers_is_not_asked_for_again(address: str) -> None:
+    Handler.asked.clear()
+    with contextlib.closing(HttpClient(f"{address}/flink")) as client:
+        client.json("/jobs")
+        with pytest.raises(HTTPException, match="status 500"):
+            client.text("/broken")
+    assert Handler.asked == ["/flink/jobs", "/flink/broken"]
 
 
 def test_a_server_that_is_gone_is_an_error() -> None:
