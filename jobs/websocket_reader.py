@@ -208,7 +208,8 @@ class Reader:
         received = int(self._clock() * 1000)
         self._enqueued += sum(map(len, messages)) + OVERHEAD_BYTES * len(messages)
         self._events.extend([Frame(data, True, received) for data in messages])
-        self._received(transport)
+        self._wake()
+        self._pause_if_full(transport)
 
     def _receive_frame(self, frame: WireFrame, transport: asyncio.Transport) -> None:
         """The same for a single frame."""
@@ -216,12 +217,14 @@ class Reader:
             self._append(Frame(bytes(frame.data), frame.opcode is Opcode.TEXT, int(self._clock() * 1000)))
         else:
             self._receive_part(frame)
-        self._received(transport)
+        self._pause_if_full(transport)
 
-    def _received(self, transport: asyncio.Transport) -> None:
-        """Wake the waiting worker, and pause the socket when the buffer is full."""
+    def _wake(self) -> None:
+        """End a `wait`."""
         if self._awaited:
             self._arrived.set()
+
+    def _pause_if_full(self, transport: asyncio.Transport) -> None:
         held = self._enqueued - self._dequeued + self._fragment_bytes
         if self._paused is None and (held >= self._max_bytes or len(self._events) >= self._capacity):
             transport.pause_reading()
@@ -252,8 +255,7 @@ class Reader:
     def _append(self, event: Event) -> None:
         self._enqueued += size_of(event)
         self._events.append(event)
-        if self._awaited:
-            self._arrived.set()
+        self._wake()
 
     def _resume(self) -> None:
         if self._paused is not None:
