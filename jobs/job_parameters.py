@@ -5,7 +5,6 @@ Flink's page and REST API show these parameters to anyone who can reach them. So
 
 from dataclasses import fields
 
-from jobs.feeds.definition import Definition
 from jobs.settings import AggregatorSettings, CollectorSettings, KafkaSecurity, Secret
 
 # Fields whose variable has another name than the field.
@@ -28,7 +27,7 @@ def job_parameters(settings: CollectorSettings | AggregatorSettings) -> dict[str
         name, value = field.name, getattr(settings, field.name)
         if isinstance(value, KafkaSecurity):
             parameters["KAFKA_SECURITY_PROTOCOL"] = value.protocol
-        elif isinstance(value, Definition):
+        elif name == "feed":
             parameters["FEED"] = value.name
         elif name == "resume_from_topic":
             parameters["START_FROM"] = "topic" if value else "live"
