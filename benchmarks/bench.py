@@ -11,7 +11,7 @@ from benchmarks.machine import BUSY_SHARE, Cpu, Watch
 from benchmarks.numbers import Measurement, summary
 from local.process import StackError, owned_environment, wait_until
 from local.settings import REPOSITORY
-from local.stack import Stack, answers
+from local.stack import Stack
 
 SHORTEST_SECONDS = 0.5
 
@@ -146,8 +146,7 @@ class Bench:
             **environment,
         }
         simulator.start()
-        url = f"http://127.0.0.1:{settings.ports.simulator}/healthz"
-        wait_until(lambda: answers(url), f"{url} to answer", 30, program=simulator)
+        self.stack.await_health(simulator, settings.ports.simulator)
 
     def cpu_of_jobs(self) -> Cpu:
         """The processor time of the TaskManager and its Python workers."""

@@ -4,17 +4,16 @@ One job runs through. The console and its clients are there in every other slice
 """
 
 import contextlib
+import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import requests
 
 from benchmarks import latency, topics
 from benchmarks.bench import Bench, busy_note
 from benchmarks.numbers import Measurement, Steady, summary
-from local.process import wait_until
-from local.stack import answers
 
 CLIENTS = 3
 PACED = 10_000  # posts a second
@@ -66,19 +65,9 @@ def measure(bench: Bench, topic: str) -> Measurement:
 def page(bench: Bench, topic: str) -> Iterator[None]:
     """The console with its clients."""
     stack = bench.stack
-    console, settings = stack.console, stack.settings
-    console.environment = {
-        **console.environment,
-        **stack.job_environment(),
-        "CONSOLE_PORT": str(settings.ports.console),
-        "FLINK_URL": settings.flink_url,
-        "KAFKA_TOPIC": topic,
-    }
-    console.start()
-    url = f"{settings.console_url}/healthz"
-    wait_until(lambda: answers(url), f"{url} to answer", 30, program=console)
+    stack.start_console({"KAFKA_TOPIC": topic})
     stop = threading.Event()
-    clients = [threading.Thread(target=follow, args=(f"{settings.console_url}/events", stop)) for _ in range(CLIENTS)]
+    clients = [threading.Thread(target=follow, args=(stack.settings.console_url, stop)) for _ in range(CLIENTS)]
     for client in clients:
         client.start()
     try:
@@ -87,12 +76,18 @@ def page(bench: Bench, topic: str) -> Iterator[None]:
         stop.set()
         for client in clients:
             client.join()
-        console.stop()
+        stack.console.stop()
 
 
-def follow(url: str, stop: threading.Event) -> None:
-    """Read the page's events as a browser does, until `stop` is set."""
-    with requests.get(url, stream=True, timeout=10) as response:
-        for _ in response.iter_lines():
-            if stop.is_set():
-                return
+def follow(url: str, stop: threading.Event, show: Callable[[dict[str, str]], object] = lambda _: None) -> None:
+    """Read the page's events as a browser does, until `stop` is set. url: of the page. show: gets the sections."""
+    while not stop.is_set():
+        with (
+            contextlib.suppress(requests.RequestException),  # a browser connects again
+            requests.get(f"{url}/events", stream=True, timeout=10) as response,
+        ):
+            for line in response.iter_lines(chunk_size=None):
+                if line.startswith(b"data: "):
+                    show(json.loads(line[6:]))
+                if stop.is_set():
+                    return

@@ -132,7 +132,7 @@ class Stack:
             tasks.insert(0, ("simulator", functools.partial(self._start_simulator, replay=demo), []))
             before_jobs.append("simulator")
         if demo:
-            tasks.insert(0, ("console", self._start_console, []))
+            tasks.insert(0, ("console", self.start_console, []))
         tasks += [(f"job {job}", functools.partial(self.submit, job), before_jobs) for job in jobs]
         self.steps = [Step(name) for name, _, _ in tasks]
         steps = {step.name: step for step in self.steps}
@@ -202,26 +202,28 @@ class Stack:
 
     def _start_simulator(self, *, replay: bool) -> None:
         self.simulator.start()
-        self._await_health(self.simulator, self.settings.ports.simulator)
+        self.await_health(self.simulator, self.settings.ports.simulator)
         if replay and self.settings.definition.resume:  # without positions, each new connection would get them again
             self.since = requests.get(health_url(self.settings.ports.simulator), timeout=5).json()["newest"]
 
     def _start_worldometers(self) -> None:
         self.worldometers.start()
-        self._await_health(self.worldometers, self.settings.ports.worldometers)
+        self.await_health(self.worldometers, self.settings.ports.worldometers)
 
-    def _start_console(self) -> None:
+    def start_console(self, environment: Mapping[str, str] = {}) -> None:
+        """Start the console and wait until it answers. environment: settings that replace those of the jobs."""
         settings = self.settings
-        environment = {
+        own = {
             "CONSOLE_PORT": str(settings.ports.console),
             "FLINK_URL": settings.flink_url,
             "DATA_COLLECTION_VERSION": project_version(),
         }
-        self.console.environment = {**self.console.environment, **self.job_environment(), **environment}
+        self.console.environment = {**self.console.environment, **self.job_environment(), **environment, **own}
         self.console.start()
-        self._await_health(self.console, settings.ports.console)
+        self.await_health(self.console, settings.ports.console)
 
-    def _await_health(self, program: Program, port: int, seconds: float = 30) -> None:
+    def await_health(self, program: Program, port: int, seconds: float = 30) -> None:
+        """Wait until a program answers at its port. Raises StackError."""
         url = health_url(port)
         wait_until(lambda: answers(url), f"{url} to answer", seconds, program=program)
 

@@ -11,10 +11,9 @@ from kafka.admin import NewTopic
 from playwright.sync_api import Browser, Page, expect
 
 from local.broker import admin
-from local.stack import Stack, answers
+from local.stack import Stack
 from tests.support.browser import Visit, chromium
 from tests.support.topics import topic
-from tests.support.waiting import await_value
 
 FIRST_DOCUMENT_SECONDS = 90
 RED_SECONDS = 5
@@ -57,10 +56,7 @@ def pipeline(stack: Stack) -> Iterator[Pipeline]:
             "CHECKPOINT_SECONDS": "2",
         }
         started = Pipeline(stack, settings)
-        own = {"CONSOLE_PORT": str(stack.settings.ports.console), "FLINK_URL": stack.settings.flink_url}
-        stack.console.environment = {**stack.console.environment, **stack.job_environment(), **settings, **own}
-        stack.console.start()
-        await_value(lambda: answers(f"{started.url}/healthz"), "the console to answer", 30)
+        stack.start_console(settings)
         try:
             for job in ("collector_stream", "aggregator_stream"):
                 started.submit(job)
