@@ -1,36 +1,27 @@
 """`make bench`: measures the cases, and prints each round and a summary.
 
-Settings: benchmarks/settings.py. Exit status: 0, 1 with a reason, or 130 after Ctrl-C.
+Settings: benchmarks/settings.py. Exit status: see `status_of`.
 """
 
 import os
 import sys
 
 from benchmarks import aggregator, buckets, collector, idle, latency, live_page, parser
-from benchmarks.run import say, say_header, session
+from benchmarks.run import say, say_header, session, status_of
 from benchmarks.settings import Settings, read_settings
-from jobs.settings import SettingError
-from local.process import StackError
 
 PARSER_ROUNDS = 9
 
 
-def main() -> int:
-    try:
-        settings = read_settings(os.environ)
-        say_header()
-        if "parser" in settings.cases:
-            parser.run(say, PARSER_ROUNDS)
-        if "idle" in settings.cases:
-            idle.run(say)
-        if not set(settings.cases) <= {"parser", "idle"}:
-            measure(settings)
-    except KeyboardInterrupt:
-        return 130
-    except (StackError, SettingError) as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 1
-    return 0
+def main() -> None:
+    settings = read_settings(os.environ)
+    say_header()
+    if "parser" in settings.cases:
+        parser.run(say, PARSER_ROUNDS)
+    if "idle" in settings.cases:
+        idle.run(say)
+    if not set(settings.cases) <= {"parser", "idle"}:
+        measure(settings)
 
 
 def measure(settings: Settings) -> None:
@@ -49,4 +40,4 @@ def measure(settings: Settings) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(status_of(main))

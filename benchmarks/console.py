@@ -9,7 +9,6 @@ import contextlib
 import json
 import os
 import re
-import signal
 import statistics
 import sys
 import threading
@@ -17,22 +16,22 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-import requests
 from confluent_kafka import OFFSET_END
 from pymongo.collection import Collection
 
 from benchmarks import topics
+from benchmarks.live_page import CLIENTS, follow
 from benchmarks.machine import TICKS, parse_process
+from benchmarks.numbers import percentile
+from benchmarks.run import status_of
 from jobs.defaults import TWEETS_TOPIC
-from jobs.settings import EnvReader, SettingError
-from local.process import StackError
+from jobs.settings import EnvReader
 from local.settings import Settings, read_settings
 from local.stack import Stack
 from local.store import client, collection
 
-CLIENTS = 3
 RATE = "1000"
 WARM_UP_SECONDS = 90.0  # until the page has its first documents and its lines begin
 SAMPLE_SECONDS = 1.0
@@ -74,32 +73,20 @@ class Freshness:
                 self.documents.append(now - self._windows.popleft()[0])
 
 
-def main() -> int:
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, interrupt)
-    try:
-        minutes = EnvReader(os.environ).integer("MINUTES", 5, 1, 1_440)
-        settings = read_settings({"SIMULATOR_RATE": RATE, **os.environ})
-        with Stack(settings) as stack:
-            stack.start(demo=True)
-            measure(stack, minutes * 60.0)
-    except KeyboardInterrupt:
-        return 130
-    except (StackError, SettingError) as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 1
-    return 0
-
-
-def interrupt(number: int, frame: object) -> NoReturn:  # noqa: ARG001
-    raise KeyboardInterrupt
+def main() -> None:
+    minutes = EnvReader(os.environ).integer("MINUTES", 5, 1, 1_440)
+    settings = read_settings({"SIMULATOR_RATE": RATE, **os.environ})
+    with Stack(settings) as stack:
+        stack.start(demo=True)
+        measure(stack, minutes * 60.0)
 
 
 def measure(stack: Stack, seconds: float) -> None:
     settings, fresh, stop = stack.settings, Freshness(), threading.Event()
     works: list[Callable[[], object]] = [lambda: watch_topic(settings, fresh, stop)]
-    works += [lambda: watch_documents(settings, fresh, stop), lambda: follow(settings, stop, fresh.sections)]
-    works += [lambda: follow(settings, stop, lambda *_: None)] * (CLIENTS - 1)
+    works += [lambda: watch_documents(settings, fresh, stop)]
+    works += [lambda: follow(settings.console_url, stop, lambda shown: fresh.sections(shown, time.time()))]
+    works += [lambda: follow(settings.console_url, stop)] * (CLIENTS - 1)
     threads = [threading.Thread(target=work, daemon=True) for work in works]
     for thread in threads:
         thread.start()
@@ -133,8 +120,7 @@ def report(what: str, memory: Sequence[tuple[float, float]], cpu: float, seconds
 def quantiles(values: Sequence[float]) -> str:
     if len(values) < 2:
         return "unknown"
-    cuts = statistics.quantiles(values, n=100, method="inclusive")
-    return f"p50 {cuts[49]:.2f} s, p99 {cuts[98]:.2f} s of {len(values)}"
+    return f"p50 {percentile(values, 50):.2f} s, p99 {percentile(values, 99):.2f} s of {len(values)}"
 
 
 def cpu_seconds(pid: int) -> float:
@@ -144,20 +130,6 @@ def cpu_seconds(pid: int) -> float:
 def resident_bytes(pid: int) -> float:
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     return float(pages * os.sysconf("SC_PAGE_SIZE"))
-
-
-def follow(settings: Settings, stop: threading.Event, show: Callable[[dict[str, str], float], object]) -> None:
-    """Read the page and then its events as a browser does, until `stop` is set."""
-    while not stop.is_set():
-        with (
-            contextlib.suppress(requests.RequestException),
-            requests.get(f"{settings.console_url}/events", stream=True, timeout=10) as response,
-        ):
-            for line in response.iter_lines(chunk_size=None):
-                if line.startswith(b"data: "):
-                    show(json.loads(line[6:]), time.time())
-                if stop.is_set():
-                    return
 
 
 def watch_topic(settings: Settings, fresh: Freshness, stop: threading.Event) -> None:
@@ -194,4 +166,4 @@ def ends(documents: Collection[dict[str, Any]], stop: threading.Event) -> Iterat
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(status_of(main))

@@ -6,7 +6,6 @@ The stack runs as in the demo, with the console. The rate is SIMULATOR_RATE: 20 
 import contextlib
 import itertools
 import json
-import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import psutil
 from kafka import KafkaConsumer, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType
 
+from benchmarks.numbers import percentile
 from jobs.defaults import TWEETS_TOPIC
 from local.broker import admin
 from local.process import StackError, owned_processes, wait_until
@@ -150,5 +150,4 @@ def summary(delays: Sequence[int]) -> str:
     """Median, 99th percentile and maximum of milliseconds."""
     if len(delays) < 2:
         raise StackError("no posts came while the demo was measured")
-    cuts = statistics.quantiles(delays, n=100, method="inclusive")
-    return f"p50 {cuts[49]:.0f} ms, p99 {cuts[98]:.0f} ms, maximum {max(delays)} ms"
+    return f"p50 {percentile(delays, 50):.0f} ms, p99 {percentile(delays, 99):.0f} ms, maximum {max(delays)} ms"

@@ -4,12 +4,14 @@ import contextlib
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import version
 
 from benchmarks.bench import Bench
 from benchmarks.machine import BUSY_SHARE, header
+from jobs.settings import SettingError
 from local.demo import interrupt
+from local.process import StackError
 from local.settings import read_settings
 from local.stack import Stack
 from local.store import client
@@ -27,12 +29,27 @@ def say_header() -> None:
         say(line)
 
 
+def status_of(work: Callable[[], None]) -> int:
+    """Do the work of a benchmark's program. Returns its exit status: 0, 1 with a reason, or 130 after Ctrl-C.
+
+    SIGTERM and SIGHUP are as Ctrl-C: nothing may be left running.
+    """
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, interrupt)
+    try:
+        work()
+    except KeyboardInterrupt:
+        return 130
+    except (StackError, SettingError) as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    return 0
+
+
 @contextlib.contextmanager
 def session(rounds: int, simulator: Mapping[str, str]) -> Iterator[Bench]:
     """The stack without jobs. rounds: counted ones; simulator: further settings of the simulator. Raises StackError."""
     began = time.monotonic()
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, interrupt)  # as Ctrl-C: nothing may be left running
     with Stack(read_settings()) as stack:
         bench = Bench(stack, rounds, say)
         warn_if_busy(bench)

@@ -1,6 +1,6 @@
 """`make bench_peers`: our jobs, the bare loops, Flink without Python and other stream processors, on the same work.
 
-Settings: `read_settings`. Exit status: 0, 1 with a reason, or 130 after Ctrl-C.
+Settings: benchmarks/settings.py, with `DEFAULTS`. Exit status: see `status_of`.
 """
 
 import contextlib
@@ -16,9 +16,8 @@ from benchmarks.bench import Bench, Side, failed
 from benchmarks.machine import Cpu
 from benchmarks.numbers import Measurement
 from benchmarks.peers.upper_bound import without_python
-from benchmarks.run import say_header, session
-from jobs.settings import EnvReader, SettingError
-from local.process import StackError
+from benchmarks.run import say_header, session, status_of
+from benchmarks.settings import Settings, read_settings
 from local.settings import REPOSITORY
 
 VENV = REPOSITORY / ".venv-peers"
@@ -76,44 +75,18 @@ OURS = {
 }
 
 
-@dataclass(frozen=True)
-class Settings:
-    """The settings. rounds: counted ones; the posts are those of a round."""
-
-    cases: tuple[str, ...]
-    collector_posts: int
-    aggregator_posts: int
-    rounds: int
+# Some peers need many times as long for a post.
+DEFAULTS = Settings(cases=CASES, collector_posts=400_000, aggregator_posts=2_000_000, rounds=3)
 
 
-def read_settings(environment: Mapping[str, str]) -> Settings:
-    """Raises SettingError."""
-    read = EnvReader(environment)
-    allowed = "collector, aggregator or collector,aggregator"
-    cases = read.text("CASES", ",".join(CASES), "collector|aggregator|collector,aggregator", allowed)
-    return Settings(
-        tuple(cases.split(",")),
-        read.integer("BENCH_COLLECTOR_POSTS", 400_000, 10_000, 10_000_000),
-        read.integer("BENCH_AGGREGATOR_POSTS", 2_000_000, 10_000, 20_000_000),
-        read.integer("BENCH_ROUNDS", 3, 1, 20),
-    )
-
-
-def main() -> int:
-    try:
-        settings = read_settings(os.environ)
-        say_header()
-        with session(settings.rounds, {"SIMULATOR_STOP_AFTER": str(settings.collector_posts)}) as bench:
-            if "collector" in settings.cases:
-                compare_collectors(bench, settings.collector_posts)
-            if "aggregator" in settings.cases:
-                compare_aggregators(bench, settings.aggregator_posts)
-    except KeyboardInterrupt:
-        return 130
-    except (StackError, SettingError) as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 1
-    return 0
+def main() -> None:
+    settings = read_settings(os.environ, CASES, DEFAULTS)
+    say_header()
+    with session(settings.rounds, {"SIMULATOR_STOP_AFTER": str(settings.collector_posts)}) as bench:
+        if "collector" in settings.cases:
+            compare_collectors(bench, settings.collector_posts)
+        if "aggregator" in settings.cases:
+            compare_aggregators(bench, settings.aggregator_posts)
 
 
 def compare_collectors(bench: Bench, posts: int) -> None:
@@ -180,4 +153,4 @@ def peer_process(
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(status_of(main))

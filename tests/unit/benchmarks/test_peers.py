@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from benchmarks.peers.__main__ import CASES, PEERS, Peer, read_settings
+from benchmarks.peers.__main__ import CASES, DEFAULTS, PEERS, Peer
+from benchmarks.settings import read_settings
 from jobs.settings import SettingError
 from local.settings import REPOSITORY
 
@@ -21,7 +22,7 @@ def test_a_peer_has_a_file_a_pinned_package_and_a_guarantee_for_each_part(peer: 
 
 
 def test_one_part_can_be_chosen() -> None:
-    assert read_settings({}).cases == CASES
-    assert read_settings({"CASES": "aggregator"}).cases == ("aggregator",)
+    assert read_settings({}, CASES, DEFAULTS).cases == CASES
+    assert read_settings({"CASES": "aggregator"}, CASES, DEFAULTS).cases == ("aggregator",)
     with pytest.raises(SettingError, match="CASES"):
-        read_settings({"CASES": "latency"})
+        read_settings({"CASES": "latency"}, CASES, DEFAULTS)
