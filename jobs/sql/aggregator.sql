@@ -74,13 +74,11 @@ SELECT
   `text`, `time`,
   MOD(`timestamp` / ${window_ms}, 2) AS parity,
   ARRAY[${bucket_keys}][CASE WHEN ${buckets} > 1 THEN ABS(MOD(HASH_CODE(`id`), ${buckets})) ELSE 0 END + 1] AS bucket
-FROM placed WHERE verdict = 'in order' AND `timestamp` >= ${begin_ms}
-UNION ALL
-SELECT
-  `text`, `time`,
-  MOD(`timestamp` / ${window_ms}, 2) AS parity,
-  ARRAY[${bucket_keys}][CASE WHEN ${buckets} > 1 THEN ABS(MOD(HASH_CODE(`id`), ${buckets})) ELSE 0 END + 1] AS bucket
-FROM checked WHERE reason IS NULL AND `timestamp` >= ${begin_ms};
+FROM (
+  SELECT `id`, `text`, `time`, `timestamp` FROM placed WHERE verdict = 'in order' AND `timestamp` >= ${begin_ms}
+  UNION ALL
+  SELECT `id`, `text`, `time`, `timestamp` FROM checked WHERE reason IS NULL AND `timestamp` >= ${begin_ms}
+);
 
 -- Even and odd windows go to two operators: while Python writes one window, the next one is filled. Each operator has as
 -- many tasks as the job's parallelism says, which share the buckets.
