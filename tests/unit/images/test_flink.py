@@ -31,7 +31,7 @@ def test_no_lock_file_has_an_excluded_package(file: str) -> None:
 
 @pytest.mark.skipif(
     any(each.name in EXCLUDED for each in metadata.distributions()),
-    reason="this environment is older than requirements.lock",
+    reason="these packages are older than requirements.lock: run `touch requirements.lock && make .venv/ready`",
 )
 def test_flinks_modules_import_without_the_excluded_packages() -> None:
     subprocess.run([sys.executable, "-W", "ignore", "-c", f"import {', '.join(MODULES)}"], check=True, timeout=60)

@@ -98,6 +98,18 @@ def test_the_chart_gives_flink_the_same_memory_and_buffers() -> None:
     assert {name: charts[name] for name in shared} == {name: str(local[name]) for name in shared}
 
 
+def test_the_taskmanagers_jvm_has_the_sizes_of_its_options() -> None:
+    options = flink_options(Settings(), Path("home"), 6, "")
+
+    def mebibytes(*names: str) -> int:
+        return sum(int(str(options[f"taskmanager.memory.{name}"]).removesuffix("m")) for name in names)
+
+    off_heap = mebibytes("framework.off-heap.size", "task.off-heap.size", "network.max")
+    assert f"-Xmx{mebibytes('framework.heap.size', 'task.heap.size')}m" in TASKMANAGER
+    assert f"-XX:MaxDirectMemorySize={off_heap}m" in TASKMANAGER
+    assert f"-XX:MaxMetaspaceSize={mebibytes('jvm-metaspace.size')}m" in TASKMANAGER
+
+
 @pytest.mark.parametrize("file", [CHART / "_flinkdeployment.tpl", REPOSITORY / "dev/stubs/manifests/collector.yaml"])
 def test_manifests_name_the_jar_of_the_pinned_flink(file: Path) -> None:
     assert FLINK_VERSION is not None
