@@ -17,6 +17,9 @@ from tests.support.topics import topic
 
 FIRST_DOCUMENT_SECONDS = 90
 RED_SECONDS = 5
+# A lost connection is a metric, which Flink passes on once a second and the console reads once a second: 1.8 to 2.4 s on a
+# quiet machine (2026-11-27). On a loaded one each of these steps takes several times as long.
+CUT_SECONDS = 20
 NORMAL = re.compile("^(green|amber)$")
 MAX_MEBIBYTES = 64
 
@@ -101,7 +104,7 @@ def test_a_lost_range_is_in_the_list(browser: Browser, pipeline: Pipeline) -> No
         try:
             simulator.stop()
             title = visit.page.locator("#state-title")
-            expect(title).to_contain_text("The collector has no connection to the feed", timeout=RED_SECONDS * 1000)
+            expect(title).to_contain_text("The collector has no connection to the feed", timeout=CUT_SECONDS * 1000)
             expect(title).to_have_attribute("data-level", "red")
             simulator.environment = {**before, "SIMULATOR_SEED": "2"}
             simulator.start()
