@@ -17,8 +17,8 @@ from tests.support.topics import topic
 
 FIRST_DOCUMENT_SECONDS = 90
 RED_SECONDS = 5
-# A lost connection is a metric, which Flink passes on once a second and the console reads once a second: 1.8 to 2.4 s on a
-# quiet machine (2026-11-27). On a loaded one each of these steps takes several times as long.
+# A lost connection is a metric, which Flink passes on once a second and the console reads once a second: 1.8 to 2.4 s
+# on a quiet machine (2026-11-27). On a loaded one each of these steps takes several times as long.
 CUT_SECONDS = 20
 NORMAL = re.compile("^(green|amber)$")
 MAX_MEBIBYTES = 64
