@@ -56,10 +56,14 @@ def ratios(above: Sequence[float], below: Sequence[float]) -> list[float]:
 
 
 def steady(times: Sequence[float], skipped: float = SKIPPED_SHARE) -> Steady:
-    """The part after the first items, `skipped` of all. times: when each item arrived, in any order, at least two."""
+    """The part after the first items, `skipped` of all. times: when each item arrived, in any order, at least two.
+
+    Items that arrived together with the last one of the first items are not counted either: one look at the store can
+    find many.
+    """
     ordered = sorted(times)
-    first = int(len(ordered) * skipped)
-    return Steady(ordered[first], ordered[-1], (len(ordered) - 1 - first) / len(ordered))
+    begin = ordered[int(len(ordered) * skipped)]
+    return Steady(begin, ordered[-1], sum(time > begin for time in ordered) / len(ordered))
 
 
 def at(samples: Sequence[tuple[float, float]], time: float) -> float:

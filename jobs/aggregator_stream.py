@@ -192,6 +192,7 @@ def sql_values(settings: AggregatorSettings, start: StartingPoint, transactions:
         "max_ahead_ms": MAX_AHEAD_MS,
         "year_9999_ms": YEAR_9999_MS,
         "max_rejected_characters": MAX_REJECTED_CHARACTERS,
+        "replacement": "\N{REPLACEMENT CHARACTER}",
         "out_of_order_ms": settings.out_of_order_seconds * 1000,
         "allowed_lateness_ms": settings.allowed_lateness_seconds * 1000,
         "window": interval(settings.window_seconds),

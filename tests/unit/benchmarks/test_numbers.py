@@ -30,6 +30,12 @@ def test_a_steady_rate_is_found_behind_a_slow_start() -> None:
     assert 100 * part.share / (part.end - part.begin) == pytest.approx(10)
 
 
+def test_what_one_look_found_before_the_counted_part_is_not_counted() -> None:
+    """The first look at the store found 60 of 100 documents; the other 40 came within 4 s."""
+    times = [100.0] * 60 + [100.0 + number for number in (1, 2, 3, 4) for _ in range(10)]
+    assert steady(times) == Steady(begin=100, end=104, share=0.4)
+
+
 @pytest.mark.parametrize(("time", "value"), [(0, 5), (1, 5), (2, 10), (3, 15), (4, 15), (9, 15)])
 def test_a_value_between_two_samples_is_on_the_line_between_them(time: float, value: float) -> None:
     assert at([(1, 5), (3, 15), (4, 15)], time) == value

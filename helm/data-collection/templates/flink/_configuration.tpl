@@ -19,6 +19,8 @@ taskmanager.numberOfTaskSlots: {{ (get .Values $component).taskManager.slots | q
 taskmanager.memory.managed.size: 256m
 # A JobManager handles no record: the slower compiler is enough, starts faster and needs less memory.
 env.java.opts.jobmanager: -XX:+UseSerialGC -XX:TieredStopAtLevel=1
+# By default the JVM chooses by the container's size: G1, with which a post costs half as much processor time again.
+env.java.opts.taskmanager: -XX:+UseParallelGC
 taskmanager.memory.network.min: 128m
 taskmanager.memory.network.max: 128m
 # Room for posts that arrive while a window is written. Without these two, 3,000 posts fit between two tasks.
