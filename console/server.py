@@ -20,6 +20,7 @@ from console.view import View
 log = logging.getLogger(__name__)
 
 INTERVAL_SECONDS = 1.0
+SPACING_SECONDS = 0.3  # between two renderings, whatever the news: a rendering takes processor time from all clients
 TICK_SECONDS = 0.1  # between two looks whether there is something new
 MAX_CLIENTS = 32
 HEADERS = {
@@ -64,7 +65,7 @@ class Live:
             except Exception:
                 log.exception("the page cannot be built")
             end = time.monotonic() + INTERVAL_SECONDS
-            await asyncio.sleep(TICK_SECONDS)  # also when there is news already: the clients need the loop, too
+            await asyncio.sleep(SPACING_SECONDS)
             while self._version() == seen and time.monotonic() < end:
                 await asyncio.sleep(TICK_SECONDS)
 

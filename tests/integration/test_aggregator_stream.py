@@ -78,9 +78,17 @@ class Aggregator:
         return document_key(self.topic.name, iso(self.window * WINDOW_MS), self.end, chunk)
 
     def run(self, savepoint: str | None = None, parallelism: int = 1, **settings: object) -> None:
-        """Submit the job. These settings override the usual ones."""
+        """Submit the job, after the end of one that still runs. These settings override the usual ones."""
+        if self.is_running:
+            self.cancel()
         variables = environment(self) | {name: str(value) for name, value in settings.items()}
         self.stack.submit("aggregator_stream", variables, parallelism, savepoint)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the job of the last submission runs, for example because the test before this one has failed."""
+        job = self.stack.jobs.get("aggregator_stream")
+        return job is not None and self.stack.flink.state(job) == "RUNNING"
 
     def cancel(self) -> None:
         job = self.stack.jobs["aggregator_stream"]
@@ -142,7 +150,7 @@ def aggregator(stack: Stack) -> Iterator[Aggregator]:
         running = Aggregator(stack, records, "aggregated")
         running.run()
         yield running
-        if stack.flink.state(stack.jobs["aggregator_stream"]) == "RUNNING":
+        if running.is_running:
             running.cancel()
         set_fault(stack, "none")
 
