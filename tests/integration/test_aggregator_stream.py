@@ -93,7 +93,8 @@ class Aggregator:
     def cancel(self) -> None:
         job = self.stack.jobs["aggregator_stream"]
         self.stack.flink.cancel(job)
-        await_value(lambda: self.stack.flink.state(job) == "CANCELED", "the job to be cancelled", 60)
+        # FINISHED: it was stopped with a savepoint just before.
+        await_value(lambda: self.stack.flink.state(job) in ("CANCELED", "FINISHED"), "the job to be cancelled", 60)
 
     def stop(self) -> str:
         """Stop the job; returns its savepoint."""
