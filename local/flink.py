@@ -19,7 +19,7 @@ FLINK_HOME = Path(pyflink.__file__).parent
 SUBMIT_SECONDS = 240
 # Main classes, after the options of their JVMs. The JVMs share the machine: heaps begin small, the serial garbage
 # collector needs the least memory, and the first compiler suffices where little is computed. A TaskManager's posts
-# cost the parallel collector a third less processor time than G1, and a tenth less than the serial one.
+# cost the parallel collector a third less processor time than G1, and a fifth less than the serial one.
 FRUGAL = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 JOBMANAGER = (
     *("-Xms48m", "-Xmx448m", "-XX:MaxMetaspaceSize=256m", *FRUGAL),
