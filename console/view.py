@@ -37,6 +37,7 @@ LEVELS = (GREEN, AMBER, RED)
 FAILING_SECONDS = 3.0
 BEHIND_SECONDS = 15.0
 OLD_COUNTERS_SECONDS = 3_600.0
+WATERMARK_STEP_SECONDS = 0.001  # a watermark is a millisecond before the end of the window that it closes
 RESTARTED_SECONDS = 60.0
 # A document comes so long after the end of its window, at the latest.
 DOCUMENT_SECONDS = 30.0
@@ -151,7 +152,7 @@ def build(answers: Mapping[str, Answer], board: Board, now: float) -> View:
     return View(
         at=now,
         level=level,
-        sentence=sentence(level, findings, collector, documents),
+        sentence=sentence(level, findings, collector, completeness(documents, aggregator)),
         findings=findings,
         boxes=boxes,
         ledgers=board.ledgers(topics.events if topics else (), now),
@@ -165,13 +166,26 @@ def build(answers: Mapping[str, Answer], board: Board, now: float) -> View:
     )
 
 
-def sentence(level: str, findings: Sequence[Finding], collector: Job | None, documents: Documents | None) -> str:
-    """The state in one sentence."""
+def completeness(documents: Documents | None, aggregator: Job | None) -> str:
+    """Up to when all posts are in documents.
+
+    Several tasks write documents, each at its own speed. A task passes a watermark on when it has written the windows
+    before it. So the windows before the lowest watermark are complete, and the newest document may be of a later one.
+    """
+    ends = [moment(document.timestamp) for document in documents.newest] if documents else []
+    if not ends:
+        return "No document yet"
+    watermark = aggregator.watermark if aggregator is not None else None
+    complete = [end for end in ends if watermark is not None and end - WATERMARK_STEP_SECONDS <= watermark]
+    return f"Complete up to {clock(max(complete))} UTC" if complete else f"Newest document {clock(max(ends))} UTC"
+
+
+def sentence(level: str, findings: Sequence[Finding], collector: Job | None, complete: str) -> str:
+    """The state in one sentence. complete: see `completeness`."""
     worst = next((finding.text for finding in findings if finding.level == level and finding.text != LOSS), "")
     if level == RED:
         return worst
-    end = documents.newest[0].timestamp if documents and documents.newest else None
-    parts = [f"Complete up to {clock(moment(end))} UTC" if end else "No document yet"]
+    parts = [complete]
     if collector is not None and collector.metrics:
         parts += [loss_of(collector), f"{behind(collector):.0f} s behind"]
     return ", ".join(parts) + (f". {worst}" if level == AMBER and worst else "")

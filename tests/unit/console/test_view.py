@@ -14,6 +14,23 @@ def test_all_is_well() -> None:
     assert view.sentence == "Complete up to 17:46:20 UTC, nothing lost since the start, 2 s behind"
 
 
+@pytest.mark.parametrize(
+    ("watermark", "sentence"),
+    [
+        (NOW - 20, "Complete up to 17:46:20"),
+        (NOW - 20.001, "Complete up to 17:46:20"),
+        (NOW - 20.002, "Complete up to 17:46:00"),
+        (NOW - 60, "Newest document 17:46:20"),
+        (None, "Newest document 17:46:20"),
+    ],
+)
+def test_a_window_is_complete_when_every_task_is_done_with_it(watermark: float | None, sentence: str) -> None:
+    """Even if one of several tasks has written its document of the window."""
+    newest = examples.documents("2026-11-18T17:46:20Z").newest + examples.documents("2026-11-18T17:46:00Z").newest
+    shown = answers(aggregator=aggregator(watermark=watermark), documents=Documents(newest, 0.004))
+    assert build(shown, Board(20), NOW).sentence.startswith(sentence)
+
+
 def test_before_the_first_answer_nothing_is_claimed() -> None:
     silent = {name: Answer() for name in answers()}
     view = build(silent, Board(20), NOW)
