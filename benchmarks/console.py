@@ -101,6 +101,8 @@ def measure(stack: Stack, seconds: float) -> None:
             report(f"after {now / 60:.0f} min", memory, cpu_seconds(stack.console.pid) - before, now, fresh)
         time.sleep(SAMPLE_SECONDS)
     stop.set()
+    for thread in threads:  # before the stack stops
+        thread.join(15.0)
     report(
         f"{settings.rate:,.0f} posts/s, {CLIENTS} clients", memory, cpu_seconds(stack.console.pid) - before, now, fresh
     )

@@ -24,7 +24,7 @@ from console.view import AGGREGATOR, CLUSTER, COLLECTOR, DOCUMENTS, TOPICS, WATC
 from jobs.settings import SettingError
 
 # Seconds between two readings. A post or a document is on the page within a second.
-INTERVALS = {TOPICS: 0.5, DOCUMENTS: 0.5, WATCHDOG: 5.0, CLUSTER: 5.0}
+INTERVALS = {TOPICS: 0.5, DOCUMENTS: 0.3, WATCHDOG: 5.0, CLUSTER: 5.0}
 
 
 def sources_of(settings: Settings) -> dict[str, Source]:

@@ -117,10 +117,10 @@ class Document:
 
 @dataclass(frozen=True)
 class Documents:
-    """The newest documents, newest first. ping_seconds: how long MongoDB takes to answer."""
+    """The newest documents, newest first. answer_seconds: how long MongoDB takes to answer a short question."""
 
     newest: tuple[Document, ...]
-    ping_seconds: float = field(compare=False)  # it differs each time, and is no news
+    answer_seconds: float = field(compare=False)  # it differs each time, and is no news
 
 
 @dataclass(frozen=True)

@@ -345,7 +345,7 @@ def store_box(
         lag=f"newest window ended {age:,.0f} s ago" if age is not None else "",
         points=per_minute(points),
         unit="/min",
-        facts=[("answers in", f"{documents.ping_seconds * 1000:.0f} ms")] if documents else [],
+        facts=[("answers in", f"{documents.answer_seconds * 1000:.0f} ms")] if documents else [],
         stale=stale(answers[DOCUMENTS]),
     )
 
