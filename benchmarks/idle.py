@@ -23,7 +23,7 @@ from local.stack import Stack
 from local.store import client, collection
 
 MIB = 2**20
-SETTLE_SECONDS = 120  # the JVMs compile meanwhile
+SETTLE_SECONDS = 600  # the JVMs compile meanwhile
 SECONDS = 60
 PATIENCE_SECONDS = 120
 # What "both jobs and the broker" means.

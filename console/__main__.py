@@ -71,7 +71,7 @@ def main(environment: Mapping[str, str] = os.environ) -> int:
     poller.start()
     try:
         uvicorn.run(
-            application(view, settings.allowed_hosts, lambda: poller.version),
+            application(view, settings.allowed_hosts, lambda: poller.version, poller.look),
             host=settings.host,
             port=settings.port,
             log_config=None,

@@ -34,16 +34,16 @@ class Rate:
         self._seconds = seconds
         self._totals: deque[tuple[float, float]] = deque(maxlen=256)
 
-    def add(self, now: float, total: float | None) -> float | None:
-        """The rate, with this total; None while it is unknown."""
+    def add(self, at: float, total: float | None) -> float | None:
+        """The rate, with the total of this time; None while it is unknown."""
         if total is None:
             self._totals.clear()
             return None
         if self._totals and total < self._totals[-1][1]:
             self._totals.clear()
-        if not self._totals or now > self._totals[-1][0]:
-            self._totals.append((now, total))
-        while len(self._totals) > 2 and self._totals[1][0] <= now - self._seconds:
+        if not self._totals or at > self._totals[-1][0]:
+            self._totals.append((at, total))
+        while len(self._totals) > 2 and self._totals[1][0] <= at - self._seconds:
             self._totals.popleft()
         (first_at, first), (last_at, last) = self._totals[0], self._totals[-1]
         return (last - first) / (last_at - first_at) if last_at > first_at else None

@@ -45,8 +45,11 @@ class Live:
     the page shows ages, and its rates need a value for each second.
     """
 
-    def __init__(self, build: Callable[[], View], page: Page, version: Callable[[], int]) -> None:
+    def __init__(
+        self, build: Callable[[], View], page: Page, version: Callable[[], int], look: Callable[[], object]
+    ) -> None:
         self._build = build
+        self._look = look
         self._view = build()
         self._version = version
         self.page = page
@@ -72,6 +75,7 @@ class Live:
     async def _update(self) -> None:
         self._view = self._build()
         if self.clients:
+            self._look()
             before, self._sections = self._sections, self.page.sections(self._view)
             self._number += 1
             self._since |= {name: self._number for name, html in self._sections.items() if before.get(name) != html}
@@ -85,6 +89,7 @@ class Live:
         return f"data: {json.dumps(changed)}\n\n".encode()
 
     def whole(self) -> bytes:
+        self._look()
         return self.page.whole(self._view).encode()
 
     async def stream(self) -> AsyncIterator[bytes]:
@@ -105,10 +110,17 @@ class Live:
 
 
 def application(
-    build: Callable[[], View], allowed_hosts: Sequence[str], version: Callable[[], int] = lambda: 0
+    build: Callable[[], View],
+    allowed_hosts: Sequence[str],
+    version: Callable[[], int] = lambda: 0,
+    look: Callable[[], object] = lambda: None,
 ) -> ASGIApp:
-    """The application. build: returns what the page shows now. version: differs when there is something new."""
-    live = Live(build, Page(), version)
+    """The application.
+
+    build: returns what the page shows now. version: differs when there is something new. look: is called whenever the
+    page is loaded, and at least once a second while it is open.
+    """
+    live = Live(build, Page(), version, look)
 
     async def page(request: Request) -> Response:
         content = live.whole()

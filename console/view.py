@@ -122,10 +122,10 @@ class Board:
         return self._ledgers[1]
 
     def rate(
-        self, name: str, now: float, total: float | None, seconds: float = 10.0
+        self, name: str, now: float, answer: Answer, total: float | None, seconds: float = 10.0
     ) -> tuple[float | None, list[float | None]]:
-        """The rate of a total over the last seconds, and its history."""
-        rate = self.rates.setdefault(name, Rate(seconds)).add(now, total)
+        """The rate of a total over the last seconds, and its history. answer: the total is from it."""
+        rate = self.rates.setdefault(name, Rate(seconds)).add(answer.at, None if answer.error else total)
         series = self.series.setdefault(name, Series())
         series.add(now, rate)
         return rate, series.points(now)
@@ -274,7 +274,7 @@ def feed_box(answers: Mapping[str, Answer], collector: Job | None, topics: Topic
 
 def collector_box(answers: Mapping[str, Answer], job: Job | None, board: Board, now: float) -> Box:
     metrics = job.metrics if job is not None else {}
-    rate, points = board.rate("collector", now, metrics.get("collector_posts"))
+    rate, points = board.rate("collector", now, answers[COLLECTOR], metrics.get("collector_posts"))
     return Box(
         title="Collector",
         level=level_of(job),
@@ -296,7 +296,7 @@ def collector_box(answers: Mapping[str, Answer], job: Job | None, board: Board, 
 
 
 def topic_box(answers: Mapping[str, Answer], topics: Topics | None, board: Board, now: float) -> Box:
-    rate, points = board.rate("topic", now, topics.records if topics else None)
+    rate, points = board.rate("topic", now, answers[TOPICS], topics.records if topics else None)
     lag = topics.lag if topics else None
     return Box(
         title="Topic tweets",
@@ -311,7 +311,7 @@ def topic_box(answers: Mapping[str, Answer], topics: Topics | None, board: Board
 
 def aggregator_box(answers: Mapping[str, Answer], job: Job | None, board: Board, now: float) -> Box:
     metrics = job.metrics if job is not None else {}
-    rate, points = board.rate("aggregator", now, metrics.get("documents_written"), SLOW_SECONDS)
+    rate, points = board.rate("aggregator", now, answers[AGGREGATOR], metrics.get("documents_written"), SLOW_SECONDS)
     watermark = job.watermark if job is not None else None
     return Box(
         title="Aggregator",
@@ -336,7 +336,7 @@ def store_box(
 ) -> Box:
     newest = documents.newest[0] if documents and documents.newest else None
     written = aggregator.metrics.get("documents_written") if aggregator else None
-    _, points = board.rate("store", now, written, SLOW_SECONDS)
+    _, points = board.rate("store", now, answers[AGGREGATOR], written, SLOW_SECONDS)
     age = now - moment(newest.timestamp) if newest else None
     return Box(
         title="MongoDB",

@@ -31,9 +31,11 @@ HOSTS = ("localhost", "127.0.0.1")
 
 
 @contextlib.contextmanager
-def serving(view: Callable[[], View], version: Callable[[], int] = lambda: 0) -> Iterator[str]:
+def serving(
+    view: Callable[[], View], version: Callable[[], int] = lambda: 0, look: Callable[[], object] = lambda: None
+) -> Iterator[str]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        app = application(view, HOSTS, version)
+        app = application(view, HOSTS, version, look)
         running = uvicorn.Server(uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=1))
         thread = threading.Thread(target=running.run, args=([listener],), daemon=True)
         thread.start()
@@ -148,6 +150,19 @@ def test_news_is_sent_at_once_and_only_what_has_changed(monkeypatch: pytest.Monk
             data = next(line for line in lines if line.startswith(b"data: "))
             assert json.loads(data[6:]).keys() == expected
             shown = answers(collector=collector(state="FAILED"))
+
+
+def test_a_loaded_page_and_an_open_one_are_looks() -> None:
+    board, looks = Board(20), itertools.count()
+    with serving(lambda: build(answers(), board, NOW), look=lambda: next(looks)) as url:
+        assert requests.get(f"{url}/healthz", timeout=10).ok
+        assert next(looks) == 0
+        assert requests.get(url, timeout=10).ok
+        assert next(looks) == 2
+        with requests.get(f"{url}/events", timeout=10, stream=True) as answer:
+            lines = (line for line in answer.iter_lines(chunk_size=1) if line.startswith(b"data: "))
+            next(lines), next(lines)
+        assert next(looks) >= 5
 
 
 def test_too_many_clients_are_sent_away(address: str) -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from console.observations import Answer, ClusterEvent, ClusterEvents, Documents, Watchdog
-from console.view import AMBER, GREEN, RED, Board, build
+from console.view import AMBER, GREEN, RED, Board, Box, View, build
 from tests.unit.console import examples
 from tests.unit.console.examples import NOW, aggregator, answers, collector
 
@@ -83,10 +83,24 @@ def test_a_part_that_does_not_answer_says_so_and_the_others_go_on() -> None:
 def test_rates_are_those_of_the_last_seconds() -> None:
     board = Board(20)
     for second in range(4):
-        view = build(answers(collector=collector(metrics={"collector_posts": second * 250.0})), board, NOW + second)
-    box = next(box for box in view.boxes if box.title == "Collector")
-    assert box.rate == "250 posts/s"
-    assert box.points[-1] == 250.0
+        job = collector(metrics={"collector_posts": second * 250.0})
+        # Whenever the page is built, what counts is the time of the answer.
+        for later in (0.0, 0.3, 0.9):
+            view = build(answers(collector=Answer(job, NOW + second)), board, NOW + second + later)
+            assert collector_box(view).rate == ("250 posts/s" if second else "rate unknown")
+    assert collector_box(view).points[-1] == 250.0
+
+
+def test_the_rate_of_a_source_that_does_not_answer_is_unknown() -> None:
+    board, job = Board(20), collector()
+    for second in range(2):
+        build(answers(collector=Answer(job, NOW + second)), board, NOW + second)
+    view = build(answers(collector=Answer(job, NOW + 1, "ReadTimeout", NOW + 2)), board, NOW + 3)
+    assert collector_box(view).rate == "rate unknown"
+
+
+def collector_box(view: View) -> Box:
+    return next(box for box in view.boxes if box.title == "Collector")
 
 
 def test_the_watchdog_is_shown_where_there_is_one() -> None:
