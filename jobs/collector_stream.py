@@ -58,7 +58,8 @@ def main() -> None:
 def sql_values(settings: CollectorSettings, shards: int, transactions: str) -> dict[str, object]:
     """The values of the placeholders in collector.sql. transactions: prefix of the transactional ids."""
     return {
-        "ticks_per_second": str(2 * shards),
+        # Each tick is two round trips to Python. The shard of a tick is random: several shards need more of them.
+        "ticks_per_second": str(2 * shards if shards > 1 else 1),
         "last_shard": str(shards - 1),
         "topics": ";".join((settings.topic, settings.rejected_topic, settings.events_topic)),
         "kafka": connector_options(settings.bootstrap_servers, settings.security),

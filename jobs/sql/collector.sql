@@ -1,5 +1,5 @@
--- PyFlink has no Python sources. These rows, two per second for each shard, start the timers that emit the records of
--- the WebSocket readers.
+-- PyFlink has no Python sources. These rows, one or two per second for each shard, start the timers that emit the
+-- records of the WebSocket readers. The first ones come at once.
 CREATE TABLE ticks (`shard` INT) WITH (
   'connector' = 'datagen',
   'rows-per-second' = ${ticks_per_second},
