@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import version
 
 from benchmarks.bench import Bench
-from benchmarks.machine import BUSY_SHARE, header
+from benchmarks.machine import BUSY_SHARE, adopt_orphans, header
 from jobs.settings import SettingError
 from local.demo import interrupt
 from local.process import StackError
@@ -50,6 +50,7 @@ def status_of(work: Callable[[], None]) -> int:
 def session(rounds: int, simulator: Mapping[str, str]) -> Iterator[Bench]:
     """The stack without jobs. rounds: counted ones; simulator: further settings of the simulator. Raises StackError."""
     began = time.monotonic()
+    adopt_orphans()
     with Stack(read_settings()) as stack:
         bench = Bench(stack, rounds, say)
         warn_if_busy(bench)

@@ -1,10 +1,13 @@
 """What is read of /proc."""
 
 import os
+import subprocess
+import sys
 
 import pytest
 
 from benchmarks.machine import TICKS, Process, Watch, header, others_share, parse_busy, parse_process, processes, tree
+from local.settings import REPOSITORY
 
 
 def test_a_name_with_blanks_and_brackets_moves_no_field() -> None:
@@ -37,3 +40,22 @@ def test_the_header_names_cores_versions_and_load() -> None:
     assert f"{os.cpu_count()} cores of " in lines
     for part in ("Python 3.11.", "JDK ", "Flink 1.", "websockets ", "load average "):
         assert part in lines
+
+
+ORPHAN = """
+import os, subprocess, sys
+from benchmarks.machine import TICKS, adopt_orphans, processes, tree
+
+def own():
+    return sum(process.own for process in tree(processes(), os.getpid()) if process.pid != os.getpid())
+
+adopt_orphans()
+burn = "import time\\nwhile time.process_time() < 0.5: pass"
+subprocess.run(["sh", "-c", '"$0" -c "$1" &', sys.executable, burn], check=True)
+os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)  # the program whose shell has ended is a child of this one
+assert own() >= 0.5 * TICKS - 1, own()
+"""
+
+
+def test_the_time_of_a_program_whose_parent_has_ended_is_ours() -> None:
+    subprocess.run([sys.executable, "-c", ORPHAN], check=True, cwd=REPOSITORY, timeout=60)
