@@ -275,14 +275,16 @@ def picture() -> View:
     for second in range(900):
         total += 20 + (second // 60 % 5) * (second % 7) / 3
         metrics = {"collector_posts": total, "collector_gaps": 1.0, "collector_lost": 420.0, "collector_rejected": 3.0}
+        now = NOW - 900 + second
         values = answers(
+            now,
             collector=collector(metrics=metrics, settings=SETTINGS, flink_version="1.20.5"),
             aggregator=examples.aggregator(
                 metrics={"documents_written": 300 + second // 20, "enrichment_fetches": 15.0}
             ),
             topics=topics(records=int(total), posts=tuple(posts), events=tuple(events), rejected=(REJECTED,)),
         )
-        view = build(values, board, NOW - 900 + second)
+        view = build(values, board, now)
     return view
 
 

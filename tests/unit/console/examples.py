@@ -48,11 +48,11 @@ def documents(end: str = "2026-11-18T17:46:20Z") -> Documents:
     return Documents((Document(end, 400, COUNTERS, '{"hash": "..."}'),), 0.004)
 
 
-def answers(**values: Any) -> Mapping[str, Answer]:
-    """Answers of all sources; a value replaces that of its source, an Answer the whole."""
+def answers(at: float = NOW, **values: Any) -> Mapping[str, Answer]:
+    """Answers of all sources at this time; a value replaces that of its source, an Answer the whole."""
     standard = {COLLECTOR: collector(), AGGREGATOR: aggregator(), TOPICS: topics(), DOCUMENTS: documents()}
     found = {**standard, **values}
-    return {name: value if isinstance(value, Answer) else Answer(value, NOW) for name, value in found.items()}
+    return {name: value if isinstance(value, Answer) else Answer(value, at) for name, value in found.items()}
 
 
 def lost(at: float, **details: str) -> FeedEvent:

@@ -68,6 +68,7 @@ def test_the_page_is_complete_without_javascript_and_small(address: str) -> None
 def test_a_full_page_is_small_on_the_wire() -> None:
     """All that is bounded is at its bound: lines, periods, incidents, posts, documents and rejections."""
     view = full()
+    assert None not in view.boxes[1].points[:-1]
     with serving(lambda: view) as url:
         page = requests.get(url, timeout=10)
         named = re.findall(r'(?:src|href)="(static/[^"]+)"', page.text)
@@ -79,8 +80,10 @@ def test_a_full_page_is_small_on_the_wire() -> None:
 
 def full() -> View:
     board, random = Board(20), Random(1)
-    for at in range(SECONDS):
-        build(answers(collector=collector(metrics={"collector_posts": at * random.random() * 999})), board, NOW - at)
+    total = 0.0
+    for at in range(int(NOW) - SECONDS, int(NOW)):
+        total += random.random() * 999
+        build(answers(at, collector=collector(metrics={"collector_posts": total})), board, at)
 
     def text(length: int) -> str:
         return "".join(random.choices(HOSTILE + string.ascii_letters, k=length))

@@ -1,5 +1,7 @@
 """What the page says about the pipeline."""
 
+from typing import Any
+
 import pytest
 
 from console.observations import Answer, ClusterEvent, ClusterEvents, Documents, Watchdog
@@ -66,7 +68,7 @@ def test_before_the_first_answer_nothing_is_claimed() -> None:
         ({"documents": Documents((), 0.1)}, GREEN, "No document yet"),
     ],
 )
-def test_each_fault_has_its_level_and_its_reason(changed: dict[str, object], level: str, sentence: str) -> None:
+def test_each_fault_has_its_level_and_its_reason(changed: dict[str, Any], level: str, sentence: str) -> None:
     view = build(answers(**changed), Board(20), NOW)
     assert view.level == level
     assert sentence in view.sentence
