@@ -100,8 +100,8 @@ def test_the_live_page_shows_the_first_document(release: Release) -> None:
 
 
 def test_the_consoles_user_in_mongodb_may_not_write(release: Release) -> None:
-    stored = (release.namespace.cluster.get("secret", f"{RELEASE}-console", release.namespace.name) or {})["data"]
-    uri = base64.b64decode(stored["uri"]).decode()
+    secret = release.namespace.cluster.get("secret", f"{RELEASE}-console-mongodb", release.namespace.name) or {}
+    uri = base64.b64decode(secret["data"]["uri"]).decode()
     command = ("python", "-", uri, DATABASE, COLLECTION)
     assert "refused" in release.namespace.cluster.execute(
         "reader", release.namespace.name, *command, stdin=TRY_TO_WRITE
@@ -287,7 +287,7 @@ def test_secret_values_are_only_in_secrets(release: Release) -> None:
     """No other object or event of the namespace, no log and no response of Flink's REST API contains them."""
     namespace, cluster = release.namespace, release.namespace.cluster
     stored = cluster.get("secret", f"{RELEASE}-mongodb", namespace.name) or {}
-    reader = cluster.get("secret", f"{RELEASE}-console", namespace.name) or {}
+    reader = cluster.get("secret", f"{RELEASE}-console-mongodb", namespace.name) or {}
     encoded = [stored["data"]["password"], stored["data"]["root-password"], reader["data"]["password"]]
     secrets = [FEED_TOKEN, *(base64.b64decode(each).decode() for each in encoded)]
     secrets += [base64.b64encode(each.encode()).decode() for each in secrets]

@@ -56,6 +56,17 @@ def test_the_api_server_accepts_every_values_file(
     dry_run(namespace_with_crds, objects)
 
 
+@pytest.mark.parametrize("values", VALUES_FILES, ids=lambda path: path.name.removesuffix("-values.yaml"))
+def test_no_secret_has_a_name_under_which_strimzi_writes_one(cluster: Cluster, chart: Path, values: Path) -> None:
+    """Strimzi replaces a Secret with the name of a KafkaUser: it writes that user's password there."""
+    objects = rendered(cluster.program("helm", "template", "demo", str(chart), "--values", str(values), *KUBERNETES))
+    secrets, users = (
+        {each["metadata"]["name"] for each in objects if each["kind"] == kind} for kind in ("Secret", "KafkaUser")
+    )
+    assert secrets
+    assert not secrets & users
+
+
 def dry_run(namespace: ClusterNamespace, objects: list[Object]) -> None:
     """Let the API server check the objects without storing them. It rejects unknown fields."""
     for each in objects:

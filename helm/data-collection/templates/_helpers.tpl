@@ -66,8 +66,14 @@ annotations:
 {{- define "data-collection.image" -}}
 {{- $root := index . 0 -}}
 {{- $image := index . 1 -}}
-image: {{ with $root.Values.image.registry }}{{ trimSuffix "/" . }}/{{ end }}{{ $image.repository }}:{{ $image.tag | default $root.Chart.AppVersion }}
+{{- $reference := dict "repository" $image.repository "tag" ($image.tag | default $root.Chart.AppVersion) -}}
+image: {{ with $root.Values.image.registry }}{{ trimSuffix "/" . }}/{{ end }}{{ include "data-collection.reference" $reference }}
 imagePullPolicy: {{ $root.Values.image.pullPolicy }}
+{{- end }}
+
+{{/* Repository and tag of an image. The tag may be a digest alone, `@sha256:...`. */}}
+{{- define "data-collection.reference" -}}
+{{ .repository }}{{ if not (hasPrefix "@" .tag) }}:{{ end }}{{ .tag }}
 {{- end }}
 
 {{/* The first fields of every pod's spec. Takes (list . USER) or (list . USER SERVICE_ACCOUNT). */}}
@@ -93,7 +99,7 @@ imagePullSecrets:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- with $root.Values.priorityClassName }}
-priorityClassName: {{ . }}
+priorityClassName: {{ . | quote }}
 {{- end }}
 {{- with $root.Values.nodeSelector }}
 nodeSelector:
@@ -130,6 +136,9 @@ capabilities:
 {{/* A map of settings as environment variables. A value may be a valueFrom. Numbers go through toJson, which writes
 12000000 where Go's templates write 1.2e+07. */}}
 {{- define "data-collection.env" -}}
+{{- with get . "Error" }}
+{{- fail . }}{{/* fromYaml does not fail: it returns its error under this key */}}
+{{- end }}
 {{- $variables := list }}
 {{- range $name, $value := . }}
 {{- if kindIs "map" $value }}

@@ -8,3 +8,12 @@
 WORLDOMETERS_URL: http://{{ include "data-collection.fullname" . }}-worldometers:5556/coronavirus/
 {{- end }}
 {{- end }}
+
+{{/* The port of the page with the counters, if it is another one than 443. Empty for an address that the chart cannot read. */}}
+{{- define "data-collection.aggregator.pagePort" -}}
+{{- $url := get .Values.aggregator.settings "WORLDOMETERS_URL" -}}
+{{- if and $url (kindIs "string" $url) -}}
+{{- $port := include "data-collection.port" $url -}}
+{{- if ne $port "443" }}{{ $port }}{{ end -}}
+{{- end -}}
+{{- end }}

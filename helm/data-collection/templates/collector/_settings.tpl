@@ -62,11 +62,7 @@ for an address in a Secret, which the chart cannot read. */}}
 {{- end -}}
 {{- $ports := list -}}
 {{- range compact (append $urls $feed.proxy) -}}
-{{- $url := regexReplaceAll "[$][{][^}]*[}]" . "x" -}}
-{{- $scheme := regexFind "^[a-z]+" $url -}}
-{{- $authority := regexReplaceAll "^[a-z0-9]+://([^/?]*@)?([^/?]*).*$" $url "${2}" -}}
-{{- $default := get (dict "ws" "80" "wss" "443" "http" "80" "https" "443") $scheme | default "1080" -}}
-{{- $ports = append $ports (regexFind ":[0-9]+$" $authority | trimPrefix ":" | default $default | int) -}}
+{{- $ports = append $ports (include "data-collection.port" . | int) -}}
 {{- end -}}
 {{- dict "ports" (uniq $ports) | toJson -}}
 {{- end }}
@@ -85,12 +81,12 @@ projected:
     {{- end }}
     {{- with .Values.collector.existingSecret }}
     - secret:
-        name: {{ . }}
+        name: {{ . | quote }}
         items: [{key: url, path: url}]
     {{- end }}
     {{- with .Values.collector.caSecret }}
     - secret:
-        name: {{ . }}
+        name: {{ . | quote }}
         items: [{key: ca.crt, path: ca.crt}]
     {{- end }}
 {{- end }}

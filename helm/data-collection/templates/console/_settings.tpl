@@ -37,12 +37,13 @@ KAFKA_EVENTS_TOPIC: {{ .Values.kafka.topics.events.name | quote }}
 {{- end -}}
 {{- end }}
 
-{{/* The Secret with MongoDB's address, as `uri`, of a user that may only read. */}}
+{{/* The Secret with MongoDB's address, as `uri`, of a user that may only read. Strimzi writes the password of the KafkaUser
+`FULLNAME-console` into a Secret of that name, so this one has another name. */}}
 {{- define "data-collection.console.mongodbSecret" -}}
 {{- if .Values.console.mongodb.existingSecret -}}
 {{ .Values.console.mongodb.existingSecret }}
 {{- else if eq .Values.mongodb.mode "internal" -}}
-{{ include "data-collection.fullname" . }}-console
+{{ include "data-collection.fullname" . }}-console-mongodb
 {{- else -}}
 {{ include "data-collection.mongodb.secret" . }}
 {{- end }}

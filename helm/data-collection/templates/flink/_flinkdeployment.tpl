@@ -22,6 +22,9 @@ spec:
   serviceAccount: {{ include "data-collection.fullname" . }}-flink
   flinkConfiguration:
     {{- $configuration := include "data-collection.flink.configuration" . | fromYaml }}
+    {{- with get $configuration "Error" }}
+    {{- fail . }}{{/* see data-collection.env */}}
+    {{- end }}
     {{- mergeOverwrite $configuration .Values.flink.extraConfiguration $job.extraConfiguration | toYaml | nindent 4 }}
   podTemplate:
     metadata:
@@ -76,7 +79,7 @@ spec:
         {{- with .Values.flink.storage.existingSecret }}
         - name: s3
           secret:
-            secretName: {{ . }}
+            secretName: {{ . | quote }}
             defaultMode: 0440
             items: [{key: credentials, path: credentials}]
         {{- end }}

@@ -89,9 +89,13 @@ again before and during compaction. */}}
 {{- $segments = add $segments (mul 2 $partitions (get $config (print $topic ".segment.bytes") | int64)) -}}
 {{- end -}}
 {{- $seconds := div (get $config "transactional.id.expiration.ms" | int64) 1000 -}}
+{{- $tasks := .Values.aggregator.parallelism | int -}}
+{{- if .Values.aggregator.autoscaler.enabled -}}
+{{- $tasks = max $tasks (.Values.aggregator.autoscaler.maxParallelism | int) -}}
+{{- end -}}
 {{- /* The collector writes to both topics, with a transaction for each. */}}
 {{- $ids := add (div (mul $seconds 2 .Values.collector.parallelism) (.Values.collector.settings.CHECKPOINT_SECONDS | default 2))
-  (div (mul $seconds .Values.aggregator.parallelism) (.Values.aggregator.settings.CHECKPOINT_SECONDS | default 10)) -}}
+  (div (mul $seconds $tasks) (.Values.aggregator.settings.CHECKPOINT_SECONDS | default 10)) -}}
 {{- $needed := add $metadata $segments (mul 600 $ids) -}}
 {{- $share := div (include "data-collection.kafka.volumeBytes" . | int64) 5 -}}
 {{- if gt $needed $share -}}

@@ -2,7 +2,7 @@
 
 {{- define "data-collection.kafka.settings" -}}
 {{- $protocol := include "data-collection.kafka.protocol" . -}}
-KAFKA_BOOTSTRAP_SERVERS: {{ include "data-collection.kafka.bootstrapServers" . }}
+KAFKA_BOOTSTRAP_SERVERS: {{ include "data-collection.kafka.bootstrapServers" . | quote }}
 KAFKA_TOPIC: {{ .Values.kafka.topics.tweets.name | quote }}
 KAFKA_REJECTED_TOPIC: {{ .Values.kafka.topics.rejected.name | quote }}
 KAFKA_ID_PREFIX: {{ include "data-collection.kafka.idPrefix" . }}
@@ -17,7 +17,7 @@ KAFKA_USERNAME: {{ include "data-collection.fullname" . }}-{{ include "data-coll
 {{- else }}
 KAFKA_USERNAME:
   secretKeyRef:
-    name: {{ include "data-collection.kafka.externalUser" . }}
+    name: {{ include "data-collection.kafka.externalUser" . | quote }}
     key: username
 {{- end }}
 {{- end }}
@@ -34,16 +34,16 @@ projected:
     {{- if $password }}
     - secret:
         {{- if eq .Values.kafka.mode "strimzi" }}
-        name: {{ include "data-collection.kafka.passwords" . }}
+        name: {{ include "data-collection.kafka.passwords" . | quote }}
         items: [{key: {{ include "data-collection.component" . }}, path: password}]
         {{- else }}
-        name: {{ include "data-collection.kafka.externalUser" . }}
+        name: {{ include "data-collection.kafka.externalUser" . | quote }}
         items: [{key: password, path: password}]
         {{- end }}
     {{- end }}
     {{- if $ca }}
     - secret:
-        name: {{ $ca }}
+        name: {{ $ca | quote }}
         items: [{key: ca.crt, path: ca.crt}]
     {{- end }}
 {{- end }}
@@ -95,7 +95,7 @@ type: scram-sha-512
 password:
   valueFrom:
     secretKeyRef:
-      name: {{ include "data-collection.kafka.passwords" (index . 0) }}
+      name: {{ include "data-collection.kafka.passwords" (index . 0) | quote }}
       key: {{ index . 1 }}
 {{- end }}
 

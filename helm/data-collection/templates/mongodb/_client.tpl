@@ -24,11 +24,11 @@ projected:
   defaultMode: 0440
   sources:
     - secret:
-        name: {{ include (eq "console" (include "data-collection.component" .) | ternary "data-collection.console.mongodbSecret" "data-collection.mongodb.secret") . }}
+        name: {{ include (eq "console" (include "data-collection.component" .) | ternary "data-collection.console.mongodbSecret" "data-collection.mongodb.secret") . | quote }}
         items: [{key: uri, path: uri}]
     {{- with .Values.mongodb.caSecret }}
     - secret:
-        name: {{ . }}
+        name: {{ . | quote }}
         items: [{key: ca.crt, path: ca.crt}]
     {{- end }}
 {{- end }}

@@ -26,6 +26,6 @@ is 0. */}}
 {{- define "data-collection.alertLabels" -}}
 {{- $root := index . 0 -}}
 severity: {{ index . 1 }}
-namespace: {{ $root.Release.Namespace }}
-release: {{ $root.Release.Name }}
+namespace: {{ $root.Release.Namespace | quote }}
+release: {{ $root.Release.Name | quote }}
 {{- end }}

@@ -20,6 +20,15 @@ ingress, and (list . CONNECTIONS COMPONENT "from" "to") for egress. */}}
 {{- end }}
 {{- end }}
 
+{{/* The port of an address. It may have files in it, as ${file:...}. */}}
+{{- define "data-collection.port" -}}
+{{- $url := regexReplaceAll "[$][{][^}]*[}]" . "x" -}}
+{{- $scheme := regexFind "^[a-z]+" $url -}}
+{{- $authority := regexReplaceAll "^[a-z0-9]+://([^/?]*@)?([^/?]*).*$" $url "${2}" -}}
+{{- $default := get (dict "ws" "80" "wss" "443" "http" "80" "https" "443") $scheme | default "1080" -}}
+{{- regexFind ":[0-9]+$" $authority | trimPrefix ":" | default $default -}}
+{{- end }}
+
 {{/* The egress rule to Kafka. */}}
 {{- define "data-collection.kafkaRule" -}}
 {{- if eq .Values.kafka.mode "strimzi" -}}
