@@ -141,7 +141,8 @@ def where_to_start(settings: AggregatorSettings, *, restored: bool) -> StartingP
 
     def find() -> tuple[Newest | None, Window | None]:
         newest = stored.newest_window(settings.layout)
-        return newest, stored.other_layout(settings.layout, iso(rebuilt_from(settings, newest) // 1000))
+        since = iso(rebuilt_from(settings, newest) // 1000)
+        return newest, stored.other_layout(settings.layout, since, newest.layout if newest else None)
 
     try:
         # Only the type of the error: the driver's message may contain the address.

@@ -18,11 +18,12 @@ from jobs.records import (
     Counts,
     FeedState,
     Frame,
+    Part,
     Record,
     feed_event,
     gap_rejection,
     heartbeat,
-    rejection,
+    rejections,
     token,
 )
 
@@ -84,6 +85,9 @@ class FeedProcessor:
         self._resume_rejected = False
         # The last known time of the clock, ms since 1970 UTC.
         self._now = progress.heartbeat_time
+        # What is rejected of one frame, until the batch has its records.
+        self._rejected_frame: Frame | None = None
+        self._rejected_parts: list[Part] = []
         self._prepare_fields(self._order.numbering)
 
     @property
@@ -296,14 +300,23 @@ class FeedProcessor:
         self._append_rejection(why, frame, position, batch)
 
     def _append_rejection(self, why: Rejection, frame: Frame, position: str | None, batch: Batch) -> None:
-        code, reason, item = why
-        batch.rejected.append(rejection(code, reason, self.feed.name, frame, position, self.server, item))
+        if self._rejected_frame is not frame:
+            self._write_rejections(batch)
+            self._rejected_frame = frame
+        self._rejected_parts.append(Part(why, position))
         if position is not None:
             self._unmarked = len(batch.posts)
+
+    def _write_rejections(self, batch: Batch) -> None:
+        """Write what is rejected of the last frame that has rejections."""
+        if self._rejected_frame is not None:
+            batch.rejected += rejections(self._rejected_parts, self.feed.name, self._rejected_frame, self.server)
+        self._rejected_frame, self._rejected_parts = None, []
 
     def _record_gap(self, gap: Gap, source: str, batch: Batch) -> None:
         """Append a gap to the rejections (for the audit) and to the errors (for the log), and count it."""
         self._unmarked = len(batch.posts)
+        self._write_rejections(batch)
         what = {name: getattr(gap, name) for name in ("numbering", "first", "last", "lost", "rejected")}
         code, reason = ("rejected_range", "rejected frames") if gap.lost == 0 else ("lost", f"lost: {gap.why}")
         batch.rejected.append(gap_rejection(code, reason, source, what, self.server, self._now))
@@ -334,7 +347,8 @@ class FeedProcessor:
         return Batch()
 
     def _with_marker(self, batch: Batch) -> Batch:
-        """The batch, with a heartbeat at its end if its last post does not hold the newest position."""
+        """The complete batch, with a heartbeat at its end if its last post does not hold the newest position."""
+        self._write_rejections(batch)
         due = self._marker_due or self._unmarked == len(batch.posts)
         if due and self._order.position is not None:
             if not self._heartbeat_time:

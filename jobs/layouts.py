@@ -9,7 +9,6 @@ from jobs.documents import document_key, iso, unix
 MAX_WINDOW_SECONDS = 3_600
 LENGTHS = range(1, MAX_WINDOW_SECONDS + 1)
 SIZES = range(1, MAX_BUCKETS + 1)
-USUAL_SIZES = (1, 2, 4, 8, 16, 32, 64)
 
 
 class Layout(NamedTuple):
@@ -59,18 +58,31 @@ def likely(layout: Layout) -> Iterator[Layout]:
         yield from (Layout(seconds, layout.buckets) for seconds in LENGTHS)
 
 
-def usual() -> Iterator[Layout]:
-    """Every length with the usual numbers of buckets. These are half a million keys for each chunk."""
-    return (Layout(seconds, size) for size in USUAL_SIZES for seconds in LENGTHS)
+def every(end: str) -> Iterator[Layout]:
+    """Every layout that a window with this end can have. For a window of 20 seconds these are about 60,000 keys."""
+    seconds = unix(end)
+    return (Layout(length, size) for length in LENGTHS if seconds % length == 0 for size in SIZES)
+
+
+def can_end(end: str) -> bool:
+    """Whether a window can end then: it is a time after 1970-01-01T00:00:00Z, in the format of `iso`."""
+    try:
+        seconds = unix(end)
+    except ValueError:
+        return False
+    return seconds > 0 and iso(seconds) == end
 
 
 def find(keys: Collection[str], topic: str, end: str, layouts: Iterable[Layout], chunks: Iterable[int]) -> Place | None:
     """The place of the first document that has one of these keys; None if no layout and chunk gives such a key.
 
+    A window ends at a multiple of its length, counted from 1970 UTC (Flink's TUMBLE). Other lengths are not tried.
     end: of the window, ISO 8601. Raises ValueError if it is not in the format of `iso`.
     """
     end_seconds, numbers = unix(end), tuple(chunks)
     for layout in layouts:
+        if end_seconds % layout.seconds:
+            continue
         start = iso(max(0, end_seconds - layout.seconds))
         for chunk in numbers:
             for bucket in buckets(layout.buckets):

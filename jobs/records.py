@@ -2,12 +2,19 @@
 
 import json
 from base64 import b64encode
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from json.encoder import encode_basestring
 from typing import NamedTuple
 
+from jobs.feeds.model import Rejection
+
 MAX_REJECTED_CHARACTERS = 8_192
+# Copies of a frame, one for each of its rejected parts. The parts of a frame with more of them share copies.
+MAX_COPIES = 8
+# Bytes for the numbers and positions of parts that share a copy. With more, a record could be larger than Kafka takes.
+MAX_SHARED_BYTES = 200_000
 HEARTBEAT_PREFIX = "heartbeat-"
 # The codes of the records of `tweets.rejected` that are no rejections but markers.
 REPLAYED, DISCARDED = "replayed", "discarded"
@@ -115,27 +122,53 @@ def heartbeat(key: str, timestamp: int, source: str, position: str | None, shard
     return Record(key, f'{value}{place}"shard":"{shard}"}}'.encode())
 
 
-def rejection(
-    code: str, reason: str, source: str, frame: Frame, position: str | None, server: str, item: int | None = None
-) -> Record:
-    """A record of `tweets.rejected` for a frame, or for the part `item` of it.
+class Part(NamedTuple):
+    """A rejected part of a frame, or a rejected frame. position: as in `token`."""
 
-    code: one of jobs.feeds.model.CODES. server: the server that sent the frame, for people.
+    why: Rejection
+    position: str | None = None
+
+
+def rejections(parts: Sequence[Part], source: str, frame: Frame, server: str) -> list[Record]:
+    """The records of `tweets.rejected` for what is rejected of one frame.
+
+    Each part has a record of its own with a copy of the frame. If these were more than MAX_COPIES, the parts with the
+    same code share a record: copies for each of n parts would need memory and disk in proportion to the square of n.
+
+    server: the server that sent the frame, for people.
     """
+    if len(parts) <= MAX_COPIES:
+        return [rejection([each], source, frame, server) for each in parts]
+    groups: dict[tuple[str, int], list[Part]] = {}
+    sizes: Counter[str] = Counter()
+    for each in parts:
+        code = each.why.code
+        sizes[code] += 14 + len(each.position or "")
+        groups.setdefault((code, sizes[code] // MAX_SHARED_BYTES), []).append(each)
+    return [rejection(group, source, frame, server) for group in groups.values()]
+
+
+def rejection(parts: Sequence[Part], source: str, frame: Frame, server: str) -> Record:
+    """A record of `tweets.rejected` for parts of a frame with the same code. The reason is that of the first one."""
+    (code, reason, item), position = parts[0]
     value: dict[str, object] = {
         "code": code,
         "reason": reason,
         "source": source,
         "server": server,
         "time": frame.received,
-        "position": position,
+        "position": position if len(parts) == 1 else None,
         "bytes": len(frame.data),
         "record": frame.data[: 4 * MAX_REJECTED_CHARACTERS].decode(errors="backslashreplace")[:MAX_REJECTED_CHARACTERS],
         "frame": b64encode(frame.data).decode(),
     }
     if not frame.is_text:
         value["binary"] = True
-    if item is not None:
+    if len(parts) > 1:
+        value["items"] = [part.why.item for part in parts]
+        if any(part.position is not None for part in parts):
+            value["positions"] = [part.position for part in parts]
+    elif item is not None:
         value["item"] = item
     return Record(source, json.dumps(value).encode())
 

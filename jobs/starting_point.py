@@ -56,11 +56,11 @@ def starting_point(
             f"WINDOW_SECONDS={seconds} and WINDOW_BUCKETS={buckets}: these values, a later time, or a collection "
             "without these documents are allowed"
         )
+    skipped = 0 if restored or other is None else unix(other.end) * 1000
     if not begin:
-        return EARLIEST
+        return EARLIEST._replace(begin_ms=skipped)
     if settings.replay_from:
         return StartingPoint(from_timestamp(begin - MAX_AHEAD_MS), begin)
-    skipped = 0 if restored or other is None else unix(other.end) * 1000
     return StartingPoint(from_timestamp(begin - MAX_AHEAD_MS), skipped)
 
 

@@ -1,9 +1,8 @@
 """The documents in MongoDB: decides which windows may be written, writes them, and finds the newest one."""
 
-import contextlib
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain, groupby, islice
+from itertools import groupby, islice
 from typing import Any
 
 import pymongo
@@ -11,16 +10,16 @@ import pymongo
 from jobs import layouts
 from jobs.buckets import WHOLE, Bucket, buckets
 from jobs.documents import document_key, iso, unix
-from jobs.layouts import Layout, Newest, Window
+from jobs.layouts import Layout, Newest, Place, Window
 
 log = logging.getLogger(__name__)
 
 # Chunks of a window per query. Nearly every window has one chunk.
 CHUNKS_AT_ONCE = 16
-# Ends of windows among whose documents the newest window is searched, and up to which all buckets are.
-NEWEST, RECENT = 20, 1_000
+# Among the documents of so many ends of windows this topic's are searched: with every layout, and with the likely ones.
+# That takes about 0.1 s and 0.01 s for each end.
+NEWEST, RECENT = 50, 1_000
 USUAL_CHUNKS = range(2)
-MAX_SEARCHES = 20  # for other layouts, about a second each
 # Even and odd windows are written by different tasks, see aggregator.sql.
 PARITIES = 2
 
@@ -89,45 +88,56 @@ class StoredDocuments:
         In one run a window fires again only with more posts. So no query is needed, which would wait for the writes.
         """
         if self._newest is None:
-            newest = self._documents.find({}, {"timestamp": 1}).sort("timestamp", -1).limit(1)
-            self._newest = next((str(document.get("timestamp")) for document in newest), "")
+            # Only texts: MongoDB sorts dates, which are not this job's, above all of them.
+            newest = self._documents.find({"timestamp": {"$gt": ""}}, {"timestamp": 1}).sort("timestamp", -1).limit(1)
+            self._newest = next((str(document["timestamp"]) for document in newest), "")
         return end > self._newest
 
     def newest_window(self, layout: Layout) -> Newest | None:
         """The newest window of this topic that has a document; None without one. Creates an index of the timestamps.
 
         layout: the present one. It is tried first.
-        """
-        self._documents.create_index("timestamp")
-        recent = list(islice(self._keys_by_end(""), RECENT))
-        for end, keys in recent[:NEWEST]:
-            try:
-                tried = chain(layouts.likely(layout), layouts.usual())
-                place = layouts.find(keys, self._topic, end, tried, USUAL_CHUNKS)
-            except ValueError:
-                continue  # not written by this job
-            if place is not None:
-                return Newest(end, place.layout, self._reached(place.layout, recent) or end)
-        return None
-
-    def other_layout(self, layout: Layout, since: str) -> Window | None:
-        """A window that ends after `since` (ISO 8601, or empty) and has documents of another layout; None without one.
 
         In a collection with many documents of something else it looks only at the newest ones.
         """
-        searches = MAX_SEARCHES
-        others = [other for other in chain(layouts.likely(layout), layouts.usual()) if other != layout]
-        for end, keys in self._keys_by_end(since):
-            with contextlib.suppress(ValueError):  # something else has such a timestamp
-                foreign = keys - self._keys(end, layout, len(keys))
-                if not foreign:
-                    continue
-                place = layouts.find(foreign, self._topic, end, others, (0,))
-                if place is not None:
-                    return Window(end, place.layout)
-                searches -= 1
-                if not searches:
-                    break
+        self._documents.create_index("timestamp")
+        recent = list(islice(self._keys_by_end(""), RECENT))
+        found = self._search(recent, list(layouts.likely(layout)), USUAL_CHUNKS)
+        if found is None:
+            return None
+        end, place = found
+        return Newest(end, place.layout, self._reached(place.layout, recent) or end)
+
+    def other_layout(self, layout: Layout, since: str, known: Layout | None = None) -> Window | None:
+        """A window that ends after `since` (ISO 8601, or empty) and has documents of another layout; None without one.
+
+        layout: the present one.
+        known: a layout that documents have; None: no one is known. It is tried first.
+
+        In a collection with many documents of something else it looks only at the newest ones.
+        """
+        others = ((end, keys - self._keys(end, layout, len(keys))) for end, keys in self._keys_by_end(since))
+        unknown = ((end, keys) for end, keys in others if keys)
+        tried = [*([known] if known else []), *layouts.likely(layout)]
+        found = self._search(islice(unknown, RECENT), tried, (0,))
+        return Window(found[0], found[1].layout) if found else None
+
+    def _search(
+        self, windows: Iterable[tuple[str, set[str]]], likely: Sequence[Layout], chunks: Iterable[int]
+    ) -> tuple[str, Place] | None:
+        """(end, place) of the first document of this topic; None without one.
+
+        windows: (end, keys of documents), the newest first. For the first ones every layout is tried.
+        likely: the layouts that are tried first, with these chunks.
+        """
+        for number, (end, keys) in enumerate(windows):
+            place = layouts.find(keys, self._topic, end, likely, chunks)
+            if place is None and number < NEWEST:
+                if number == 0:
+                    log.info("searching documents of topic %s of any WINDOW_SECONDS and WINDOW_BUCKETS", self._topic)
+                place = layouts.find(keys, self._topic, end, layouts.every(end), (0,))
+            if place is not None:
+                return end, place
         return None
 
     def _reached(self, layout: Layout, recent: Iterable[tuple[str, set[str]]]) -> str | None:
@@ -135,28 +145,31 @@ class StoredDocuments:
         written: set[tuple[Bucket, int]] = set()
         reached = None
         for end, keys in recent:
-            with contextlib.suppress(ValueError):
-                seconds = unix(end)
-                start, parity = iso(seconds - layout.seconds), seconds // layout.seconds % PARITIES
-                found = {
-                    (bucket, parity)
-                    for bucket in buckets(layout.buckets)
-                    if document_key(self._topic, start, end, 0, bucket) in keys
-                }
-                written |= found
-                reached = end if found else reached
+            seconds = unix(end)
+            start, parity = iso(seconds - layout.seconds), seconds // layout.seconds % PARITIES
+            found = {
+                (bucket, parity)
+                for bucket in buckets(layout.buckets)
+                if document_key(self._topic, start, end, 0, bucket) in keys
+            }
+            written |= found
+            reached = end if found else reached
             if len(written) == PARITIES * layout.buckets:
                 break
         return reached
 
     def _keys_by_end(self, since: str) -> Iterator[tuple[str, set[str]]]:
-        """(end, keys of the documents) of the windows that end after `since`, the newest first."""
+        """(end, keys of the documents) of the windows that end after `since`, the newest first.
+
+        Documents of something else, whose timestamp is no such time, are passed over.
+        """
         found = self._documents.find({"timestamp": {"$gt": since}}, {"timestamp": 1}).sort("timestamp", -1)
         for end, documents in groupby(found, key=lambda document: str(document["timestamp"])):
-            yield end, {str(document["_id"]) for document in documents}
+            if layouts.can_end(end):
+                yield end, {str(document["_id"]) for document in documents}
 
     def _keys(self, end: str, layout: Layout, chunks: int) -> set[str]:
-        """The keys that the documents of a window have, up to so many chunks. Raises ValueError for a wrong end."""
+        """The keys that the documents of a window have, up to so many chunks."""
         start = iso(unix(end) - layout.seconds)
         return {
             document_key(self._topic, start, end, chunk, bucket)

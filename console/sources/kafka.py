@@ -180,6 +180,7 @@ class KafkaTopics:
                 "time": seconds(value.get("time")),
                 "sample": str(value.get("record"))[:300],
                 "replayable": "frame" in value,
+                "count": len(items) if isinstance(items := value.get("items"), list) else 1,
             }
         )
 
@@ -192,7 +193,7 @@ class KafkaTopics:
             RejectedGroup(
                 code,
                 members[-1]["reason"],
-                len(members),
+                sum(each["count"] for each in members),
                 min(each["time"] for each in members),
                 max(each["time"] for each in members),
                 members[-1]["sample"],

@@ -27,9 +27,9 @@ decode_json = json.JSONDecoder(parse_constant=reject_constant).decode
 
 
 def read_object(value: bytes | None) -> dict[str, object] | None:
-    """The JSON object in a record's value; None if the value is anything else."""
+    """The JSON object in a record's value, behind a byte order mark or not; None if the value is anything else."""
     try:
-        found = decode_json(value.decode()) if value else None
+        found = decode_json(value.decode("utf-8-sig")) if value else None
     except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
@@ -156,6 +156,14 @@ class Gap(NamedTuple):
     @property
     def size(self) -> int:
         return self.lost + self.rejected
+
+
+def positions_of(rejection: Mapping[str, object]) -> Sequence[object]:
+    """The `position` of each frame or part of a frame that a record of `tweets.rejected` stands for."""
+    positions, items = rejection.get("positions"), rejection.get("items")
+    if isinstance(positions, list):
+        return positions
+    return [None] * len(items) if isinstance(items, list) else [rejection.get("position")]
 
 
 def parse_gap(rejection: Mapping[str, object]) -> tuple[str, Gap] | None:

@@ -25,6 +25,7 @@ from jobs.audit.numbers import (
     SourceCount,
     parse_gap,
     parse_position,
+    positions_of,
     read_object,
 )
 from jobs.audit.reader import Document, OffsetRange, PartitionRange, Reader, Record
@@ -391,14 +392,15 @@ class Reconciliation:
             else:
                 self._other_gaps.setdefault(source, []).append(gap)
             return
-        numbering, number = parse_position(rejection.get("position"))
         emptied = rejection.get("reason") == EMPTIED
-        if contiguous and number is not None:
-            series = self._series_of(source, numbering)
-            series.add_unpublished(number, emptied=emptied)
-            self._note_deleted_rejections(series, partition, number)
-        else:
-            self._count(source, "emptied" if emptied else "rejected")
+        for position in positions_of(rejection):
+            numbering, number = parse_position(position)
+            if contiguous and number is not None:
+                series = self._series_of(source, numbering)
+                series.add_unpublished(number, emptied=emptied)
+                self._note_deleted_rejections(series, partition, number)
+            else:
+                self._count(source, "emptied" if emptied else "rejected")
 
     def _note_deleted_rejections(self, series: NumberSeries, partition: int, number: int | None) -> None:
         """number: of the rejection. It matters if it is the first one that the partition still holds."""

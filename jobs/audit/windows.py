@@ -21,7 +21,7 @@ from jobs.layouts import Layout, Place
 
 # The chunks that are tried: of a known layout, and of others.
 CHUNKS, USUAL_CHUNKS = range(201), range(3)
-MAX_FULL_SEARCHES = 20  # for each length with each chunk or with usual buckets, about a second each
+MAX_FULL_SEARCHES = 50  # for every layout, or each length with each chunk: about 0.1 s each
 Period = tuple[int, int]  # begin and end, ms since 1970 UTC
 
 
@@ -213,7 +213,7 @@ class WindowLayouts:
         found = found or layouts.find([key], self._topic, timestamp, layouts.likely(self._current), USUAL_CHUNKS)
         if found is None and self._searches < MAX_FULL_SEARCHES:
             self._searches += 1
-            found = layouts.find([key], self._topic, timestamp, layouts.usual(), (0,))
+            found = layouts.find([key], self._topic, timestamp, layouts.every(timestamp), (0,))
             found = found or layouts.find([key], self._topic, timestamp, map(Layout, layouts.LENGTHS), CHUNKS)
         return found
 

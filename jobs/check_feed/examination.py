@@ -162,8 +162,11 @@ class Examination:
             code, reason = value["code"], value["reason"]
             name = f"{code}: {reason.removeprefix(f'{code}: ')}"
             # Reasons that differ only in their numbers are one kind.
-            part = render(self._rules.elements(data)[value["item"]]).encode() if "item" in value else data
-            self.tally.rejected.setdefault(NUMBER.sub("0", name), Kind(name)).add(part)
+            kind = self.tally.rejected.setdefault(NUMBER.sub("0", name), Kind(name))
+            elements = self._rules.elements(data) if "item" in value or "items" in value else []
+            items = value.get("items") or [value.get("item")]
+            for part in [render(elements[item]).encode() for item in items] if elements else [data]:
+                kind.add(part)
 
 
 def posts_of(outcome: Outcome | Sequence[Outcome]) -> list[Post]:

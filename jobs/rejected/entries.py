@@ -37,7 +37,7 @@ class Entry:
     time: of the rejection, ms since 1970 UTC. written: when Kafka got it.
     record: the beginning of the frame as a text. size: of the frame, in bytes.
     frame: all bytes of the frame; None if the record does not have them.
-    item: the index of the rejected part in the frame's array; None: the complete frame is rejected.
+    items: the indexes of the rejected parts in the frame's array; none: the complete frame is rejected.
     by_aggregator: whether the aggregator wrote it.
     """
 
@@ -54,8 +54,13 @@ class Entry:
     size: int
     frame: bytes | None
     binary: bool
-    item: int | None
+    items: tuple[int, ...]
     by_aggregator: bool
+
+    @property
+    def count(self) -> int:
+        """How many frames or parts of a frame are rejected."""
+        return max(1, len(self.items))
 
 
 def place_of(text: str) -> Place | None:
@@ -86,13 +91,18 @@ def parse_entry(record: Record, value: Mapping[str, object], topic: str) -> Entr
         size=whole_number(value.get("bytes"), 0),
         frame=frame_of(value),
         binary=value.get("binary") is True,
-        item=item if type(item := value.get("item")) is int and item >= 0 else None,
+        items=items_of(value),
         by_aggregator=by_aggregator,
     )
 
 
 def whole_number(value: object, otherwise: int) -> int:
     return value if type(value) is int and value >= 0 else otherwise
+
+
+def items_of(value: Mapping[str, object]) -> tuple[int, ...]:
+    listed = value.get("items") or [value.get("item")]
+    return tuple(each for each in listed if type(each) is int and each >= 0) if isinstance(listed, list) else ()
 
 
 def frame_of(value: Mapping[str, object]) -> bytes | None:

@@ -1,6 +1,6 @@
 """Sends rejected frames through today's mapping and cleaning. No I/O."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from json.encoder import encode_basestring
 from typing import NamedTuple
 
@@ -63,8 +63,8 @@ class Mapper:
         events = BINARY if entry.binary else flat(self._feed.parse(frame, entry.time))
         if isinstance(events, Rejection):
             return Mapped(problem=events)
-        if entry.item is not None:
-            events = part_of(events, entry.item)
+        if entry.items:
+            events = parts_of(events, entry.items)
         rejections = [each for each in events if isinstance(each, Rejection)]
         posts: list[ReplayedPost] = []
         for event in events:
@@ -100,15 +100,17 @@ def flat(outcome: Outcome | list[Event]) -> list[Event] | Rejection:
     return [outcome] if isinstance(outcome, Post) else []
 
 
-def part_of(events: list[Event], item: int) -> list[Event]:
-    """The event of one part of the frame; none if it is no post.
+def parts_of(events: list[Event], items: Sequence[int]) -> list[Event]:
+    """The events of these parts of the frame, without those that are no posts.
 
-    The mapping of today may divide the frame otherwise, or not at all. Then the other parts cannot be told from the one
-    that was rejected.
+    The mapping of today may divide the frame otherwise, or not at all. Then the other parts cannot be told from the
+    ones that were rejected.
     """
     parts = {each.item: each for each in events if not isinstance(each, Ignored)}
-    if item in parts:
-        return [parts[item]]
-    if item < len(events) and None not in parts:
-        return []
-    return [Rejection("bad_structure", f"today's mapping finds no part {item} in the frame", item)]
+    found: list[Event] = []
+    for item in items:
+        if item in parts:
+            found.append(parts[item])
+        elif item >= len(events) or None in parts:
+            found.append(Rejection("bad_structure", f"today's mapping finds no part {item} in the frame", item))
+    return found

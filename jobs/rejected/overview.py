@@ -29,10 +29,10 @@ class Group:
     reasons: Counter[str] = field(default_factory=Counter)
 
     def add(self, entry: Entry) -> None:
-        self.count += 1
+        self.count += entry.count
         self.first, self.last = min(self.first, entry.time), max(self.last, entry.time)
         known = entry.reason in self.reasons or len(self.reasons) < MAX_COUNTED_REASONS
-        self.reasons[entry.reason if known else OTHERS] += 1
+        self.reasons[entry.reason if known else OTHERS] += entry.count
 
 
 def grouped(entries: Iterable[Entry]) -> list[Group]:
@@ -87,7 +87,7 @@ def details(entry: Entry, topic: str, feed: str) -> Iterator[str]:
         "server": entry.server,
         "time": iso(entry.time // 1000),
         "position": entry.position or "",
-        "part of the frame": "" if entry.item is None else str(entry.item),
+        "part of the frame" if len(entry.items) < 2 else "parts of the frame": ", ".join(map(str, entry.items)),
         "bytes": str(entry.size),
         "replay": why_not_replayable(entry, topic, feed) or f"make rejected REPLAY={shlex.quote(entry.code)}",
     }

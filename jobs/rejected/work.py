@@ -10,13 +10,13 @@ posts are compared with the topic by their ids.
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from jobs.audit.reader import PartitionRange, Record
 from jobs.feeds.model import Rejection
-from jobs.records import DISCARDED, REPLAYED, Frame, marker, rejection
+from jobs.records import DISCARDED, REPLAYED, Frame, Part, marker, rejections
 from jobs.rejected.entries import Done, Entry, Place, find_done, open_entries, why_not_replayable
 from jobs.rejected.mapping import Mapped, Mapper
 
@@ -212,17 +212,17 @@ class Work:
             batch.write(Write(self._names.topic, partition, post.id, value))
             batch.posts[entry.place.partition] += 1
             self.result.posts += 1
-        for part in mapped.rejections:
-            value = self._part(entry, part)
+        for value in self._parts(entry, mapped.rejections):
             batch.write(Write(self._names.rejected_topic, entry.place.partition, entry.source, value))
-            self.result.parts += 1
+        self.result.parts += len(mapped.rejections)
         batch.done(entry.place)
         self.result.replayed += 1
 
-    def _part(self, entry: Entry, part: Rejection) -> bytes:
-        """A rejection of its own for a malformed part of a frame whose other parts are replayed."""
+    def _parts(self, entry: Entry, rejected: Sequence[Rejection]) -> list[bytes]:
+        """Rejections for the malformed parts of a frame whose other parts are replayed."""
         frame = Frame(entry.frame or b"", not entry.binary, entry.time)
-        return rejection(part.code, part.reason, entry.source, frame, None, entry.server, part.item).value
+        made = rejections([Part(each) for each in rejected], entry.source, frame, entry.server)
+        return [record.value for record in made]
 
     def _commit_if(self, due: bool, batch: Batch, code: str) -> Batch:
         """Commit the batch if it is due. Returns the batch to go on with."""

@@ -260,11 +260,13 @@ def test_a_malformed_record_is_rejected_with_its_reason_and_no_other_record_is_l
     # Both characters are searched for, since records of other kinds have them.
     unusual = "\N{REPLACEMENT CHARACTER} [1]"
     with_unusual_characters = aggregator.post("-").replace(b'"-"', f'"{unusual}"'.encode())
-    malformed = [value for value, _ in MALFORMED.values()]
-    aggregator.topic.publish([aggregator.post("before"), with_control_characters, with_unusual_characters, *malformed])
+    with_mark = b"\xef\xbb\xbf" + aggregator.post("byte order mark")
+    posts = [aggregator.post("before"), with_control_characters, with_unusual_characters, with_mark]
+    aggregator.topic.publish([*posts, *(value for value, _ in MALFORMED.values())])
     aggregator.topic.publish([aggregator.post("after")])
     aggregator.close_window()
-    assert sorted(aggregator.await_document()["content"]) == ["\ttab, \x01", "after", "before", unusual]
+    texts = ["\ttab, \x01", "after", "before", "byte order mark", unusual]
+    assert sorted(aggregator.await_document()["content"]) == texts
     expected = sorted(reason for _, reason in MALFORMED.values())
     await_value(lambda: len(aggregator.topic.rejections()) >= before + len(expected), "all rejections", 30)
     found = aggregator.topic.rejections()[before:]

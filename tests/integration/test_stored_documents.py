@@ -1,6 +1,7 @@
 """Which windows StoredDocuments writes into the document store, and what follows a write that fails halfway."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,17 @@ def test_a_window_is_replaced_by_one_with_more_posts_and_never_by_one_with_fewer
         assert (run.written, run.kept) == (int(written), int(not written))
         assert store.contents() == [texts] or not written
     assert store.contents() == [TEXTS[:4]]
+
+
+def test_a_date_of_something_else_does_not_make_a_window_new(store: Store) -> None:
+    """The store sorts it above all texts."""
+    assert write(store.run(), TEXTS)
+    with client(store.uri) as connection:
+        connection[DATABASE][COLLECTION].insert_one({"_id": "date", "timestamp": datetime(2020, 1, 1, tzinfo=UTC)})
+    run = store.run()
+    assert not write(run, TEXTS[:3])
+    assert run.kept == 1
+    assert store.contents() == [TEXTS]
 
 
 def test_in_one_run_a_window_that_fires_again_replaces_its_document(store: Store) -> None:
@@ -190,11 +202,12 @@ def test_the_newest_window_has_its_layout_whatever_it_is_now(store: Store, now: 
     assert (found.end, found.layout) == (LATER_END, then)
 
 
-def test_a_layout_of_which_both_numbers_have_changed_is_found(store: Store) -> None:
-    write_windows(store.run(), Layout(60, 4), (1, 0), (0, 0), (0, 1))
+@pytest.mark.parametrize("then", [Layout(60, 4), Layout(60, 6)])
+def test_a_layout_of_which_both_numbers_have_changed_is_found(store: Store, then: Layout) -> None:
+    write_windows(store.run(), then, (1, 0), (0, 0), (0, 1))
     run = store.run()
-    assert run.newest_window(Layout(20, 2)) == Newest(LATER_END, Layout(60, 4), window(1)[1])
-    assert run.other_layout(Layout(20, 2), "") == Window(LATER_END, Layout(60, 4))
+    assert run.newest_window(Layout(20, 2)) == Newest(LATER_END, then, window(1)[1])
+    assert run.other_layout(Layout(20, 2), "") == Window(LATER_END, then)
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,8 @@
 
 import json
 
-from jobs.feeds.model import CODES
-from jobs.records import Frame, feed_event, gap_rejection, rejection
+from jobs.feeds.model import CODES, Rejection
+from jobs.records import Frame, Part, feed_event, gap_rejection, rejections
 from tests.unit.docs import pages
 
 PAGE = (pages.REFERENCE / "data-formats.md").read_text()
@@ -20,8 +20,9 @@ def test_each_code_is_described() -> None:
 
 
 def test_each_field_of_a_rejection_is_described() -> None:
-    frame = Frame(b"\xff", False, 0)
-    for record in (rejection("binary", "", "mine", frame, None, "", 1), gap_rejection("lost", "", "mine", {}, "", 0)):
+    frame, parts = Frame(b"\xff", False, 0), [Part(Rejection("binary", "", number), "1") for number in range(9)]
+    records = [*rejections(parts, "mine", frame, ""), *rejections(parts[:1], "mine", frame, "")]
+    for record in (*records, gap_rejection("lost", "", "mine", {}, "", 0)):
         assert json.loads(record.value).keys() <= set(named(REJECTED))
 
 

@@ -106,6 +106,11 @@ class History:
         value = {"reason": reason, "source": source, "record": json.dumps(record), "bytes": 0, "position": position}
         self.rejected.append(Record(0, 2 * len(self.rejected), source.encode(), json.dumps(value).encode()))
 
+    def reject_parts(self, reason: str, positions: Sequence[str]) -> None:
+        value = {"reason": reason, "source": "simulator", "record": "", "bytes": 0, "position": None}
+        value |= {"items": list(range(len(positions))), "positions": positions}
+        self.rejected.append(Record(0, 2 * len(self.rejected), b"simulator", json.dumps(value).encode()))
+
     def report_gap(
         self, first: int, last: int | None, lost: int | None, rejected: int = 0, numbering: str = FEED
     ) -> None:
@@ -223,6 +228,26 @@ def test_a_complete_history_balances() -> None:
         "topic tweets: 100 posts in 5 closed windows = 100 in documents + 0 rejected",
         "balanced",
     ]
+
+
+def test_a_record_of_another_producer_with_a_byte_order_mark_is_a_post() -> None:
+    made = history()
+    mark = "\N{ZERO WIDTH NO-BREAK SPACE}".encode()
+    value = {"id": "x", "text": "marked", "timestamp": START + 6_000, "source": "other"}
+    made.append(mark + json.dumps(value).encode())
+    made.documents[0] = document(START // 1000, [*made.documents[0].content, "marked"])
+    assert report_of(made).balanced
+
+
+def test_each_rejected_part_of_a_shared_record_counts() -> None:
+    made = history()
+    made.reject_parts("empty after cleaning", [f"{FEED}/{number}" for number in range(201, 211)])
+    made.reject_parts("the text is no string", [f"{FEED}/{number}" for number in range(211, 216)])
+    made.heartbeat(215, 140)
+    report = report_of(made)
+    (numbers,) = report.numbers
+    assert report.balanced, report.lines
+    assert (numbers.numbers, numbers.posts, numbers.emptied, numbers.rejected) == (115, 100, 10, 5)
 
 
 def test_all_kinds_of_records_together_balance() -> None:

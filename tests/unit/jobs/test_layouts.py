@@ -4,10 +4,10 @@ import pytest
 
 from jobs.buckets import Bucket
 from jobs.documents import document_key
-from jobs.layouts import Layout, Place, find, likely, usual
+from jobs.layouts import Layout, Place, can_end, every, find, likely
 
-START, END = "2026-11-24T08:00:00Z", "2026-11-24T08:00:20Z"
-STARTS = {1: "2026-11-24T08:00:19Z", 20: START, 3_600: "2026-11-24T07:00:20Z"}
+START, END = "2026-11-24T07:59:40Z", "2026-11-24T08:00:00Z"
+STARTS = {1: "2026-11-24T07:59:59Z", 20: START, 3_600: "2026-11-24T07:00:00Z"}
 NOW = Layout(20, 8)
 
 
@@ -27,11 +27,43 @@ def test_other_buckets_of_the_same_window_are_found(bucket: Bucket) -> None:
     assert find([key], "tweets", END, likely(NOW), [0]) == Place(20, bucket, 0)
 
 
-def test_another_length_with_other_buckets_is_found_if_their_number_is_usual() -> None:
-    key, odd = (document_key("tweets", STARTS[1], END, 0, Bucket(1, size)) for size in (2, 3))
+def test_another_length_with_other_buckets_is_not_likely() -> None:
+    key = document_key("tweets", STARTS[1], END, 0, Bucket(1, 3))
     assert find([key], "tweets", END, likely(NOW), [0]) is None
-    assert find([key], "tweets", END, usual(), [0]) == Place(1, Bucket(1, 2), 0)
-    assert find([odd], "tweets", END, usual(), [0]) is None
+    assert find([key], "tweets", END, every(END), [0]) == Place(1, Bucket(1, 3), 0)
+
+
+@pytest.mark.parametrize("seconds", STARTS)
+@pytest.mark.parametrize("bucket", [Bucket(), Bucket(4, 6), Bucket(63, 64)])
+def test_every_layout_of_a_window_is_found(seconds: int, bucket: Bucket) -> None:
+    key = document_key("tweets", STARTS[seconds], END, 0, bucket)
+    assert find([key], "tweets", END, every(END), [0]) == Place(seconds, bucket, 0)
+
+
+def test_a_window_ends_at_a_multiple_of_its_length() -> None:
+    end = "2026-11-24T08:00:10Z"
+    assert {layout.seconds for layout in every(end)} >= {1, 2, 5, 10}
+    assert not {layout.seconds for layout in every(end)} & {20, 60, 3_600}
+    assert len(list(every(end))) == 64 * len(set(every(end)) & {Layout(seconds) for seconds in range(1, 3_601)})
+    assert find([document_key("tweets", "2026-11-24T07:59:50Z", end, 0)], "tweets", end, [Layout(20)], [0]) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (END, True),
+        ("1970-01-01T00:00:01Z", True),
+        ("1970-01-01T00:00:00Z", False),
+        ("1969-12-31T23:59:59Z", False),
+        ("2026-11-24T8:00:00Z", False),
+        ("2026-11-24T08:00:00.000Z", False),
+        ("0001-01-01T00:00:00Z", False),
+        ("never", False),
+        ("", False),
+    ],
+)
+def test_a_window_ends_at_a_time_in_the_format_of_the_documents(text: str, expected: bool) -> None:
+    assert can_end(text) is expected
 
 
 @pytest.mark.parametrize("key", [document_key("posts", START, END, 0), document_key("tweets", START, END, 8), "x"])

@@ -12,11 +12,12 @@ from jobs.feed_processor import Batch, FeedProcessor, FeedState, Frame, Record
 from jobs.feeds.definition import check
 from jobs.feeds.feed import Feed
 from jobs.feeds.model import Position, Shard
-from jobs.records import HEARTBEAT_PREFIX
+from jobs.records import HEARTBEAT_PREFIX, MAX_COPIES
 from jobs.resume import progress_from
 
 CLOCK = 1_767_225_600_000
 NEW = FeedState()
+LARGEST_FRAME = 524_288  # bytes: the most that MAX_FRAME_BYTES allows
 RESUME: dict[str, Any] = {"query": {"since": "${position}"}}
 POST = {"text": "text", "time": {"path": "at", "unit": "ms"}}
 GROWING: dict[str, Any] = {"name": "growing", "post": POST, "position": {"path": "n"}, "resume": RESUME}
@@ -180,6 +181,36 @@ def test_a_part_that_is_rejected_is_named_and_its_frame_comes_once() -> None:
     (rejected,) = map(value, batch.rejected)
     assert (rejected["code"], rejected["item"], rejected["bytes"]) == ("bad_text", 1, len(data))
     assert (target.counts.posts, target.counts.rejected) == (3, 1)
+
+
+def test_many_rejected_parts_of_a_frame_share_records() -> None:
+    target = processor(FRAMES_OF_MANY)
+    malformed = [{"id": f"m{number}", "text": number, "at": CLOCK} for number in range(300)]
+    emptied = [{"id": f"e{number}", "text": "", "at": CLOCK} for number in range(200)]
+    items = [{"id": "a", "text": "a", "at": CLOCK}, *malformed, *emptied, {"id": "b", "text": "b", "at": CLOCK}]
+    batch = target.process([frame(5, items=items), frame(6, items=malformed[:MAX_COPIES])])
+    assert texts(batch) == ["a", "b"]
+    assert (target.counts.rejected, target.counts.emptied) == (300 + MAX_COPIES, 200)
+    bad, empty, *single = map(value, batch.rejected)
+    assert (bad["code"], bad["items"], empty["code"]) == ("bad_text", list(range(1, 301)), "empty")
+    assert empty["items"] == list(range(301, 501))
+    assert [each["item"] for each in single] == list(range(MAX_COPIES))
+
+
+@pytest.mark.parametrize("item", ["0", '{"id":"x","text":"","at":1767225600000,"n":#}'], ids=["malformed", "empty"])
+@pytest.mark.parametrize("position", [{"path": "n", "numbering": "$.numbering"}, {"path": "$.n"}], ids=["each", "one"])
+def test_the_largest_frame_makes_records_that_kafka_takes_and_that_fit_into_memory(
+    item: str, position: dict[str, str]
+) -> None:
+    post = {**POST, "id": "{id}"}
+    target = processor({**INCLUSIVE, "frames": {"each": "items"}, "post": post, "position": position})
+    count = (LARGEST_FRAME - 200) // (len(item) + 6 * item.count("#") + 1)
+    items = ",".join(item.replace("#", str(1_000_000 + number)) for number in range(count))
+    data = f'{{"n":5,"numbering":"{"x" * 64}","items":[{items}]}}'.encode()
+    batch = target.process([Frame(data, True, CLOCK)])
+    assert sum(len(value(record).get("items", [0])) for record in batch.rejected) == count
+    assert max(len(record.value) for record in batch.rejected) < 1_000_000
+    assert sum(len(record.value) for record in batch.rejected) < 32 * len(data)
 
 
 # Numbers of each key.

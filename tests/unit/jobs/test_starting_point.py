@@ -45,6 +45,12 @@ def test_posts_in_documents_of_another_layout_are_passed_over(layout: Layout) ->
     assert start == from_time(END_MS - 120_000 - MAX_AHEAD_MS, END_MS)
 
 
+def test_they_are_passed_over_even_if_no_newest_window_is_known() -> None:
+    start = starting_point(settings(), None, OTHER, restored=False)
+    assert start == StartingPoint(EARLIEST.options, END_MS)
+    assert starting_point(settings(), None, OTHER, restored=True) == EARLIEST
+
+
 def test_a_savepoint_says_itself_what_was_read() -> None:
     assert starting_point(settings(WINDOW_SECONDS="60"), NEWEST, OTHER, restored=True).begin_ms == 0
 

@@ -81,12 +81,21 @@ def test_one_rejection_completely() -> None:
         "{",
         '"posts":[{"id":1,"text":"\u00e9\\u001b"},{"id":2}]}',
     ]
-    assert other_part.item == 1
+    assert other_part.items == (1,)
     assert list(details(not_utf8, "tweets", "many"))[-1] == "00000000  ff 00 1b"
     assert list(details(binary, "tweets", "many"))[-1] == "00000000  78"
     lines = list(details(by_aggregator, "tweets", "many"))
     assert "rejected record: tweets/0/7" in lines
     assert lines[-1] == '{"id":null}'
+
+
+def test_parts_that_share_a_record_are_counted_and_named() -> None:
+    kafka = Kafka()
+    kafka.collect(MANY, [json.dumps({"posts": [{"id": number, "at": NOW} for number in range(1, 21)]})])
+    (entry,) = entries(kafka)
+    (group,) = grouped([entry])
+    assert (group.count, sum(group.reasons.values())) == (20, 20)
+    assert f"parts of the frame: {', '.join(map(str, range(20)))}" in list(details(entry, "tweets", "many"))
 
 
 def test_many_sources_do_not_fill_the_memory() -> None:

@@ -103,6 +103,24 @@ def test_the_malformed_parts_of_a_replayed_frame_become_rejections() -> None:
     assert kafka.texts() == ["good"]
 
 
+def test_parts_that_share_a_record_are_replayed_together() -> None:
+    kafka = Kafka()
+    numbers = range(1, 40)
+    kafka.collect(WRONG, [frame(*numbers)])
+    assert kafka.open() == ["bad_text"]
+    result = kafka.replay(MANY)
+    assert (result.replayed, result.posts, kafka.open()) == (1, 39, [])
+    assert kafka.texts() == sorted(f"post {number}" for number in numbers)
+
+
+def test_many_malformed_parts_of_a_replayed_frame_share_a_rejection() -> None:
+    kafka = Kafka()
+    parts = [{"id": 0, "text": "good", "at": NOW}, *({"id": number, "at": NOW} for number in range(1, 40))]
+    kafka.collect(MANY, [json.dumps({"items": parts})])
+    result = kafka.replay(replace(MANY, frames={"each": "items"}))
+    assert (result.replayed, result.posts, result.parts, kafka.open()) == (1, 1, 39, ["bad_text"])
+
+
 def test_a_frame_that_is_no_post_is_done() -> None:
     kafka = Kafka()
     kafka.collect(MANY, ['{"kind":"hello"}'])
