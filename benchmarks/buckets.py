@@ -20,15 +20,15 @@ CORES_PER_SLOT = 0.5
 
 def run(bench: Bench, posts: int) -> None:
     with aggregator.filled_topic(bench, posts):
-        spread = {name_of(size): aggregator.job(bench, posts, size) for size in BUCKETS}
-        bench.compare(f"one task slot, {posts:,} posts, windows of so many buckets", name_of(1), spread)
-        slots = {f"{count} slots": with_slots(bench, posts, count) for count in (SLOTS, 1)}
+        spread = {counted(size, "bucket"): aggregator.job(bench, posts, size) for size in BUCKETS}
+        bench.compare(f"one task slot, {posts:,} posts, windows of so many buckets", counted(1, "bucket"), spread)
+        slots = {counted(count, "slot"): with_slots(bench, posts, count) for count in (SLOTS, 1)}
         title = f"{max(BUCKETS)} buckets, {posts:,} posts, {CORES_PER_SLOT} of a core for each task slot"
-        bench.compare(title, f"{SLOTS} slots", slots)
+        bench.compare(title, counted(SLOTS, "slot"), slots)
 
 
-def name_of(buckets: int) -> str:
-    return f"{buckets} bucket" if buckets == 1 else f"{buckets} buckets"
+def counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def with_slots(bench: Bench, posts: int, count: int) -> Side:
