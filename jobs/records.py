@@ -173,6 +173,12 @@ def rejection(parts: Sequence[Part], source: str, frame: Frame, server: str) -> 
     return Record(source, json.dumps(value).encode())
 
 
+def items_of(value: Mapping[str, object]) -> tuple[int, ...]:
+    """The parts of the frame that a rejection with this value stands for; none if it is the complete frame."""
+    listed = value.get("items") or [value.get("item")]
+    return tuple(each for each in listed if type(each) is int and each >= 0) if isinstance(listed, list) else ()
+
+
 def gap_rejection(code: str, reason: str, source: str, gap: dict[str, object], server: str, at: int) -> Record:
     """A record of `tweets.rejected` for a gap. gap: its numbering and its positions. at: ms since 1970 UTC."""
     value = {

@@ -13,7 +13,7 @@ from jobs.feeds.feed import Feed
 from jobs.feeds.json_values import decode, render
 from jobs.feeds.model import Control, Failure, Ignored, Outcome, Position, Post, Rejection, Shard
 from jobs.feeds.rules import Rules
-from jobs.records import Batch, Counts, FeedState, Frame
+from jobs.records import Batch, Counts, FeedState, Frame, items_of
 
 MAX_SHAPES = 3
 NUMBER = re.compile("[0-9]+")
@@ -163,9 +163,9 @@ class Examination:
             name = f"{code}: {reason.removeprefix(f'{code}: ')}"
             # Reasons that differ only in their numbers are one kind.
             kind = self.tally.rejected.setdefault(NUMBER.sub("0", name), Kind(name))
-            elements = self._rules.elements(data) if "item" in value or "items" in value else []
-            items = value.get("items") or [value.get("item")]
-            for part in [render(elements[item]).encode() for item in items] if elements else [data]:
+            items = items_of(value)
+            elements = self._rules.elements(data) if items else []
+            for part in [render(elements[item]).encode() for item in items] or [data]:
                 kind.add(part)
 
 

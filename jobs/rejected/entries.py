@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from jobs.audit.numbers import NumberSet, read_object
 from jobs.audit.reader import Record
-from jobs.records import DISCARDED, REPLAYED, is_marker
+from jobs.records import DISCARDED, REPLAYED, is_marker, items_of
 
 PLACE = "([0-9]{1,9})/([0-9]{1,18})"
 GAPS = ("lost", "rejected_range")
@@ -98,11 +98,6 @@ def parse_entry(record: Record, value: Mapping[str, object], topic: str) -> Entr
 
 def whole_number(value: object, otherwise: int) -> int:
     return value if type(value) is int and value >= 0 else otherwise
-
-
-def items_of(value: Mapping[str, object]) -> tuple[int, ...]:
-    listed = value.get("items") or [value.get("item")]
-    return tuple(each for each in listed if type(each) is int and each >= 0) if isinstance(listed, list) else ()
 
 
 def frame_of(value: Mapping[str, object]) -> bytes | None:
